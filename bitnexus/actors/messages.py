@@ -1,0 +1,158 @@
+"""The typed messages between the actors: the public language of the node.
+
+Every message is a frozen `msgspec.Struct`, encoded as a msgpack array whose first element is its tag
+``Name/version``. New fields go to the end and have a default; a change of meaning is a new version. Ids are
+canonical lower-case UUID strings; amounts are integers of the asset's minor unit, 1 … 2**53-1; times are
+microseconds since 1970 (UTC). Commands are imperative, events past tense.
+"""
+
+from __future__ import annotations
+
+from bitnexus.actors.runtime.message import Message
+
+# -- transfers: front → user's transaction actor → ledger ---------------------------------------------------
+
+
+class PostTransfer(Message, frozen=True, tag="PostTransfer/1"):
+    """Move `amount` from the debit to the credit account. Idempotent by `transfer_id`, for ever.
+
+    Answered by :class:`TransferResult`. `user_id` and `role` are those of the authenticated caller; the user's
+    transaction actor checks that the debit account is the user's (an admin or service may debit `world`).
+    `metadata` is canonical JSON text (sorted keys), kept as it came; "" when there is none.
+    """
+
+    user_id: str
+    role: str  # "user" | "service" | "admin"
+    transfer_id: str
+    debit_account_id: str
+    credit_account_id: str
+    amount: int
+    asset: str
+    code: int = 0
+    description: str = ""
+    metadata: str = ""
+
+
+class Transfer(Message, frozen=True, tag="Transfer/1"):
+    """A posted transfer as the ledger recorded it."""
+
+    transfer_id: str
+    debit_account_id: str
+    credit_account_id: str
+    amount: int
+    asset: str
+    code: int
+    description: str
+    metadata: str
+    user_id: str
+    seq: int
+    block: int
+    time_us: int
+    debit_balance: int  # credits_posted - debits_posted of the debit account after this transfer
+    credit_balance: int
+
+
+class TransferResult(Message, frozen=True, tag="TransferResult/1"):
+    """The one true answer to a :class:`PostTransfer`: `transfer`, or the `refusal` code (see errors.REFUSALS)."""
+
+    transfer_id: str
+    transfer: Transfer | None
+    refusal: str | None = None
+    replayed: bool = False
+
+
+# -- accounts: front → user's transaction actor → ledger ----------------------------------------------------
+
+
+class OpenAccount(Message, frozen=True, tag="OpenAccount/1"):
+    """Open an account. Idempotent by `account_id`. Answered by :class:`AccountOpened`."""
+
+    account_id: str
+    owner_id: str
+    asset: str
+    code: int = 0
+
+
+class AccountOpened(Message, frozen=True, tag="AccountOpened/1"):
+    """The account exists; `seq` is its event in the log."""
+
+    account_id: str
+    owner_id: str
+    asset: str
+    code: int
+    seq: int
+    block: int
+    time_us: int
+
+
+# -- events: ledger → notifier → fronts ---------------------------------------------------------------------
+
+
+class BlockCommitted(Message, frozen=True, tag="BlockCommitted/1"):
+    """A block is durable. `first_seq` … `first_seq + len(events) - 1`; a refusal is None in `events`."""
+
+    height: int
+    first_seq: int
+    tree_size: int
+    events: list[Transfer | AccountOpened | None]
+    owners: dict[str, str]  # account id → owner's user id, for the accounts in `events`
+
+
+class Subscribe(Message, frozen=True, tag="Subscribe/1"):
+    """A front asks the notifier for the events of `topics`, those after log position `after_seq` (-1: from now).
+
+    Answered by :class:`Subscribed`. Repeating it is harmless.
+    """
+
+    front: str
+    topics: list[str]
+    after_seq: int = -1
+
+
+class Subscribed(Message, frozen=True, tag="Subscribed/1"):
+    """Every event after `seq` will be delivered."""
+
+    seq: int
+
+
+class Unsubscribe(Message, frozen=True, tag="Unsubscribe/1"):
+    """The front has no more reader for these topics. A cast."""
+
+    front: str
+    topics: list[str]
+
+
+class TopicEvent(Message, frozen=True, tag="TopicEvent/1"):
+    """One event of one topic, notifier → front, in order of `seq`. `payload` is JSON text, encoded once."""
+
+    topic: str
+    event: str
+    payload: str
+    seq: int
+
+
+# -- introspection ------------------------------------------------------------------------------------------
+
+
+class GetHead(Message, frozen=True, tag="GetHead/1"):
+    """Ask the ledger for its head; answered by :class:`Head`."""
+
+
+class Head(Message, frozen=True, tag="Head/1"):
+    """The newest committed block; hashes in hex."""
+
+    height: int
+    tree_size: int
+    tree_root: str
+    block_hash: str
+
+
+class GetMetrics(Message, frozen=True, tag="GetMetrics/1"):
+    """Ask any process for its metrics; answered by :class:`Metrics`."""
+
+
+class Metrics(Message, frozen=True, tag="Metrics/1"):
+    """Prometheus text exposition of one process."""
+
+    process: str
+    text: str

@@ -1,0 +1,166 @@
+"""Every error the service can answer with: code, HTTP status and a message that is safe to show.
+
+One family. Actors answer a call by raising one of these (the caller receives the same class back); the HTTP
+front turns it into ``application/problem+json``. Anything else that escapes a handler crashes its process.
+
+A *refusal* of the ledger (see :data:`REFUSALS`) is not an exception inside the ledger: it is a durable result,
+carried by its code. The front raises :class:`Refused` for it at the edge.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class BitNexusError(Exception):
+    """Base of all errors that may be shown to a caller; `detail` must hold nothing secret."""
+
+    code: ClassVar[str] = "internal_error"
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "Internal error"
+    retry_after_s: ClassVar[int | None] = None
+
+    def __init__(self, detail: str | None = None) -> None:
+        super().__init__(detail or self.title)
+        self.detail = detail or self.title
+
+
+# -- the actor runtime ---------------------------------------------------------------------------------------
+
+
+class RuntimeFault(BitNexusError):
+    """Base of what can go wrong between two actors."""
+
+    code, status, title, retry_after_s = "unavailable", 503, "The service cannot answer just now", 1
+
+
+class CallTimeout(RuntimeFault):
+    """The deadline of a call passed without an answer; whether it took effect is not known."""
+
+    code, title = "timeout", "The answer did not arrive in time"
+
+
+class NoProcess(RuntimeFault):
+    """No process is registered under the called name."""
+
+    code, title = "no_process", "The service is starting or restarting"
+
+
+class ProcessDown(RuntimeFault):
+    """The called process died before it answered; whether the call took effect is not known."""
+
+    code, title = "process_down", "The service is restarting"
+
+
+class Overloaded(RuntimeFault):
+    """A bound was reached; the call was refused before any effect."""
+
+    code, title = "overloaded", "The service is overloaded"
+
+
+class UnknownMessage(BitNexusError):
+    """The receiver does not know this message or this version of it."""
+
+    code, status, title = "unknown_message", 500, "Message not understood by its receiver"
+
+
+# -- the service ---------------------------------------------------------------------------------------------
+
+
+class DatabaseUnavailable(BitNexusError):
+    """PostgreSQL cannot be reached; refused before anything was decided."""
+
+    code, status, title, retry_after_s = "database_unavailable", 503, "The database is not available", 1
+
+
+class BadRequest(BitNexusError):
+    """The request cannot be parsed."""
+
+    code, status, title = "bad_request", 400, "Bad request"
+
+
+class Unauthorized(BitNexusError):
+    """No valid credentials."""
+
+    code, status, title = "unauthorized", 401, "Authentication required"
+
+
+class InvalidCredentials(Unauthorized):
+    """Unknown user or wrong password; deliberately the same answer for both."""
+
+    code, title = "invalid_credentials", "Invalid email or password"
+
+
+class Forbidden(BitNexusError):
+    """Authenticated, but not allowed."""
+
+    code, status, title = "forbidden", 403, "Not allowed"
+
+
+class NotFound(BitNexusError):
+    """No such resource, or it is not the caller's to see."""
+
+    code, status, title = "not_found", 404, "Not found"
+
+
+class Conflict(BitNexusError):
+    """The request contradicts the present state."""
+
+    code, status, title = "conflict", 409, "Conflict"
+
+
+class TooManyInFlight(BitNexusError):
+    """The user has too many commands in flight; refused before any effect."""
+
+    code, status, title, retry_after_s = "too_many_in_flight", 429, "Too many requests in flight", 1
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """How one refusal code of the ledger is shown: HTTP status and a safe sentence."""
+
+    status: int
+    message: str
+
+
+#: Result codes of a transfer that was refused (the names are TigerBeetle's where it has one).
+REFUSALS: dict[str, Refusal] = {
+    "accounts_must_be_different": Refusal(422, "Debit and credit account must be different."),
+    "debit_account_not_found": Refusal(422, "The debit account does not exist."),
+    "credit_account_not_found": Refusal(422, "The credit account does not exist."),
+    "asset_mismatch": Refusal(422, "Both accounts and the transfer must be of the same asset."),
+    "overflow": Refusal(422, "The transfer would exceed the largest balance an account can hold."),
+    "exceeds_credits": Refusal(422, "The debit account's balance is too low."),
+    "exceeds_debits": Refusal(422, "The credit account cannot take this amount."),
+    "exists_with_different_debit_account_id": Refusal(422, "The id was used for a transfer from another account."),
+    "exists_with_different_credit_account_id": Refusal(422, "The id was used for a transfer to another account."),
+    "exists_with_different_amount": Refusal(422, "The id was used for a transfer of another amount."),
+    "exists_with_different_asset": Refusal(422, "The id was used for a transfer of another asset."),
+    "exists_with_different_code": Refusal(422, "The id was used for a transfer with another code."),
+    "exists_with_different_metadata": Refusal(422, "The id was used for a transfer with other metadata."),
+}
+
+
+class Refused(BitNexusError):
+    """The ledger refused a transfer, durably: every repeat of its id gives the same answer."""
+
+    status, title = 422, "Transfer refused"
+
+    def __init__(self, refusal: str) -> None:
+        super().__init__(REFUSALS[refusal].message)
+        self.refusal = refusal
+
+
+def _family(root: type[BitNexusError]) -> dict[str, type[BitNexusError]]:
+    found = {root.code: root}
+    for child in root.__subclasses__():
+        found.update(_family(child))
+    return found
+
+
+def by_code(code: str, detail: str) -> BitNexusError:
+    """The exception for an error code received from another process."""
+    if code in REFUSALS:
+        return Refused(code)
+    return _family(BitNexusError).get(code, BitNexusError)(detail)
