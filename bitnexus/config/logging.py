@@ -39,6 +39,9 @@ LIBRARY_LEVELS = {
     "thespian": logging.WARNING,
 }
 
+# Thespian replaces both in each process it forks, by a root that sends every record to a process of its own.
+_ROOT, _MANAGER = logging.root, logging.Logger.manager
+
 # Filled by configure(); read at each line, so that loggers made before a fork give the name of their new process.
 _process_name = "main"
 
@@ -135,12 +138,14 @@ def _route_standard_library(chain: list[Processor], renderer: Processor, writer:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
-    root = logging.getLogger()
-    for old in root.handlers[:]:
+    logging.root = logging.Logger.root = _ROOT
+    logging.Logger.manager = _MANAGER
+    for old in _ROOT.handlers[:]:
+        # Ours of before a fork, and the default one; those of a test runner stay.
         if isinstance(old, _LineHandler) or type(old) is logging.StreamHandler:
-            root.removeHandler(old)
-    root.addHandler(handler)
-    root.setLevel(level)
+            _ROOT.removeHandler(old)
+    _ROOT.addHandler(handler)
+    _ROOT.setLevel(level)
     for name, least in LIBRARY_LEVELS.items():
         library = logging.getLogger(name)
         library.setLevel(max(level, least))

@@ -54,15 +54,13 @@ def bounded(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict
 
 
 def _clean(key: object, value: object, depth: int) -> object:
-    if isinstance(value, SecretStr | SecretBytes):
-        return FILTERED
-    if isinstance(key, str) and _SECRET_KEY.search(key) and value is not None and not isinstance(value, bool):
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, SecretStr | SecretBytes) or (isinstance(key, str) and _SECRET_KEY.search(key)):
         return FILTERED
     if isinstance(value, str):
         return _SECRET_IN_TEXT.sub(rf"\1{FILTERED}", mask_passwords(value))
-    if value is None or isinstance(value, bool | int):
-        return value
-    if isinstance(value, float):
+    if isinstance(value, int | float):
         return value if math.isfinite(value) else repr(value)  # JSON has no word for the others
     if depth >= DEEPEST:
         return "…"

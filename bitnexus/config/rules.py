@@ -1,4 +1,7 @@
-"""What a setting's value must be like. Each rule returns the value or raises ValueError with a sentence, never the value."""
+"""What a setting's value must be like.
+
+Each rule returns the value, or raises ValueError with a sentence that never repeats the value.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,9 @@ SHORTEST_PROD_COOKIE = 32
 #: A random secret of the least length, in hexadecimal, has fewer distinct characters once in about 10**9.
 FEWEST_DISTINCT_CHARACTERS = 8
 
-_PLACEHOLDER = re.compile(r"change.?me|default|example|placeholder|insecure|replace|secret|password|xxxx", re.IGNORECASE)
+_PLACEHOLDER = re.compile(
+    r"change.?me|default|example|placeholder|insecure|replace|secret|password|xxxx", re.IGNORECASE
+)
 _HOST_NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9_-]{0,62}|\.(?=[A-Za-z0-9]))*")
 _ASSET = re.compile(r"[A-Z][A-Z0-9]{0,16}/[0-9]{1,2}")
 _GUESSABLE_PASSWORDS = frozenset(

@@ -19,7 +19,7 @@ from bitnexus.config import rules
 from bitnexus.config.secret_file import UnsafeSecretFileError, read_or_create
 from bitnexus.errors import InvalidSettings
 
-SECRET_FILE = "secret_key_base"
+SECRET_FILE = "secret_key_base"  # noqa: S105 - a file's name
 MASK = "********"
 
 Profile = Literal["dev", "test", "prod"]
@@ -88,13 +88,17 @@ class Settings(BaseSettings):
         SecretStr(""),
         max_length=1024,
         validation_alias="SECRET_KEY_BASE",
-        description="Root of the keys that sign tokens; required in prod, else made once and kept in the data directory.",
+        description="Root of the keys that sign tokens; required in prod, else made once and kept.",
     )
     node_host: str = Field(
         "127.0.0.1", validation_alias="BITNEXUS_NODE_HOST", description="The one address of the actors' ports."
     )
     node_port: int = Field(
-        0, ge=0, le=65535, validation_alias="BITNEXUS_NODE_PORT", description="Port of the admin actor; 0 takes a free one."
+        0,
+        ge=0,
+        le=65535,
+        validation_alias="BITNEXUS_NODE_PORT",
+        description="Port of the admin actor; 0 takes a free one.",
     )
     fronts: int = Field(2, ge=1, le=256, validation_alias="BITNEXUS_FRONTS", description="HTTP front processes.")
     partitions: int = Field(
@@ -267,8 +271,11 @@ def get_settings() -> Settings:
 
 
 def use(settings: Settings | None) -> Settings | None:
-    """Make `settings` those of this process and of all forked later; None loads them again. Returns the previous ones."""
-    global _current  # noqa: PLW0603 - see get_settings
+    """Make `settings` those of this process and of all forked later; returns the previous ones.
+
+    None lets the next :func:`get_settings` load them again.
+    """
+    global _current
     previous, _current = _current, settings
     return previous
 
