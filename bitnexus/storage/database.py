@@ -70,9 +70,7 @@ class Database:
         self.pool = pool
 
     @classmethod
-    async def connect(
-        cls, url: str, *, pool_size: int = DEFAULT_POOL_SIZE, process: str | None = None
-    ) -> Database:
+    async def connect(cls, url: str, *, pool_size: int = DEFAULT_POOL_SIZE, process: str | None = None) -> Database:
         """A pool for the server at `url`, for the process named `process`.
 
         Connections are opened when they are needed: a process can start while the server is away.
@@ -95,7 +93,9 @@ class Database:
         return cls(pool)
 
     @asynccontextmanager
-    async def connection(self, timeout_s: float = ACQUIRE_TIMEOUT_S) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy[Any]]:
+    async def connection(
+        self, timeout_s: float = ACQUIRE_TIMEOUT_S
+    ) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy[Any]]:
         """A connection of the pool for this block.
 
         Raises:

@@ -96,7 +96,12 @@ class EmbeddedPostgres:
     @property
     def url(self) -> str:
         """How to reach the database ``bitnexus``, as its owner; for this user's processes and root's."""
-        return f"postgresql://{layout.ROLE}@/{layout.DATABASE}?host={quote(str(self.socket_directory))}&port={layout.PORT}"
+        return self.url_of(layout.DATABASE)
+
+    def url_of(self, database: str) -> str:
+        """How to reach another database of the server."""
+        host = quote(str(self.socket_directory))
+        return f"postgresql://{layout.ROLE}@/{quote(database, safe='')}?host={host}&port={layout.PORT}"
 
     @property
     def pid(self) -> int | None:
