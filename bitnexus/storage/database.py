@@ -6,7 +6,7 @@ import asyncio
 import multiprocessing
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import asyncpg
 import orjson
@@ -57,6 +57,15 @@ def application_name(process: str | None = None) -> str:
     """What operators see in ``pg_stat_activity``: ``bitnexus/<process>``."""
     name = f"bitnexus/{process or multiprocessing.current_process().name}"
     return name.encode("ascii", "replace")[:_MAX_APPLICATION_NAME_BYTES].decode()
+
+
+class Executor(Protocol):
+    """What a query runs on: a connection, or the pool, which then takes a connection for each query."""
+
+    async def execute(self, query: str, *arguments: Any) -> str: ...
+    async def fetch(self, query: str, *arguments: Any) -> list[Any]: ...
+    async def fetchrow(self, query: str, *arguments: Any) -> Any: ...
+    async def fetchval(self, query: str, *arguments: Any) -> Any: ...
 
 
 class Database:

@@ -80,9 +80,9 @@ class Ownership:
 
     def publish(self, url: str | None) -> None:
         """Write into the lock file who owns it and, once it answers, the `url` of the server."""
-        assert self._descriptor is not None, "the ownership was given back"
+        if self._descriptor is None:
+            raise EmbeddedServerError("The data directory was given free.")
         text = json.dumps({"pid": os.getpid(), "url": url}).encode()
-        assert len(text) <= _MAX_LENGTH_BYTES
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, text, 0)
 

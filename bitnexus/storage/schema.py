@@ -22,7 +22,7 @@ from alembic.script.revision import RevisionError
 from alembic.util import CommandError
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from bitnexus.errors import BitNexusError
@@ -52,6 +52,7 @@ class Status:
 
     @property
     def is_current(self) -> bool:
+        """True if nothing is pending."""
         return not self.pending
 
 
@@ -64,18 +65,21 @@ async def create(url: str) -> bool:
     """
     with reachable():
         try:
-            await (await _connect(url)).close()
-            return False
+            connection = await _connect(url)
         except asyncpg.InvalidCatalogNameError:
             connection = await _connect(url, database=_MAINTENANCE_DATABASE)
+        else:
+            await connection.close()
+            return False
         try:
             name = _database_of(url).replace('"', '""')
             await connection.execute(f"CREATE DATABASE \"{name}\" TEMPLATE template0 ENCODING 'UTF8'")
-            return True
         except (asyncpg.DuplicateDatabaseError, asyncpg.UniqueViolationError):
             return False  # somebody else was faster, or even at the same time
         except asyncpg.InsufficientPrivilegeError as error:
             raise SchemaError(f"The database cannot be created: {error}.") from error
+        else:
+            return True
         finally:
             await connection.close()
 
@@ -142,7 +146,7 @@ async def _change(url: str, run: Callable[[Config], None]) -> tuple[str, ...]:
 
 
 @asynccontextmanager
-async def _connection(url: str) -> AsyncIterator[Any]:
+async def _connection(url: str) -> AsyncIterator[AsyncConnection]:
     """A transaction on a connection of its own, as SQLAlchemy sees it."""
     # asyncpg reads the URL itself: SQLAlchemy does not know all the forms it takes.
     engine = create_async_engine("postgresql+asyncpg://", poolclass=NullPool, async_creator=lambda: _connect(url))
@@ -172,9 +176,9 @@ def _driver_errors() -> Iterator[None]:
         raise (cause or error) from error
 
 
-async def _connect(url: str, **overrides: Any) -> Any:
+async def _connect(url: str, database: str | None = None) -> asyncpg.Connection[Any]:
     settings = {"application_name": application_name("schema")}
-    return await asyncpg.connect(url, timeout=_CONNECT_TIMEOUT_S, server_settings=settings, **overrides)
+    return await asyncpg.connect(url, database=database, timeout=_CONNECT_TIMEOUT_S, server_settings=settings)
 
 
 def _config(connection: Connection | None = None) -> Config:

@@ -63,7 +63,7 @@ async def test_a_revision_of_a_newer_version_is_named(fresh_database_url: str) -
     await connection.execute("UPDATE alembic_version SET version_num = '9999'")
     await connection.close()
     for call in (schema.status, schema.migrate, schema.rollback):
-        with pytest.raises(schema.SchemaError, match="revision 9999.*newer"):
+        with pytest.raises(schema.SchemaError, match=r"revision 9999.*newer"):
             await call(fresh_database_url)
 
 
