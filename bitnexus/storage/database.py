@@ -62,10 +62,17 @@ def application_name(process: str | None = None) -> str:
 class Executor(Protocol):
     """What a query runs on: a connection, or the pool, which then takes a connection for each query."""
 
-    async def execute(self, query: str, *arguments: Any) -> str: ...
-    async def fetch(self, query: str, *arguments: Any) -> list[Any]: ...
-    async def fetchrow(self, query: str, *arguments: Any) -> Any: ...
-    async def fetchval(self, query: str, *arguments: Any) -> Any: ...
+    async def execute(self, query: str, *arguments: object) -> str:
+        """The command's tag, as ``UPDATE 1``."""
+
+    async def fetch(self, query: str, *arguments: object) -> list[Any]:
+        """All rows."""
+
+    async def fetchrow(self, query: str, *arguments: object) -> Any:  # noqa: ANN401 - a row, or None
+        """The first row, or None."""
+
+    async def fetchval(self, query: str, *arguments: object) -> Any:  # noqa: ANN401 - of the column's type
+        """The first column of the first row, or None."""
 
 
 class Database:
