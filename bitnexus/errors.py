@@ -65,6 +65,12 @@ class UnknownMessage(BitNexusError):
     code, status, title = "unknown_message", 500, "Message not understood by its receiver"
 
 
+class InvalidSettings(BitNexusError):
+    """The process was not configured so that it may start; names each variable, never its value."""
+
+    code, title = "invalid_settings", "The settings are not valid"
+
+
 # -- the service ---------------------------------------------------------------------------------------------
 
 
@@ -138,6 +144,7 @@ REFUSALS: dict[str, Refusal] = {
     "exists_with_different_amount": Refusal(422, "The id was used for a transfer of another amount."),
     "exists_with_different_asset": Refusal(422, "The id was used for a transfer of another asset."),
     "exists_with_different_code": Refusal(422, "The id was used for a transfer with another code."),
+    "exists_with_different_description": Refusal(422, "The id was used for a transfer with another description."),
     "exists_with_different_metadata": Refusal(422, "The id was used for a transfer with other metadata."),
 }
 
