@@ -2,9 +2,9 @@
 
     python bench/light_actors.py [--actors 200000] [--messages 2000000]
 
-Runs the real table and scheduler on a real asyncio loop, in one process, without durable state (activation from PostgreSQL is
-measured elsewhere). `bytes` is the growth of the resident set divided by the number of actors, their keys and places in the
-table included.
+Runs the real table and scheduler on a real asyncio loop, in one process, without durable state (activation from
+PostgreSQL is measured elsewhere). Bytes are the growth of the resident set divided by the number of actors, their keys and
+places in the table included.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whatever the order of messages, turns, loads, crashes and passivations: each message ends once, in order, within bounds."""
+"""Whatever the order of messages, turns, loads, crashes and passivations: each message ends once and in order."""
 
 from __future__ import annotations
 
