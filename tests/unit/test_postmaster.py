@@ -32,7 +32,9 @@ def test_the_negative_pid_of_a_stand_alone_backend_is_read() -> None:
     assert postmaster.parse_pid_file("-" + _TEXT) == PidFile(4711, 1795389639)
 
 
-@pytest.mark.parametrize("text", ["", "\n", "4711", "4711\n/data\n", "x\n/data\n1\n", "4711\n/data\n\n", "0\n/data\n1\n"])
+@pytest.mark.parametrize(
+    "text", ["", "\n", "4711", "4711\n/data\n", "x\n/data\n1\n", "4711\n/data\n\n", "0\n/data\n1\n"]
+)
 def test_a_damaged_pid_file_says_nothing(text: str) -> None:
     assert postmaster.parse_pid_file(text) is None
 
