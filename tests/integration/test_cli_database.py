@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -40,7 +41,7 @@ def _run(*arguments: str, url: str = "", data_dir: Path, text: str = "") -> tupl
 
 
 def test_the_schema_goes_up_and_down_in_a_database_of_ones_own(postgres: EmbeddedPostgres, tmp_path: Path) -> None:
-    place = {"url": postgres.url_of("from_cli"), "data_dir": tmp_path / "data"}
+    place: dict[str, Any] = {"url": postgres.url_of("from_cli"), "data_dir": tmp_path / "data"}
     code, _, complaint = _run("db", "status", **place)
     assert (code, "bitnexus db create" in complaint) == (1, True)
     assert _run("db", "create", **place) == (0, "The database was created.\n", "")
@@ -84,7 +85,7 @@ def test_a_server_that_cannot_start_is_a_clear_failure(tmp_path: Path) -> None:
 
 def test_an_admin_is_created_once(fresh_database_url: str, tmp_path: Path) -> None:
     create = ("user", "create-admin", "--email", "root@example.org", "--password-stdin")
-    place = {"url": fresh_database_url, "data_dir": tmp_path / "data"}
+    place: dict[str, Any] = {"url": fresh_database_url, "data_dir": tmp_path / "data"}
     code, printed, _ = _run(*create, **place, text="correct horse\n")
     assert (code, "root@example.org" in printed) == (0, True)
     code, _, complaint = _run(*create, **place, text="correct horse\n")

@@ -67,8 +67,24 @@ def _processes_in(data_dir: Path) -> list[int]:
     return found
 
 
+def _state(server: EmbeddedPostgres) -> tuple[bool, bool, bool]:
+    return server.alive(), server.healthy(), server.pid is not None
+
+
+def _names_in(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+def _mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
 def _sockets_in(directory: Path) -> list[Path]:
     return [path for path in directory.rglob("*") if stat.S_ISSOCK(path.lstat().st_mode)]
+
+
+def _status(pid: int) -> str:
+    return Path(f"/proc/{pid}/status").read_text()
 
 
 def _ended(pid: int) -> bool:
@@ -99,18 +115,18 @@ async def _query(url: str, statement: str) -> object:
 
 async def test_a_server_runs_between_start_and_stop_and_leaves_nothing(data_dir: Path) -> None:
     server = EmbeddedPostgres(data_dir, durable=False)
-    assert (server.alive(), server.healthy(), server.pid) == (False, False, None)
+    assert _state(server) == (False, False, False)
     url = server.start()
-    assert (server.alive(), server.healthy()) == (True, True)
+    assert _state(server) == (True, True, True)
     assert await _query(url, "SELECT current_user || '/' || current_database()") == "bitnexus/bitnexus"
     assert len(_sockets_in(data_dir)) == 1
     assert server.pid in _processes_in(data_dir)
     server.stop()
     server.stop()
-    assert (server.alive(), server.healthy(), server.pid) == (False, False, None)
+    assert _state(server) == (False, False, False)
     assert _processes_in(data_dir) == []
     assert _sockets_in(data_dir) == []
-    assert sorted(path.name for path in data_dir.iterdir()) == ["postgresql", "postgresql.log"]
+    assert _names_in(data_dir) == ["postgresql", "postgresql.log"]
 
 
 async def test_the_server_is_durable_private_and_not_on_the_network(data_dir: Path) -> None:
@@ -128,8 +144,8 @@ async def test_the_server_is_durable_private_and_not_on_the_network(data_dir: Pa
         connection = await asyncpg.connect(server.url)
         assert {name: await connection.fetchval(f"SHOW {name}") for name in expected} == expected
         await connection.close()
-        assert stat.S_IMODE((data_dir / "postgresql").stat().st_mode) == 0o700
-        assert stat.S_IMODE(data_dir.stat().st_mode) == 0o700
+        for directory in (data_dir, data_dir / "postgresql", data_dir / "postgresql" / "run"):
+            assert _mode(directory) == 0o700
         assert os.getsid(server.pid or 0) != os.getsid(0)  # Ctrl-C is for the terminal's session
 
 
@@ -169,7 +185,7 @@ async def test_a_backend_at_work_when_its_server_was_killed_ends_before_the_next
     observer = await asyncpg.connect(server.url)
     async with asyncio.timeout(_PATIENCE_S):
         while await observer.fetchval("SELECT state FROM pg_stat_activity WHERE pid = $1", backend) != "active":
-            await asyncio.sleep(0.01)
+            pass
     _kill(server.pid or 0)
     connection._transport.abort()  # its client is killed, too
     with pytest.raises((OSError, asyncpg.PostgresError, asyncpg.InterfaceError)):
@@ -184,7 +200,7 @@ async def test_a_backend_at_work_when_its_server_was_killed_ends_before_the_next
 
 
 @pytest.mark.parametrize("name", ["sleep", "postgres"])
-async def test_a_foreign_process_that_got_the_servers_pid_is_left_alone(data_dir: Path, name: str) -> None:
+def test_a_foreign_process_that_got_the_servers_pid_is_left_alone(data_dir: Path, name: str) -> None:
     with EmbeddedPostgres(data_dir, durable=False) as server:
         pid_file = data_dir / "postgresql" / "18" / "postmaster.pid"
         text = pid_file.read_text()
@@ -198,7 +214,7 @@ async def test_a_foreign_process_that_got_the_servers_pid_is_left_alone(data_dir
             for file in (pid_file, lock_file):
                 os.chown(file, account.uid, account.gid)
             with server:
-                assert await _query(server.url, "SELECT 1") == 1
+                assert server.healthy()
             assert foreign.poll() is None
         finally:
             foreign.kill()
@@ -252,7 +268,7 @@ async def test_as_root_it_works_below_a_closed_directory_and_opens_nothing(data_
     before = state()
     with EmbeddedPostgres(closed / "data", durable=False) as server:
         assert await _query(server.url, "SELECT 1") == 1
-        status = Path(f"/proc/{server.pid}/status").read_text()
+        status = _status(server.pid or 0)
         assert "Uid:\t0\t" not in status
         assert "CapEff:\t0000000000000000" in status
         groups = next(line for line in status.splitlines() if line.startswith("Groups:"))
@@ -269,7 +285,7 @@ async def test_a_path_too_long_for_a_socket_is_served_by_a_short_one(data_dir: P
     short.mkdir(mode=0o700)  # left over from a killed owner
     with server:
         assert len(os.fsencode(server.socket_directory)) < 90
-        assert stat.S_IMODE(short.stat().st_mode) == 0o700
+        assert _mode(short) == 0o700
         assert await _query(server.url, "SELECT 1") == 1
     assert not short.exists()
     assert _sockets_in(data_dir) == []

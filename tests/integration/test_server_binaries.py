@@ -41,7 +41,7 @@ def _modes(top: Path) -> dict[Path, tuple[int, int]]:
 
 
 def _version(programs: Path, account: server_account.Account) -> str:
-    command = [programs / "initdb", "--version"]
+    command = [str(programs / "initdb"), "--version"]
     return subprocess.run(
         command, cwd="/", env={}, capture_output=True, text=True, check=True, timeout=30, **account.popen_options()
     ).stdout

@@ -51,7 +51,12 @@ async def test_an_unknown_role_is_refused_by_the_database(fresh_database_url: st
     database = await Database.connect(fresh_database_url)
     with pytest.raises(asyncpg.CheckViolationError):
         await users.insert(
-            database.pool, user_id=str(uuid.uuid4()), email="a@b.c", name="", password_hash="x", role="root"
+            database.pool,
+            user_id=str(uuid.uuid4()),
+            email="a@b.c",
+            name="",
+            password_hash="x",
+            role="root",  # type: ignore[arg-type]
         )
     await database.close()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from bitnexus.storage import postmaster
@@ -12,7 +14,7 @@ _MARK = "--cluster_name=bitnexus-1"
 
 
 def _is_server(**changes) -> bool:
-    facts = {
+    facts: dict[str, Any] = {
         "uid": 999,
         "arguments": ("/opt/pg/bin/postgres", "-D", "/proc/self/cwd", _MARK),
         "started_at_s": 1_000.4,
