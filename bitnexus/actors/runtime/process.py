@@ -98,11 +98,8 @@ class Process(Actor):  # type: ignore[misc]  # Thespian has no type hints
     def __init_subclass__(cls) -> None:
         """Collect the handlers."""
         super().__init_subclass__()
-        found = dict(cls._handlers)
-        for method in vars(cls).values():
-            for message in getattr(method, "handled", ()):
-                found[message] = method
-        cls._handlers = found
+        methods = [method for base in reversed(cls.__mro__) for method in vars(base).values()]
+        cls._handlers = {message: method for method in methods for message in getattr(method, "handled", ())}
 
     async def init(self) -> None:
         """Prepare; the process takes messages only after this. An exception is a failed start."""
@@ -170,6 +167,7 @@ class Process(Actor):  # type: ignore[misc]  # Thespian has no type hints
     def _dispatch(self, message: Message, context: Context) -> None:
         handler = self._handlers.get(type(message))
         if handler is None:
+            self.log.warning("unknown_message", message=type(message).__name__, peer=context.connection.peer_address)
             context.fail(UnknownMessage(f"{self.name} does not take {type(message).__name__}"))
             return
         if context.ref is not None:
