@@ -1,0 +1,39 @@
+"""From an `Idempotency-Key` header to the id of a transfer: the id is what is idempotent, for ever. Pure."""
+
+from __future__ import annotations
+
+import re
+import uuid
+
+from bitnexus.errors import InvalidFields, Violation
+
+_KEY = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?", re.ASCII)
+_ESCAPE = re.compile(r'\\(["\\])')
+
+
+def idempotency_key(header: str) -> str:
+    """The key in a header, 1 to 255 printable ASCII characters.
+
+    It may be bare or a quoted string as in the IETF draft (an RFC 8941 string); both spell the same key.
+
+    Raises:
+        InvalidFields: empty, too long, not printable, or badly quoted.
+    """
+    key = header.strip(" \t")
+    if key.startswith('"'):
+        inner = key[1:-1]
+        if len(key) < 2 or not key.endswith('"') or re.search(r'["\\]', _ESCAPE.sub("", inner)):
+            raise _invalid("is badly quoted")
+        key = _ESCAPE.sub(r"\1", inner)
+    if not _KEY.fullmatch(key):
+        raise _invalid("must be 1 to 255 printable ASCII characters")
+    return key
+
+
+def transfer_id(user_id: str, key: str) -> str:
+    """The transfer's id for this user's key: two users' equal keys are different transfers."""
+    return str(uuid.uuid5(uuid.UUID(user_id), key))
+
+
+def _invalid(message: str) -> InvalidFields:
+    return InvalidFields(violations=(Violation("#/header/Idempotency-Key", message),))
