@@ -65,6 +65,12 @@ class UnknownMessage(BitNexusError):
     code, status, title = "unknown_message", 500, "Message not understood by its receiver"
 
 
+class InvalidSettings(BitNexusError):
+    """The process was not configured so that it may start; names each variable, never its value."""
+
+    code, title = "invalid_settings", "The settings are not valid"
+
+
 # -- the service ---------------------------------------------------------------------------------------------
 
 
