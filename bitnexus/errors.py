@@ -204,6 +204,7 @@ REFUSALS: dict[str, Refusal] = {
     "exists_with_different_amount": Refusal(422, "The id was used for a transfer of another amount."),
     "exists_with_different_asset": Refusal(422, "The id was used for a transfer of another asset."),
     "exists_with_different_code": Refusal(422, "The id was used for a transfer with another code."),
+    "exists_with_different_description": Refusal(422, "The id was used for a transfer with another description."),
     "exists_with_different_metadata": Refusal(422, "The id was used for a transfer with other metadata."),
 }
 
