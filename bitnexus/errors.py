@@ -214,9 +214,10 @@ class Refused(BitNexusError):
 
     status, title = 422, "Transfer refused"
 
-    def __init__(self, refusal: str) -> None:
+    def __init__(self, refusal: str, *, replayed: bool = False) -> None:
         super().__init__(REFUSALS[refusal].message)
         self.refusal = refusal
+        self.replayed = replayed
 
 
 def _family(root: type[BitNexusError]) -> dict[str, type[BitNexusError]]:

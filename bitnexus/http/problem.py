@@ -19,8 +19,11 @@ def problem(error: BitNexusError, *, instance: str, request_id: str) -> tuple[in
     `pointers` as RFC 9457 has them.
     """
     code, status = error.code, error.status
+    headers = {"Content-Type": CONTENT_TYPE}
     if isinstance(error, Refused):
         code, status = error.refusal, REFUSALS[error.refusal].status
+        if error.replayed:
+            headers["Idempotent-Replayed"] = "true"
     body: dict[str, Any] = {
         "type": f"/docs/errors#{code}",
         "title": error.title,
@@ -30,7 +33,6 @@ def problem(error: BitNexusError, *, instance: str, request_id: str) -> tuple[in
         "code": code,
         "request_id": request_id,
     }
-    headers = {"Content-Type": CONTENT_TYPE}
     if isinstance(error, InvalidFields):
         fields: dict[str, list[str]] = {}
         for violation in error.violations:
