@@ -28,7 +28,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostg
 def template_database(postgres: EmbeddedPostgres) -> str:
     """The name of a migrated database that nobody connects to: new ones are copies of it."""
     _run(_execute(postgres.url, f"CREATE DATABASE {_TEMPLATE}"))
-    _run(schema.migrate(url_of(postgres, _TEMPLATE)))
+    _run(schema.migrate(postgres.url_of(_TEMPLATE)))
     return _TEMPLATE
 
 
@@ -36,7 +36,7 @@ def template_database(postgres: EmbeddedPostgres) -> str:
 def database_url(postgres: EmbeddedPostgres, template_database: str) -> str:
     """The URL of one migrated database for the whole session: tests that use it must not mind each other."""
     _run(_execute(postgres.url, f"CREATE DATABASE shared TEMPLATE {template_database}"))
-    return url_of(postgres, "shared")
+    return postgres.url_of("shared")
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def fresh_database_url(postgres: EmbeddedPostgres, template_database: str) -> It
     """The URL of a migrated database of the test's own."""
     name = f"fresh_{next(_numbers)}"
     _run(_execute(postgres.url, f"CREATE DATABASE {name} TEMPLATE {template_database}"))
-    yield url_of(postgres, name)
+    yield postgres.url_of(name)
     _run(_execute(postgres.url, f"DROP DATABASE {name} WITH (FORCE)"))
 
 
@@ -53,13 +53,8 @@ def empty_database_url(postgres: EmbeddedPostgres) -> Iterator[str]:
     """The URL of an empty database of the test's own."""
     name = f"empty_{next(_numbers)}"
     _run(_execute(postgres.url, f"CREATE DATABASE {name}"))
-    yield url_of(postgres, name)
+    yield postgres.url_of(name)
     _run(_execute(postgres.url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
-
-
-def url_of(server: EmbeddedPostgres, database: str) -> str:
-    """The URL of another database of the server."""
-    return server.url.replace("/bitnexus?", f"/{database}?")
 
 
 async def _execute(url: str, statement: str) -> None:

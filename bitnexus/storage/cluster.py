@@ -72,6 +72,7 @@ class Cluster:
     durable: bool = True
 
     def exists(self) -> bool:
+        """True if it was made before."""
         return (self.directory / "PG_VERSION").is_file()
 
     def server_command(self, mark: str) -> list[str]:
@@ -127,7 +128,7 @@ class Cluster:
             ("pg_hba.conf", "# type database user method\nlocal all all peer map=bitnexus\n"),
             ("pg_ident.conf", "# map system-user database-user\n" + "".join(lines)),
         ):
-            with open(fresh / file, "w", encoding="utf-8") as target:
+            with (fresh / file).open("w", encoding="utf-8") as target:
                 target.write(text)
                 target.flush()
                 os.fsync(target.fileno())
@@ -145,7 +146,7 @@ class Cluster:
         options = self.popen_options(directory)
         del options["stdin"]
         try:
-            done = subprocess.run(
+            done = subprocess.run(  # noqa: S603 - our own programs, no shell
                 command,
                 input=text,
                 text=True,

@@ -6,7 +6,7 @@ import asyncio
 import multiprocessing
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import asyncpg
 import orjson
@@ -59,6 +59,22 @@ def application_name(process: str | None = None) -> str:
     return name.encode("ascii", "replace")[:_MAX_APPLICATION_NAME_BYTES].decode()
 
 
+class Executor(Protocol):
+    """What a query runs on: a connection, or the pool, which then takes a connection for each query."""
+
+    async def execute(self, query: str, *arguments: object) -> str:
+        """The command's tag, as ``UPDATE 1``."""
+
+    async def fetch(self, query: str, *arguments: object) -> list[Any]:
+        """All rows."""
+
+    async def fetchrow(self, query: str, *arguments: object) -> Any:  # noqa: ANN401 - a row, or None
+        """The first row, or None."""
+
+    async def fetchval(self, query: str, *arguments: object) -> Any:  # noqa: ANN401 - of the column's type
+        """The first column of the first row, or None."""
+
+
 class Database:
     """A pool of at most `pool_size` connections of one process; made by `connect`, ended by `close`.
 
@@ -70,9 +86,7 @@ class Database:
         self.pool = pool
 
     @classmethod
-    async def connect(
-        cls, url: str, *, pool_size: int = DEFAULT_POOL_SIZE, process: str | None = None
-    ) -> Database:
+    async def connect(cls, url: str, *, pool_size: int = DEFAULT_POOL_SIZE, process: str | None = None) -> Database:
         """A pool for the server at `url`, for the process named `process`.
 
         Connections are opened when they are needed: a process can start while the server is away.
@@ -95,7 +109,9 @@ class Database:
         return cls(pool)
 
     @asynccontextmanager
-    async def connection(self, timeout_s: float = ACQUIRE_TIMEOUT_S) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy[Any]]:
+    async def connection(
+        self, timeout_s: float = ACQUIRE_TIMEOUT_S
+    ) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy[Any]]:
         """A connection of the pool for this block.
 
         Raises:

@@ -23,8 +23,8 @@ that names anybody else is disowned.
 ``postgresql/`` and nothing else. It is started *in* its cluster and never needs a directory above (see `cluster`);
 programs it cannot reach are copied (see `server_binaries`). So no permission outside the data directory changes.
 
-**Socket.** A socket's path is limited to 107 bytes. If it would be longer, clients go through a symbolic link in a short
-private directory, ``/tmp/bitnexus-<uid>-<digest>`` (mode 0700), that is removed at stop.
+**Socket.** A socket's path is limited to 107 bytes. If it would be longer, clients go through a symbolic link in a
+short private directory, ``/tmp/bitnexus-<uid>-<digest>`` (mode 0700), that is removed at stop.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import signal
+import stat
 import subprocess
 import tempfile
 import time
@@ -43,7 +43,7 @@ from typing import Self
 from urllib.parse import quote
 
 from bitnexus.storage import cluster as layout
-from bitnexus.storage import postmaster, server_account, server_binaries, server_probe
+from bitnexus.storage import leftover, server_account, server_binaries, server_probe
 from bitnexus.storage.cluster import Cluster
 from bitnexus.storage.ownership import DataDirectoryInUse, EmbeddedServerError, Ownership
 from bitnexus.storage.running_process import RunningProcess
@@ -53,14 +53,14 @@ __all__ = ["DataDirectoryInUse", "EmbeddedPostgres", "EmbeddedServerError", "bor
 #: Recovery after a crash replays at most about `max_wal_size`.
 START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 20.0
-#: After this the server is killed; the next start recovers.
-_IMMEDIATE_TIMEOUT_S = 5.0
+_REAP_TIMEOUT_S = 5.0
 #: Backends of a killed server notice within moments; one in the middle of a query may take longer.
 _ORPHANS_TIMEOUT_S = 15.0
 _POLL_S = 0.01
 _MAX_LOG_BYTES = 8 * 1024 * 1024
 _TAIL_BYTES = 3000
 _MAX_SOCKET_PATH_BYTES = 107
+_PRIVATE = 0o700
 _SOCKET_NAME = f".s.PGSQL.{layout.PORT}"
 
 
@@ -96,7 +96,12 @@ class EmbeddedPostgres:
     @property
     def url(self) -> str:
         """How to reach the database ``bitnexus``, as its owner; for this user's processes and root's."""
-        return f"postgresql://{layout.ROLE}@/{layout.DATABASE}?host={quote(str(self.socket_directory))}&port={layout.PORT}"
+        return self.url_of(layout.DATABASE)
+
+    def url_of(self, database: str) -> str:
+        """How to reach another database of the server."""
+        host = quote(str(self.socket_directory))
+        return f"postgresql://{layout.ROLE}@/{quote(database, safe='')}?host={host}&port={layout.PORT}"
 
     @property
     def pid(self) -> int | None:
@@ -114,7 +119,7 @@ class EmbeddedPostgres:
             raise EmbeddedServerError(f"The server in {self.data_dir} was started before.")
         deadline = time.monotonic() + timeout_s
         try:
-            self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.data_dir.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
             self._ownership = Ownership.acquire(self.data_dir)
             self._owner_pid = os.getpid()
             self._bring_up(deadline)
@@ -134,9 +139,10 @@ class EmbeddedPostgres:
         """
         if self._ownership is None:
             return
-        assert self._owner_pid == os.getpid(), "only the process that started the server may stop it"
+        if self._owner_pid != os.getpid():
+            raise EmbeddedServerError("Only the process that started the server may stop it.")
         if self._process is not None:
-            end(self._process, 0.0 if immediate else timeout_s)
+            leftover.end(self._process, 0.0 if immediate else timeout_s)
             self._forget_process()
         for name in (_SOCKET_NAME, f"{_SOCKET_NAME}.lock"):
             (self._home / "run" / name).unlink(missing_ok=True)  # left over where the server was killed
@@ -171,10 +177,10 @@ class EmbeddedPostgres:
         cluster = Cluster(self._directory, programs, account, durable=self._durable)
         for directory in (self._home, self._home / "run"):
             if not directory.exists():
-                directory.mkdir(mode=0o700)
+                directory.mkdir(mode=_PRIVATE)
                 if account.foreign:
                     os.chown(directory, account.uid, account.gid)
-        self._deal_with_leftover(account.uid, account.gid)
+        leftover.deal_with(self._directory, account, self._mark, stop_timeout_s=STOP_TIMEOUT_S)
         if not cluster.exists():
             cluster.create()
         self._link_short_directory()
@@ -183,38 +189,17 @@ class EmbeddedPostgres:
         while not self._launch(cluster, deadline, orphans_deadline):
             time.sleep(0.1)
 
-    def _deal_with_leftover(self, uid: int, gid: int) -> None:
-        """Stop a server that outlived its owner; disown a pid file that names somebody else's process."""
-        path = self._directory / "postmaster.pid"
-        try:
-            text = path.read_text(errors="replace")
-        except FileNotFoundError:
-            return
-        recorded = postmaster.parse_pid_file(text)
-        if recorded is None:
-            path.unlink()  # cut short by a crash; PostgreSQL would not start with it
-            return
-        process = RunningProcess.hold(recorded.pid)
-        if process is None:
-            return  # PostgreSQL itself deals with a pid that nobody has
-        try:
-            facts = process.facts()
-            directory = str(self._directory)
-            if facts and postmaster.is_server_of(facts, recorded, uid=uid, directory=directory, mark=self._mark):
-                end(process, STOP_TIMEOUT_S)
-            elif facts:
-                _replace(path, postmaster.disown(text), uid, gid)
-        finally:
-            process.close()
-
     def _launch(self, cluster: Cluster, deadline: float, orphans_deadline: float) -> bool:
         """Start the server; False if backends of a killed one are still about and it is worth trying again."""
-        with open(self._log, "ab", opener=_private) as log:
+        with os.fdopen(_open_log(self._log), "ab") as log:
             since = log.tell()
             command = cluster.server_command(self._mark)
-            self._child = subprocess.Popen(command, stdout=log, stderr=log, **cluster.popen_options())
-            self._process = RunningProcess.hold(self._child.pid)
-        assert self._process is not None, "an unreaped child keeps its pid"
+            self._child = subprocess.Popen(  # noqa: S603 - our own program, no shell
+                command, stdout=log, stderr=log, **cluster.popen_options()
+            )
+        self._process = process = RunningProcess.hold(self._child.pid)
+        if process is None:
+            raise EmbeddedServerError("The server's process was reaped by somebody else: SIGCHLD must not be ignored.")
         while not self.healthy(timeout_s=max(_POLL_S, min(1.0, deadline - time.monotonic()))):
             if not self.alive():
                 tail = self._tail(since)
@@ -226,7 +211,7 @@ class EmbeddedPostgres:
                 raise EmbeddedServerError(
                     f"PostgreSQL did not answer in time in {self._directory}. Its log says:\n{self._tail(since)}"
                 )
-            self._process.wait(_POLL_S)
+            process.wait(_POLL_S)
         return True
 
     def _forget_process(self) -> None:
@@ -234,11 +219,11 @@ class EmbeddedPostgres:
             self._process.close()
             self._process = None
         if self._child is not None:
-            self._child.wait(timeout=_IMMEDIATE_TIMEOUT_S)  # reap it
+            self._child.wait(timeout=_REAP_TIMEOUT_S)  # reap it
             self._child = None
 
     def _tail(self, since: int) -> str:
-        with open(self._log, "rb") as log:
+        with self._log.open("rb") as log:
             size = log.seek(0, os.SEEK_END)
             log.seek(max(since, size - _TAIL_BYTES))
             return log.read(_TAIL_BYTES).decode(errors="replace").strip() or "(nothing)"
@@ -252,9 +237,9 @@ class EmbeddedPostgres:
         if link.parent != self._short:
             return
         with contextlib.suppress(FileExistsError):
-            self._short.mkdir(mode=0o700)
+            self._short.mkdir(mode=_PRIVATE)
         found = self._short.lstat()
-        if found.st_uid != os.geteuid() or found.st_mode & 0o170777 != 0o040700:
+        if found.st_uid != os.geteuid() or not stat.S_ISDIR(found.st_mode) or stat.S_IMODE(found.st_mode) != _PRIVATE:
             raise EmbeddedServerError(f"{self._short} should be a private directory of ours, but it is not.")
         link.unlink(missing_ok=True)
         link.symlink_to(self._home / "run")
@@ -291,32 +276,5 @@ def borrow(data_dir: Path | str, timeout_s: float = START_TIMEOUT_S) -> Iterator
         server.stop()
 
 
-def end(process: RunningProcess, timeout_s: float) -> None:
-    """End a postmaster: fast shutdown; if it takes longer than `timeout_s`, immediate shutdown; at last SIGKILL.
-
-    Raises:
-        EmbeddedServerError: not even SIGKILL ended it in time.
-    """
-    if timeout_s > 0:
-        process.signal(signal.SIGINT)
-        if process.wait(timeout_s):
-            return
-    for number in (signal.SIGQUIT, signal.SIGKILL):
-        process.signal(number)
-        if process.wait(_IMMEDIATE_TIMEOUT_S):
-            return
-    raise EmbeddedServerError(f"The PostgreSQL server (process {process.pid}) cannot be ended.")
-
-
-def _replace(path: Path, text: str, uid: int, gid: int) -> None:
-    """Write a new file over `path`, which lies in a directory of the server's account: never through a link of its."""
-    fresh = path.with_name(f"{path.name}.new")
-    fresh.unlink(missing_ok=True)
-    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w") as target:
-        target.write(text)
-        os.fchown(target.fileno(), uid, gid)
-    fresh.rename(path)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
+def _open_log(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)

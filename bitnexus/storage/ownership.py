@@ -14,22 +14,27 @@ import time
 import weakref
 from pathlib import Path
 
+from bitnexus.errors import BitNexusError
+
 #: Children forked by a killed owner may hold the lock for the moment they need to notice and end.
 LOCK_PATIENCE_S = 3.0
 _MAX_LENGTH_BYTES = 4096
 
 
-class EmbeddedServerError(RuntimeError):
+class EmbeddedServerError(BitNexusError):
     """The embedded PostgreSQL cannot do what was asked; the message is for the operator of this machine."""
+
+    code, title = "embedded_server", "The embedded PostgreSQL failed"
 
 
 class DataDirectoryInUse(EmbeddedServerError):
-    """Another process owns the data directory."""
+    """Another process, `pid`, owns the data directory; `url` is its server's, once that answers."""
 
-    def __init__(self, data_dir: Path, pid: int | None, url: str | None) -> None:
-        owner = f"process {pid}" if pid is not None else "another process"
-        super().__init__(f"The data directory {data_dir} is in use by {owner}: one BitNexus runs in it at a time.")
-        self.data_dir, self.pid, self.url = data_dir, pid, url
+    code, title = "data_directory_in_use", "The data directory is in use"
+
+    def __init__(self, detail: str | None = None, *, pid: int | None = None, url: str | None = None) -> None:
+        super().__init__(detail)
+        self.pid, self.url = pid, url
 
 
 class Ownership:
@@ -68,14 +73,16 @@ class Ownership:
                 if descriptor >= 0:
                     os.close(descriptor)
             if (pid is not None and _exists(pid)) or time.monotonic() > deadline:
-                raise DataDirectoryInUse(data_dir, pid, url)
+                owner = f"process {pid}" if pid is not None else "another process"
+                detail = f"The data directory {data_dir} is in use by {owner}: one BitNexus runs in it at a time."
+                raise DataDirectoryInUse(detail, pid=pid, url=url)
             time.sleep(0.02)
 
     def publish(self, url: str | None) -> None:
         """Write into the lock file who owns it and, once it answers, the `url` of the server."""
-        assert self._descriptor is not None, "the ownership was given back"
+        if self._descriptor is None:
+            raise EmbeddedServerError("The data directory was given free.")
         text = json.dumps({"pid": os.getpid(), "url": url}).encode()
-        assert len(text) <= _MAX_LENGTH_BYTES
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, text, 0)
 

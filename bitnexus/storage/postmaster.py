@@ -9,8 +9,8 @@ Layout of the file: see ``src/include/utils/pidfile.h`` of PostgreSQL.
 
 from __future__ import annotations
 
-import os.path
 from dataclasses import dataclass
+from pathlib import PurePath
 
 #: A process started up to this long after the time in the file may still be the server (clocks tick in 10 ms, the file
 #: holds whole seconds, and the server reads its clock a little after it was started).
@@ -22,11 +22,10 @@ IMPOSSIBLE_PID = 2**22 + 1
 
 @dataclass(frozen=True, slots=True)
 class PidFile:
-    """What ``postmaster.pid`` says; `status` is ``starting``, ``stopping``, ``ready``, ``standby`` or empty."""
+    """What ``postmaster.pid`` says of its process: pid, and start in seconds since the epoch."""
 
     pid: int
     started_at_s: int
-    status: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,7 @@ def parse_pid_file(text: str) -> PidFile | None:
         pid, started_at_s = abs(int(lines[0])), int(lines[2])
     except (IndexError, ValueError):
         return None
-    return PidFile(pid, started_at_s, lines[7].strip() if len(lines) > 7 else "") if pid > 0 else None
+    return PidFile(pid, started_at_s) if pid > 0 else None
 
 
 def disown(text: str) -> str:
@@ -86,7 +85,7 @@ def is_server_of(facts: ProcessFacts, recorded: PidFile, *, uid: int, directory:
     The working directory decides where it can be seen: a postmaster sits in its data directory all its life. Else the
     start time does: a process that reused the pid started later than the file says.
     """
-    if facts.uid != uid or not facts.arguments or os.path.basename(facts.arguments[0]) != "postgres":
+    if facts.uid != uid or not facts.arguments or PurePath(facts.arguments[0]).name != "postgres":
         return False
     if mark not in facts.arguments:
         return False

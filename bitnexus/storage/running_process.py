@@ -1,4 +1,4 @@
-"""A running process held by a pidfd: it can be waited for and signalled without ever meeting another one that got its pid.
+"""A running process held by a pidfd: waited for and signalled without ever meeting another one that got its pid.
 
 For processes that need not be our children.
 """
@@ -62,11 +62,12 @@ class RunningProcess:
         return bool(poll.poll(int(timeout_s * 1000)))
 
     def close(self) -> None:
+        """Let go of it."""
         os.close(self._descriptor)
 
 
 def _link(path: Path) -> str | None:
     try:
-        return os.readlink(path)
+        return str(path.readlink())
     except PermissionError:
         return None

@@ -6,22 +6,26 @@ wait for each other on an advisory lock and then find the work done.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import asyncpg
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.script.revision import RevisionError
 from alembic.util import CommandError
 from sqlalchemy import Connection, text
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
+from bitnexus.errors import BitNexusError
 from bitnexus.storage.database import application_name, reachable
 
 #: Any number will do; the same for everybody who migrates.
@@ -32,8 +36,10 @@ _LOCK_TIMEOUT_S = 60.0
 _MAINTENANCE_DATABASE = "postgres"
 
 
-class SchemaError(RuntimeError):
+class SchemaError(BitNexusError):
     """The schema cannot be brought to what was asked for; the message is for the operator."""
+
+    code, title = "schema_error", "The database's schema is not as it should be"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,7 @@ class Status:
 
     @property
     def is_current(self) -> bool:
+        """True if nothing is pending."""
         return not self.pending
 
 
@@ -58,18 +65,21 @@ async def create(url: str) -> bool:
     """
     with reachable():
         try:
-            await (await _connect(url)).close()
-            return False
+            connection = await _connect(url)
         except asyncpg.InvalidCatalogNameError:
             connection = await _connect(url, database=_MAINTENANCE_DATABASE)
+        else:
+            await connection.close()
+            return False
         try:
             name = _database_of(url).replace('"', '""')
-            await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE template0 ENCODING \'UTF8\'')
-            return True
-        except asyncpg.DuplicateDatabaseError:
-            return False  # somebody else was faster
+            await connection.execute(f"CREATE DATABASE \"{name}\" TEMPLATE template0 ENCODING 'UTF8'")
+        except (asyncpg.DuplicateDatabaseError, asyncpg.UniqueViolationError):
+            return False  # somebody else was faster, or even at the same time
         except asyncpg.InsufficientPrivilegeError as error:
             raise SchemaError(f"The database cannot be created: {error}.") from error
+        else:
+            return True
         finally:
             await connection.close()
 
@@ -136,26 +146,39 @@ async def _change(url: str, run: Callable[[Config], None]) -> tuple[str, ...]:
 
 
 @asynccontextmanager
-async def _connection(url: str) -> AsyncIterator[Any]:
+async def _connection(url: str) -> AsyncIterator[AsyncConnection]:
     """A transaction on a connection of its own, as SQLAlchemy sees it."""
     # asyncpg reads the URL itself: SQLAlchemy does not know all the forms it takes.
     engine = create_async_engine("postgresql+asyncpg://", poolclass=NullPool, async_creator=lambda: _connect(url))
     try:
         with reachable():
             try:
-                async with engine.begin() as connection:
-                    yield connection
+                with _driver_errors():
+                    async with engine.begin() as connection:
+                        yield connection
             except asyncpg.InvalidCatalogNameError as error:
-                raise SchemaError(f"There is no database {_database_of(url)!r}: `bitnexus db create` makes it.") from error
+                raise SchemaError(
+                    f"There is no database {_database_of(url)!r}: `bitnexus db create` makes it."
+                ) from error
             except CommandError as error:
                 raise SchemaError(f"{error}.") from error
     finally:
         await engine.dispose()
 
 
-async def _connect(url: str, **overrides: Any) -> Any:
+@contextmanager
+def _driver_errors() -> Iterator[None]:
+    """Gives asyncpg's own exceptions out of those that SQLAlchemy wraps around them."""
+    try:
+        yield
+    except DBAPIError as error:
+        cause = error.orig.__cause__ if error.orig else None
+        raise (cause or error) from error
+
+
+async def _connect(url: str, database: str | None = None) -> asyncpg.Connection[Any]:
     settings = {"application_name": application_name("schema")}
-    return await asyncpg.connect(url, timeout=_CONNECT_TIMEOUT_S, server_settings=settings, **overrides)
+    return await asyncpg.connect(url, database=database, timeout=_CONNECT_TIMEOUT_S, server_settings=settings)
 
 
 def _config(connection: Connection | None = None) -> Config:
@@ -175,7 +198,7 @@ def _applied(script: ScriptDirectory, revision: str | None) -> tuple[str, ...]:
         return ()
     try:
         return tuple(step.revision for step in script.iterate_revisions(revision, "base"))
-    except CommandError as error:
+    except (CommandError, RevisionError) as error:
         raise SchemaError(
             f"The database is at revision {revision}, which this version of BitNexus does not know: "
             "it was migrated by a newer one."
@@ -183,8 +206,10 @@ def _applied(script: ScriptDirectory, revision: str | None) -> tuple[str, ...]:
 
 
 def _database_of(url: str) -> str:
-    """The database that asyncpg would connect to for this URL."""
-    from asyncpg import connect_utils
-
-    _, parameters = connect_utils._parse_connect_dsn_and_args(url)
-    return str(parameters.database)
+    """The database that a URL names, in one of the two places where libpq and asyncpg look for it."""
+    parts = urlsplit(url)
+    options = parse_qs(parts.query)
+    name = unquote(parts.path.removeprefix("/")) or (options.get("dbname") or options.get("database") or [""])[0]
+    if not name:
+        raise SchemaError("The database's URL does not say which database.")
+    return name

@@ -74,7 +74,7 @@ def directory_for(account: Account, *, site: Path | None = None, copies: Path = 
 def _obstacle(programs: Path, account: Account) -> str | None:
     """Why the account cannot run the programs, or None. Trying it is the only check that knows of ACLs and mounts."""
     try:
-        subprocess.run(
+        subprocess.run(  # noqa: S603 - our own program, no shell
             [programs / "postgres", "--version"],
             cwd="/",
             env={},
@@ -126,8 +126,8 @@ def _copy(site: Path, copies: Path) -> Path:
                 _copy_file(file, fresh / file.relative_to(site))
             _open_to_readers(fresh)
             if target.exists():
-                os.rename(target, Path(scratch, "damaged"))
-            os.rename(fresh, target)
+                target.rename(Path(scratch, "damaged"))
+            fresh.rename(target)
     except OSError as error:
         raise EmbeddedServerError(f"PostgreSQL could not be copied to {target}: {error}.") from error
     return target
@@ -141,7 +141,7 @@ def _copy_file(source: Path, target: Path) -> None:
 
 def _open_to_readers(top: Path) -> None:
     for directory, _, _ in os.walk(top):
-        os.chmod(directory, 0o755)
+        Path(directory).chmod(0o755)
 
 
 def _package_version() -> str:

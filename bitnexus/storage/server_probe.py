@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 
 _PROTOCOL_3_0 = 196608
+#: A message's length counts these four bytes, but not the byte before that tells its kind.
+_LENGTH_BYTES = 4
 _MAX_MESSAGE_BYTES = 65536
 
 
@@ -24,10 +26,10 @@ def accepts_sessions(path: Path, *, user: str, database: str, timeout_s: float) 
             connection.connect(str(path))
             connection.sendall(_startup(user, database))
             while True:
-                kind, length = struct.unpack("!cI", _read(connection, 5, deadline))
-                if kind == b"E" or not 4 <= length <= _MAX_MESSAGE_BYTES:
+                kind, length = struct.unpack("!cI", _read(connection, 1 + _LENGTH_BYTES, deadline))
+                if kind == b"E" or not _LENGTH_BYTES <= length <= _MAX_MESSAGE_BYTES:
                     return False
-                _read(connection, length - 4, deadline)
+                _read(connection, length - _LENGTH_BYTES, deadline)
                 if kind == b"Z":
                     connection.sendall(b"X\0\0\0\4")
                     return True
@@ -38,7 +40,7 @@ def accepts_sessions(path: Path, *, user: str, database: str, timeout_s: float) 
 def _startup(user: str, database: str) -> bytes:
     fields = ("user", user, "database", database, "application_name", "bitnexus/health")
     body = struct.pack("!I", _PROTOCOL_3_0) + b"".join(field.encode() + b"\0" for field in fields) + b"\0"
-    return struct.pack("!I", len(body) + 4) + body
+    return struct.pack("!I", len(body) + _LENGTH_BYTES) + body
 
 
 def _read(connection: socket.socket, length: int, deadline: float) -> bytes:

@@ -10,7 +10,6 @@ import pytest
 from bitnexus.errors import DatabaseUnavailable
 from bitnexus.storage import schema
 from bitnexus.storage.embedded import EmbeddedPostgres
-from tests.conftest import url_of
 
 
 async def _tables(url: str) -> set[str]:
@@ -64,12 +63,12 @@ async def test_a_revision_of_a_newer_version_is_named(fresh_database_url: str) -
     await connection.execute("UPDATE alembic_version SET version_num = '9999'")
     await connection.close()
     for call in (schema.status, schema.migrate, schema.rollback):
-        with pytest.raises(schema.SchemaError, match="revision 9999.*newer"):
+        with pytest.raises(schema.SchemaError, match=r"revision 9999.*newer"):
             await call(fresh_database_url)
 
 
 async def test_a_database_is_created_once(postgres: EmbeddedPostgres) -> None:
-    url = url_of(postgres, "to%20create%22quoted")
+    url = postgres.url_of('to create "quoted')
     with pytest.raises(schema.SchemaError, match="bitnexus db create"):
         await schema.status(url)
     assert sorted(await asyncio.gather(schema.create(url), schema.create(url))) == [False, True]
