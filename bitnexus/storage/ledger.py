@@ -7,14 +7,23 @@ refused ones are recorded too (their ids are burned) and are seen by :func:`even
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final, Protocol
 
 import asyncpg
 
 from bitnexus.actors.messages import AccountOpened, Transfer
 from bitnexus.storage.ledger_rows import AccountRow, BlockRow, EventPage
 
-Executor = "asyncpg.Connection[asyncpg.Record] | asyncpg.Pool[asyncpg.Record]"
+
+class Executor(Protocol):
+    """What runs a query: a connection or a pool."""
+
+    async def fetch(self, query: str, /, *args: Any) -> list[Any]:
+        """All rows."""
+
+    async def fetchrow(self, query: str, /, *args: Any) -> Any | None:
+        """The first row, if there is one."""
+
 
 #: Larger than any sequence number: "before_seq" of a first page.
 END: Final = 2**63 - 1

@@ -7,21 +7,20 @@ nothing of it is written.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import asyncpg
 
 from bitnexus.errors import DatabaseUnavailable
+from bitnexus.storage.database import application_name, reachable
 from bitnexus.storage.ledger import ACCOUNT_COLUMNS, TRANSFER_COLUMNS, account_row, transfer_row
 from bitnexus.storage.ledger_rows import AccountRow, BlockRow, BlockToWrite, TransferRow
 
 #: Every statement here finds its rows by key. The planner, which sees a table before it has grown, must not choose
 #: otherwise, nor plan again for every block. And an acknowledged transfer is durable, whatever the server's default.
 _SESSION: Final = {
-    "application_name": "bitnexus-ledger",
     "synchronous_commit": "on",
     "plan_cache_mode": "force_generic_plan",
     "enable_seqscan": "off",
@@ -81,35 +80,31 @@ class OutcomeUnknown(DatabaseUnavailable):
 class LedgerConnection:
     """One session of the ledger's writer. Whatever goes wrong, it is closed and another one is opened."""
 
-    def __init__(self, connection: asyncpg.Connection[asyncpg.Record], timeout_s: float) -> None:
+    def __init__(self, connection: asyncpg.Connection[Any], write: Any, timeout_s: float) -> None:
         self._connection = connection
+        self._write = write
         self._timeout_s = timeout_s
-        self._write: asyncpg.prepared_stmt.PreparedStatement[asyncpg.Record]
 
     @classmethod
-    async def open(cls, url: str, *, timeout_s: float = 10.0) -> LedgerConnection:
+    async def open(cls, url: str, *, timeout_s: float = 10.0) -> Self:
         """Connect. `timeout_s` bounds the connecting and each statement.
 
         Raises:
             DatabaseUnavailable: it cannot be reached now.
         """
-        try:
-            connection = await asyncpg.connect(url, timeout=timeout_s, server_settings=_SESSION)
-        except (OSError, asyncio.TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            raise DatabaseUnavailable from error
-        self = cls(connection, timeout_s)
-        try:
-            with self._reachable():
-                self._write = await connection.prepare(_WRITE, timeout=timeout_s)
-        except BaseException:
-            self.abort()
-            raise
-        return self
+        settings = _SESSION | {"application_name": application_name("ledger")}
+        with _passing():
+            connection = await asyncpg.connect(url, timeout=timeout_s, server_settings=settings)
+            try:
+                return cls(connection, await connection.prepare(_WRITE, timeout=timeout_s), timeout_s)
+            except BaseException:
+                connection.terminate()
+                raise
 
     @property
     def closed(self) -> bool:
         """Whether it is known to be of no more use."""
-        return self._connection.is_closed()
+        return bool(self._connection.is_closed())
 
     @property
     def backend_pid(self) -> int:
@@ -118,7 +113,7 @@ class LedgerConnection:
 
     async def close(self) -> None:
         """Close it in order."""
-        with self._reachable():
+        with _passing():
             await self._connection.close(timeout=self._timeout_s)
 
     def abort(self) -> None:
@@ -131,7 +126,7 @@ class LedgerConnection:
         Raises:
             DatabaseUnavailable: it cannot be reached now.
         """
-        with self._reachable():
+        with _passing():
             row = await self._connection.fetchrow(_LAST_BLOCK, timeout=self._timeout_s)
         return None if row is None else BlockRow(*row)
 
@@ -141,7 +136,7 @@ class LedgerConnection:
         Raises:
             DatabaseUnavailable: it cannot be reached now.
         """
-        with self._reachable():
+        with _passing():
             rows = await self._connection.fetch(_ACCOUNTS, list(ids), timeout=self._timeout_s)
         return [account_row(row) for row in rows]
 
@@ -151,7 +146,7 @@ class LedgerConnection:
         Raises:
             DatabaseUnavailable: it cannot be reached now.
         """
-        with self._reachable():
+        with _passing():
             rows = await self._connection.fetch(_TRANSFERS, list(ids), timeout=self._timeout_s)
         return [TransferRow(transfer_row(row), row["refusal"], row["salt"]) for row in rows]
 
@@ -165,45 +160,35 @@ class LedgerConnection:
         """
         if self._connection.is_closed():
             raise DatabaseUnavailable
-        arguments = _arguments(block)
         try:
-            await self._write.fetchval(*arguments, timeout=self._timeout_s)
+            with _passing():
+                await self._write.fetchval(*_arguments(block), timeout=self._timeout_s)
+        except DatabaseUnavailable as error:
+            raise OutcomeUnknown from error.__cause__
         except asyncpg.UniqueViolationError as error:
             if error.constraint_name == "ledger_blocks_pkey":
-                raise HeightTaken(f"block {block.row.height} is written already") from error
+                raise HeightTaken(f"Block {block.row.height} is written already.") from error
             if error.constraint_name == "ledger_transfers_pkey":
                 raise IdTaken from error
             raise
-        except _UNREACHABLE as error:
-            raise OutcomeUnknown from error
-        except asyncpg.InterfaceError as error:
-            if not self._connection.is_closed():
-                raise
-            raise OutcomeUnknown from error
-
-    @contextmanager
-    def _reachable(self) -> Iterator[None]:
-        try:
-            yield
-        except _UNREACHABLE as error:
-            raise DatabaseUnavailable from error
-        except asyncpg.InterfaceError as error:
-            if not self._connection.is_closed():
-                raise
-            raise DatabaseUnavailable from error
 
 
-# Connection lost, server stopping or starting, query cancelled, out of disk or memory or slots, deadlock, read-only
-# after a failover: all pass, and none is the ledger's fault. Anything else is, and must crash it.
-_UNREACHABLE: Final = (
-    OSError,
-    asyncio.TimeoutError,
-    asyncpg.PostgresConnectionError,
+#: Query cancelled by an operator, out of disk or memory, deadlock: like a lost connection they pass, and nothing of it
+#: is the ledger's fault. Whatever else the server objects to is, and must crash it.
+_PASSING: Final = (
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
     asyncpg.TransactionRollbackError,
-    asyncpg.ReadOnlySQLTransactionError,
 )
+
+
+@contextmanager
+def _passing() -> Iterator[None]:
+    with reachable():
+        try:
+            yield
+        except _PASSING as error:
+            raise DatabaseUnavailable from error
 
 
 def _arguments(block: BlockToWrite) -> Sequence[Any]:

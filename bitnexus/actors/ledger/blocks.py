@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, Protocol, assert_never
+from typing import Final, NamedTuple, Protocol
 
 from bitnexus import errors
 from bitnexus.actors.ledger.accounts import (
@@ -38,6 +38,9 @@ from bitnexus.actors.runtime.message import Message
 #: Bounds of what the ledger keeps of a caller's words, in characters.
 MAX_DESCRIPTION: Final = 1_024
 MAX_METADATA: Final = 16_384
+
+#: The fields that make a command the same as the one its id was first used for.
+_COMPARED: Final = ("debit_account_id", "credit_account_id", "amount", "asset", "code", "description", "metadata")
 
 Command = PostTransfer | OpenAccount
 
@@ -101,29 +104,32 @@ def check_syntax(command: Command) -> None:
     Raises:
         BadRequest: naming the field.
     """
-    match command:
-        case PostTransfer():
-            ids = (command.transfer_id, command.debit_account_id, command.credit_account_id, command.user_id)
-            for id_ in ids:
-                if canonical_uuid(id_) is None:
-                    raise errors.BadRequest("An id is not a canonical UUID.")
-            if not 1 <= command.amount <= MAX_AMOUNT:
-                raise errors.BadRequest(f"amount must be 1 … {MAX_AMOUNT}.")
-            if command.description:
-                _check_text("description", command.description, MAX_DESCRIPTION)
-            if command.metadata:
-                _check_text("metadata", command.metadata, MAX_METADATA)
-        case OpenAccount():
-            if canonical_uuid(command.account_id) is None or canonical_uuid(command.owner_id) is None:
-                raise errors.BadRequest("An id is not a canonical UUID.")
-            if command.account_id == world_account_id(command.asset):
-                raise errors.BadRequest("The id is that of the asset's world account.")
-        case _:
-            assert_never(command)
+    if isinstance(command, PostTransfer):
+        _check_transfer(command)
+    elif not (canonical_uuid(command.account_id) and canonical_uuid(command.owner_id)):
+        raise errors.BadRequest("An id is not a canonical UUID.")
+    elif command.account_id == world_account_id(command.asset):
+        raise errors.BadRequest("The id is that of the asset's world account.")
     if not is_asset(command.asset):
         raise errors.BadRequest("asset must be a code and a scale, as in USD/2.")
     if not 0 <= command.code <= MAX_CODE:
         raise errors.BadRequest(f"code must be 0 … {MAX_CODE}.")
+
+
+def _check_transfer(command: PostTransfer) -> None:
+    if not (
+        canonical_uuid(command.transfer_id)
+        and canonical_uuid(command.debit_account_id)
+        and canonical_uuid(command.credit_account_id)
+        and canonical_uuid(command.user_id)
+    ):
+        raise errors.BadRequest("An id is not a canonical UUID.")
+    if not 1 <= command.amount <= MAX_AMOUNT:
+        raise errors.BadRequest(f"amount must be 1 … {MAX_AMOUNT}.")
+    if command.description:
+        _check_text("description", command.description, MAX_DESCRIPTION)
+    if command.metadata:
+        _check_text("metadata", command.metadata, MAX_METADATA)
 
 
 def _check_text(name: str, value: str, longest: int) -> None:
@@ -135,20 +141,9 @@ def _check_text(name: str, value: str, longest: int) -> None:
 
 def difference(recorded: Transfer, command: PostTransfer) -> str | None:
     """The refusal of a command whose id was used with other fields; None if they are the same."""
-    if recorded.debit_account_id != command.debit_account_id:
-        return "exists_with_different_debit_account_id"
-    if recorded.credit_account_id != command.credit_account_id:
-        return "exists_with_different_credit_account_id"
-    if recorded.amount != command.amount:
-        return "exists_with_different_amount"
-    if recorded.asset != command.asset:
-        return "exists_with_different_asset"
-    if recorded.code != command.code:
-        return "exists_with_different_code"
-    if recorded.description != command.description:
-        return "exists_with_different_description"
-    if recorded.metadata != command.metadata:
-        return "exists_with_different_metadata"
+    for name in _COMPARED:
+        if getattr(recorded, name) != getattr(command, name):
+            return "exists_with_different_" + name
     return None
 
 
@@ -159,11 +154,11 @@ def replay(recorded: Recorded, command: PostTransfer) -> TransferResult:
     if different is not None:
         return TransferResult(command.transfer_id, None, different)
     if refusal is not None:
-        return TransferResult(command.transfer_id, None, refusal, True)
-    return TransferResult(command.transfer_id, transfer, None, True)
+        return TransferResult(command.transfer_id, None, refusal, replayed=True)
+    return TransferResult(command.transfer_id, transfer, None, replayed=True)
 
 
-def decide(  # noqa: PLR0913 - everything a pure decision depends on
+def decide(
     book: Book,
     head: Head,
     items: Sequence[Item],
@@ -214,9 +209,7 @@ def decide(  # noqa: PLR0913 - everything a pure decision depends on
     return block
 
 
-def _record(  # noqa: PLR0913 - split from its only caller for its length
-    block: Block, book: Book, command: PostTransfer, refusal: str | None, time_us: int, salt: bytes
-) -> None:
+def _record(block: Block, book: Book, command: PostTransfer, refusal: str | None, time_us: int, salt: bytes) -> None:
     """Append a decided transfer to the block."""
     seq = block.before.tree.size + len(block.leaves)
     height = block.before.height + 1

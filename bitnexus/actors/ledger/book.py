@@ -52,7 +52,7 @@ class Account:
         "salt",
     )
 
-    def __init__(  # noqa: PLR0913 - a record's fields
+    def __init__(
         self,
         id: str,  # noqa: A002 - the column's name
         *,

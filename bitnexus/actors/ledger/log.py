@@ -115,7 +115,7 @@ class Head:
 
     height: int = 0
     hash: bytes = NO_HASH
-    tree: Tree = Tree()  # noqa: RUF009 - immutable
+    tree: Tree = Tree()
     root: bytes = EMPTY_ROOT
     time_us: int = 0
 
@@ -153,7 +153,7 @@ def account_leaf(
     return _ACCOUNT.pack(*head) + text(asset)
 
 
-def transfer_leaf(  # noqa: PLR0913 - a record's fields, by position because it is called once per transfer
+def transfer_leaf(
     seq: int,
     block: int,
     time_us: int,

@@ -1,13 +1,9 @@
-"""The ledger: accounts, transfers, blocks."""
-
-from __future__ import annotations
+"""The ledger: accounts, transfers, and the blocks of its log."""
 
 from alembic import op
 
 revision = "0002"
 down_revision = "0001"
-branch_labels = None
-depends_on = None
 
 UP = (
     # Balances change with every block: no index holds them, and pages have room for the new versions (HOT updates).
@@ -82,12 +78,10 @@ DOWN = (
 
 
 def upgrade() -> None:
-    """Create the ledger's tables."""
     for statement in UP:
         op.execute(statement)
 
 
 def downgrade() -> None:
-    """Drop the ledger's tables, with everything in them."""
     for statement in DOWN:
         op.execute(statement)
