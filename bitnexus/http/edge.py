@@ -6,12 +6,12 @@ then the handler; whatever it raises becomes a problem; headers and metrics last
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from time import perf_counter
 from typing import Final
 
 import structlog
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
 from bitnexus.errors import (
     BadRequest,
@@ -23,9 +23,6 @@ from bitnexus.errors import (
 from bitnexus.http.correlation import RequestIds
 from bitnexus.http.problem import problem
 from bitnexus.http.request_metrics import RequestMetrics
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-Middleware = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
 
 UNMATCHED: Final = "unmatched"
 _MAX_INSTANCE_CHARS: Final = 256

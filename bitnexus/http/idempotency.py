@@ -8,6 +8,7 @@ import uuid
 from bitnexus.errors import InvalidFields, Violation
 
 _KEY = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?", re.ASCII)
+_QUOTED = re.compile(r'"((?:[^"\\]|\\["\\])*)"')
 _ESCAPE = re.compile(r'\\(["\\])')
 
 
@@ -21,10 +22,10 @@ def idempotency_key(header: str) -> str:
     """
     key = header.strip(" \t")
     if key.startswith('"'):
-        inner = key[1:-1]
-        if len(key) < 2 or not key.endswith('"') or re.search(r'["\\]', _ESCAPE.sub("", inner)):
+        quoted = _QUOTED.fullmatch(key)
+        if quoted is None:
             raise _invalid("is badly quoted")
-        key = _ESCAPE.sub(r"\1", inner)
+        key = _ESCAPE.sub(r"\1", quoted[1])
     if not _KEY.fullmatch(key):
         raise _invalid("must be 1 to 255 printable ASCII characters")
     return key

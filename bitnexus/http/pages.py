@@ -24,9 +24,7 @@ class PageQuery(QueryModel):
     cursor: Annotated[str, Field(max_length=512)] | None = None
 
 
-def page(
-    request: web.Request, items: Sequence[Any], *, following: str | None, as_of_seq: int | None
-) -> web.Response:
+def page(request: web.Request, items: Sequence[Any], *, following: str | None, as_of_seq: int | None) -> web.Response:
     """``{"data": […], "page": {"next": cursor, "has_more": …}, "as_of_seq": …}`` and a `Link` to the next page.
 
     `following` is the next page's cursor, None at the end. `as_of_seq`: every event up to this one is accounted for.
@@ -50,5 +48,4 @@ def position_of(cursors: Cursors, cursor: str | None, bound_to: str, *, start: i
     if cursor is None:
         return start
     (seq,) = cursors.decode(cursor, bound_to)
-    assert isinstance(seq, int), "only the list itself can have signed this"
-    return seq
+    return int(seq)

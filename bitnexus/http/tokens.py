@@ -124,7 +124,7 @@ class AccessTokens:
             )
             expires_at = claims["exp"]
             role = claims.get("role")
-            if type(expires_at) is not int or role not in ROLES:
+            if type(expires_at) is not int or not isinstance(role, str) or role not in ROLES:
                 raise Unauthorized("The access token is not valid")
             return Principal(str(uuid.UUID(claims["sub"])), role, expires_at)
         except (jwt.InvalidTokenError, ValueError, RecursionError) as error:

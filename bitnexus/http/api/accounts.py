@@ -57,9 +57,7 @@ class Accounts:
         before = position_of(services.cursors, query.cursor, bound_to, start=ledger.END)
         async with services.database.connection() as connection:
             head = await ledger.last_block(connection)
-            found = await ledger.history(
-                connection, [account.account_id], before_seq=before, limit=query.limit + 1
-            )
+            found = await ledger.history(connection, [account.account_id], before_seq=before, limit=query.limit + 1)
         shown = found[: query.limit]
         following = services.cursors.encode([shown[-1].seq], bound_to) if len(found) > len(shown) else None
         entries = []

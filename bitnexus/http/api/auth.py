@@ -21,7 +21,10 @@ PATH: Final = "/api/v1/auth"
 
 #: One @, no spaces, a dot in the host: what is certainly no address is refused; only a letter to it proves the rest.
 Email = Annotated[
-    str, StringConstraints(pattern=r"^[^@\s\x00-\x20\x7f]{1,64}@[^@\s\x00-\x20\x7f]+\.[^@\s.\x00-\x20\x7f]+$", max_length=254)
+    str,
+    StringConstraints(
+        pattern=r"^[^@\s\x00-\x20\x7f]{1,64}@[^@\s\x00-\x20\x7f]+\.[^@\s.\x00-\x20\x7f]+$", max_length=254
+    ),
 ]
 Password = Annotated[Text, Field(min_length=8, max_length=256)]
 

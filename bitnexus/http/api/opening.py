@@ -14,6 +14,7 @@ import structlog
 from bitnexus.actors.messages import AccountOpened, OpenAccount
 from bitnexus.actors.transactions.partitioning import partition_name, partition_of
 from bitnexus.errors import RuntimeFault
+from bitnexus.http.answers import expect
 from bitnexus.http.services import Services
 
 _NAMESPACE: Final = uuid.UUID("7f1e3b52-9a38-5c6f-8d0b-4be1a7c4d9e6")
@@ -35,9 +36,8 @@ async def open_account(services: Services, user_id: str) -> AccountOpened:
     asset = services.default_asset
     message = OpenAccount(account_id=account_id_of(user_id, asset), owner_id=user_id, asset=asset)
     target = partition_name(partition_of(user_id, services.partitions))
-    opened = await services.node.call(target, message, timeout_s=services.call_timeout_s, retry=True)
-    assert isinstance(opened, AccountOpened)
-    return opened
+    answer = await services.node.call(target, message, timeout_s=services.call_timeout_s, retry=True)
+    return expect(AccountOpened, answer)
 
 
 async def try_to_open_account(services: Services, user_id: str) -> str | None:

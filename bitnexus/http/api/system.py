@@ -13,6 +13,7 @@ from bitnexus import __version__
 from bitnexus.actors.messages import GetMetrics, Metrics
 from bitnexus.errors import BitNexusError
 from bitnexus.http import exposition
+from bitnexus.http.answers import expect
 from bitnexus.http.routes import Access, Call, Route, json_bytes
 from bitnexus.http.services import Services
 
@@ -54,7 +55,9 @@ class System:
     async def ready(self, _: Call[None, None]) -> web.Response:
         """200 when transfers can be made, else 503."""
         state = await self._services.health.state()
-        return json_bytes(b'{"status":"ready"}' if state.healthy else b'{"status":"not_ready"}', status=200 if state.healthy else 503)
+        return json_bytes(
+            b'{"status":"ready"}' if state.healthy else b'{"status":"not_ready"}', status=200 if state.healthy else 503
+        )
 
     async def metrics(self, _: Call[None, None]) -> web.Response:
         """The metrics of every process that answers within a second, labelled with its name."""
@@ -71,5 +74,4 @@ class System:
             answer = await self._services.node.call(name, GetMetrics(), timeout_s=METRICS_TIMEOUT_S)
         except BitNexusError:
             return None  # it says so itself: bitnexus_up 0
-        assert isinstance(answer, Metrics)
-        return answer.text
+        return expect(Metrics, answer).text

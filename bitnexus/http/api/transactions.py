@@ -13,7 +13,8 @@ from bitnexus.actors import representation
 from bitnexus.actors.ledger.accounts import MAX_AMOUNT, MAX_CODE, canonical_uuid, world_account_id
 from bitnexus.actors.messages import PostTransfer, TransferResult
 from bitnexus.actors.transactions.partitioning import partition_name, partition_of
-from bitnexus.errors import Forbidden, InvalidFields, NotFound, Refused, Violation
+from bitnexus.errors import Forbidden, InvalidFields, NotFound, Refused, UnknownMessage, Violation
+from bitnexus.http.answers import expect
 from bitnexus.http.api.accounts import visible_account
 from bitnexus.http.idempotency import idempotency_key, transfer_id
 from bitnexus.http.pages import PageQuery, page, position_of
@@ -38,7 +39,7 @@ AssetText = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Za-z0-9:._-]{0,5
 
 
 class TransactionFields(Model):
-    """A transfer to be posted; amounts are in minor units of the asset. `world` stands for the asset's world account."""
+    """A transfer to be posted; amounts are in minor units of the asset; `world` is the asset's world account."""
 
     debit_account_id: AccountRef
     credit_account_id: AccountRef
@@ -86,17 +87,19 @@ class Transactions:
         """
         services, principal = self._services, call.principal
         message = self._message(call)
-        result = await services.node.call(
+        answer = await services.node.call(
             self._partition_names[partition_of(principal.user_id, services.partitions)],
             message,
             timeout_s=services.call_timeout_s,
             retry=True,
         )
-        assert isinstance(result, TransferResult)
-        assert result.transfer_id == message.transfer_id
-        if result.transfer is None:
-            assert result.refusal is not None
+        result = expect(TransferResult, answer)
+        if result.transfer_id != message.transfer_id:
+            raise UnknownMessage("the answer is to another transfer")
+        if result.refusal is not None:
             raise Refused(result.refusal, replayed=result.replayed)
+        if result.transfer is None:
+            raise UnknownMessage("neither a transfer nor a refusal")
         if result.replayed:
             return data(representation.transaction(result.transfer), headers=REPLAYED)
         location = {"Location": f"{PATH}/{result.transfer_id}"}

@@ -15,6 +15,7 @@ import structlog
 
 from bitnexus.actors.messages import Subscribe, Subscribed, TopicEvent, Unsubscribe
 from bitnexus.errors import RuntimeFault
+from bitnexus.http.answers import expect
 from bitnexus.http.channels.serializer import encode_broadcast
 
 if TYPE_CHECKING:
@@ -122,8 +123,7 @@ class Hub:
             if self._topics.get(topic) is entry:
                 del self._topics[topic]
             raise
-        assert isinstance(answer, Subscribed)
-        entry.position = max(entry.position, answer.seq)
+        entry.position = max(entry.position, expect(Subscribed, answer).seq)
         entry.opening = None
 
     def _notifier_down(self, *_: object) -> None:

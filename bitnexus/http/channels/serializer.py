@@ -20,6 +20,8 @@ Ref = str | int | None
 VERSION: Final = "2.0.0"
 MAX_TOPIC_CHARS: Final = 256
 MAX_EVENT_CHARS: Final = 128
+MAX_REF_CHARS: Final = 64
+_ELEMENTS: Final = 5
 
 
 class BadFrame(Exception):
@@ -47,7 +49,7 @@ def decode(text: str) -> Frame:
         elements = parse_json(text.encode())
     except (BadRequest, UnicodeEncodeError) as error:
         raise BadFrame("not JSON") from error
-    if not isinstance(elements, list) or len(elements) != 5:
+    if not isinstance(elements, list) or len(elements) != _ELEMENTS:
         raise BadFrame("not an array of five elements")
     join_ref, ref, topic, event, payload = elements
     if not _is_ref(join_ref) or not _is_ref(ref):
@@ -74,7 +76,7 @@ def encode_broadcast(topic: str, event: str, payload: str) -> str:
 def _is_ref(value: object) -> bool:
     if value is None or type(value) is int:
         return True
-    return isinstance(value, str) and len(value) <= 64
+    return isinstance(value, str) and len(value) <= MAX_REF_CHARS
 
 
 def _dump(value: object) -> str:

@@ -77,7 +77,7 @@ class Session:
     def receive(self, frame: Frame) -> list[Effect]:
         """What a client's frame leads to."""
         if frame.topic == "phoenix" and frame.event == "heartbeat":
-            return [_reply(frame, "ok", {}, join_ref=None)]
+            return [_reply(frame, None, "ok", {})]
         channel = self._channels.get(frame.topic)
         if frame.event == "phx_join":
             return self._join(frame, channel)
@@ -86,8 +86,8 @@ class Session:
         if frame.event == "phx_leave":
             return self._leave(frame, channel)
         if channel is None or not channel.joined:
-            return [_reply(frame, "error", {"reason": "unmatched topic"})]
-        return [_reply(frame, "error", {"reason": "unmatched event"})]
+            return [_reply(frame, frame.join_ref, "error", {"reason": "unmatched topic"})]
+        return [_reply(frame, frame.join_ref, "error", {"reason": "unmatched event"})]
 
     def subscribed(self, request: Subscribe) -> list[Effect]:
         """The subscription stands: answer the join, then what came meanwhile."""
@@ -129,19 +129,19 @@ class Session:
     def _join(self, frame: Frame, old: _Channel | None) -> list[Effect]:
         verdict = self._judge(frame.topic)
         if verdict is not Verdict.ALLOWED:
-            return [_reply(frame, "error", {"reason": verdict.value})]
+            return [_reply(frame, frame.join_ref, "error", {"reason": verdict.value})]
         if old is None and len(self._channels) >= MAX_CHANNELS:
-            return [_reply(frame, "error", {"reason": "too many channels joined"})]
+            return [_reply(frame, frame.join_ref, "error", {"reason": "too many channels joined"})]
         self._joins += 1
         self._channels[frame.topic] = _Channel(frame.join_ref, self._joins, replaces=old)
         return [Subscribe(frame.topic, frame.join_ref, frame.ref, self._joins)]
 
     def _leave(self, frame: Frame, channel: _Channel | None) -> list[Effect]:
         if channel is None:
-            return [_reply(frame, "ok", {})]
+            return [_reply(frame, frame.join_ref, "ok", {})]
         del self._channels[frame.topic]
         return [
-            _reply(frame, "ok", {}, join_ref=channel.join_ref),
+            _reply(frame, channel.join_ref, "ok", {}),
             _event(frame.topic, channel, "phx_close", {}),
             *self._close_replaced(frame.topic, channel),
             Unsubscribe(frame.topic),
@@ -172,14 +172,9 @@ def _reply_to(request: Subscribe, status: str, response: dict[str, Any]) -> Fram
     return Frame(request.join_ref, request.ref, request.topic, "phx_reply", {"status": status, "response": response})
 
 
-_SAME: Final = object()
-
-
-def _reply(frame: Frame, status: str, response: dict[str, Any], *, join_ref: object = _SAME) -> Send:
-    echoed = frame.join_ref if join_ref is _SAME else join_ref
-    assert echoed is None or isinstance(echoed, str | int)
+def _reply(frame: Frame, join_ref: Ref, status: str, response: dict[str, Any]) -> Send:
     payload = {"status": status, "response": response}
-    return Send(encode(Frame(echoed, frame.ref, frame.topic, "phx_reply", payload)))
+    return Send(encode(Frame(join_ref, frame.ref, frame.topic, "phx_reply", payload)))
 
 
 def _event(topic: str, channel: _Channel, event: str, payload: dict[str, Any]) -> Send:

@@ -1,8 +1,8 @@
 """The WebSocket of a channel client: `GET /socket/websocket?vsn=2.0.0&token=…`.
 
-Refusals are made before the upgrade and cost no more than a small answer: wrong version, foreign page (Origin), no valid
-token. Afterwards every frame goes through :class:`Session`. What is to be sent waits in a bounded queue; a client that
-does not read it is closed with 1013.
+Refusals are made before the upgrade and cost no more than a small answer: wrong version, foreign page (Origin), no
+valid token. Afterwards every frame goes through :class:`Session`. What is to be sent waits in a bounded queue; a
+client that does not read it is closed with 1013.
 """
 
 from __future__ import annotations
@@ -41,9 +41,7 @@ log = structlog.get_logger(__name__)
 class Sockets:
     """The open sockets of one front, and the handler that makes them."""
 
-    def __init__(
-        self, tokens: AccessTokens, hub: Hub, metrics: RequestMetrics, *, origins: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, tokens: AccessTokens, hub: Hub, metrics: RequestMetrics, *, origins: Sequence[str] = ()) -> None:
         self._tokens = tokens
         self._hub = hub
         self._metrics = metrics
@@ -119,9 +117,7 @@ def _base64_text(text: str) -> str | None:
 class ChannelSocket:
     """One connected client."""
 
-    def __init__(
-        self, websocket: web.WebSocketResponse, request: web.Request, principal: Principal, hub: Hub
-    ) -> None:
+    def __init__(self, websocket: web.WebSocketResponse, request: web.Request, principal: Principal, hub: Hub) -> None:
         self._websocket = websocket
         self._request = request
         self._hub = hub
