@@ -8,7 +8,9 @@ microseconds since 1970 (UTC). Commands are imperative, events past tense.
 
 from __future__ import annotations
 
+from bitnexus.actors.runtime.message import GetMetrics as GetMetrics
 from bitnexus.actors.runtime.message import Message
+from bitnexus.actors.runtime.message import Metrics as Metrics
 
 # -- transfers: front → user's transaction actor → ledger ---------------------------------------------------
 
@@ -145,14 +147,3 @@ class Head(Message, frozen=True, tag="Head/1"):
     tree_size: int
     tree_root: str
     block_hash: str
-
-
-class GetMetrics(Message, frozen=True, tag="GetMetrics/1"):
-    """Ask any process for its metrics; answered by :class:`Metrics`."""
-
-
-class Metrics(Message, frozen=True, tag="Metrics/1"):
-    """Prometheus text exposition of one process."""
-
-    process: str
-    text: str
