@@ -13,6 +13,7 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from bitnexus.config import correlation
 from bitnexus.errors import (
     BadRequest,
     BitNexusError,
@@ -25,6 +26,7 @@ from bitnexus.http.problem import problem
 from bitnexus.http.request_metrics import RequestMetrics
 
 UNMATCHED: Final = "unmatched"
+SERVER: Final = "bitnexus"  # not which libraries of which versions
 _MAX_INSTANCE_CHARS: Final = 256
 
 log = structlog.get_logger(__name__)
@@ -37,8 +39,8 @@ def edge(request_ids: RequestIds, metrics: RequestMetrics) -> Middleware:
     async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
         started = perf_counter()
         request_id = request_ids.of(request.headers)
-        # aiohttp runs each request in a task of its own: the binding ends with it.
-        structlog.contextvars.bind_contextvars(request_id=request_id)
+        # aiohttp runs each request in a task of its own: this ends with it.
+        correlation.request_id.set(request_id)
         try:
             response = await handler(request)
         except BitNexusError as error:
@@ -51,6 +53,7 @@ def edge(request_ids: RequestIds, metrics: RequestMetrics) -> Middleware:
         if not response.prepared:
             headers = response.headers
             headers["X-Request-Id"] = request_id
+            headers["Server"] = SERVER
             headers["X-Content-Type-Options"] = "nosniff"
             headers["Cache-Control"] = "no-store"
             resource = request.match_info.route.resource

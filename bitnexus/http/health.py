@@ -45,7 +45,7 @@ class Health:
             self._probe = asyncio.create_task(self._ask())
         # Shielded: one client that goes away must not end the probe that others wait for.
         connected = await asyncio.shield(self._probe)
-        return State(database=connected, ledger=self._node.whereis(LEDGER))
+        return State(database=connected, ledger=self._node.whereis(LEDGER) is not None)
 
     async def _ask(self) -> bool:
         connected = await self._database.healthy(PROBE_TIMEOUT_S)

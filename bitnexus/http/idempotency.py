@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-import uuid
 
 from bitnexus.errors import InvalidFields, Violation
 
@@ -32,8 +32,15 @@ def idempotency_key(header: str) -> str:
 
 
 def transfer_id(user_id: str, key: str) -> str:
-    """The transfer's id for this user's key: two users' equal keys are different transfers."""
-    return str(uuid.uuid5(uuid.UUID(user_id), key))
+    """The transfer's id for this user's key: two users' equal keys are different transfers.
+
+    It is `uuid5(user_id, key)` in canonical form, made here without its objects: a quarter of the time.
+    """
+    made = bytearray(hashlib.sha1(bytes.fromhex(user_id.replace("-", "")) + key.encode()).digest()[:16])  # noqa: S324 - as RFC 9562 has it
+    made[6] = made[6] & 0x0F | 0x50
+    made[8] = made[8] & 0x3F | 0x80
+    text = made.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def _invalid(message: str) -> InvalidFields:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from aiohttp import web
@@ -104,5 +103,5 @@ def _shown(account: AccountRow) -> dict[str, Any]:
         "debits_posted": account.debits_posted,
         "credits_posted": account.credits_posted,
         "opened_seq": account.seq,
-        "opened_at": datetime.fromtimestamp(account.time_us / 1e6, UTC).isoformat(timespec="microseconds"),
+        "opened_at": representation.timestamp(account.time_us),
     }

@@ -10,7 +10,7 @@ import orjson
 from aiohttp import web
 
 from bitnexus import __version__
-from bitnexus.actors.messages import GetMetrics, Metrics
+from bitnexus.actors.runtime.message import GetMetrics, Metrics
 from bitnexus.errors import BitNexusError
 from bitnexus.http import exposition
 from bitnexus.http.answers import expect

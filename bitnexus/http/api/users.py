@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from aiohttp import web
 
 from bitnexus.actors.ledger.accounts import canonical_uuid
+from bitnexus.actors.representation import timestamp
 from bitnexus.errors import NotFound, Unauthorized
 from bitnexus.http.routes import Call, Route, data
 from bitnexus.http.services import Services
@@ -63,10 +63,6 @@ def shown(user: User) -> dict[str, Any]:
         "email": user.email,
         "name": user.name,
         "role": user.role,
-        "inserted_at": _time(user.inserted_at_us),
-        "updated_at": _time(user.updated_at_us),
+        "inserted_at": timestamp(user.inserted_at_us),
+        "updated_at": timestamp(user.updated_at_us),
     }
-
-
-def _time(microseconds: int) -> str:
-    return datetime.fromtimestamp(microseconds / 1e6, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

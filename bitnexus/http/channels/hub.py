@@ -7,24 +7,25 @@ subscribes again, from the last position it has seen, as soon as the next one is
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Any, Final, Protocol
 
 import structlog
 
 from bitnexus.actors.messages import Subscribe, Subscribed, TopicEvent, Unsubscribe
+from bitnexus.actors.runtime.node import Node
 from bitnexus.errors import RuntimeFault
 from bitnexus.http.answers import expect
 from bitnexus.http.channels.serializer import encode_broadcast
-
-if TYPE_CHECKING:
-    from bitnexus.actors.runtime.node import Node
 
 NOTIFIER: Final = "notifier"
 #: Topics in one message when all are subscribed anew.
 TOPICS_PER_MESSAGE: Final = 1_000
 RETRY_S: Final = 0.5
+
+#: Runs a coroutine as a task whose failure somebody sees.
+Spawn = Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]]
 
 log = structlog.get_logger(__name__)
 
@@ -48,7 +49,8 @@ class _Topic:
 class Hub:
     """The topics that sockets of this front read. `front` is the name the notifier sends events to."""
 
-    def __init__(self, node: Node, front: str, timeout_s: float) -> None:
+    def __init__(self, node: Node, front: str, timeout_s: float, spawn: Spawn) -> None:
+        self._spawn = spawn
         self._node = node
         self._front = front
         self._timeout_s = timeout_s
@@ -131,7 +133,7 @@ class Hub:
 
     def _notifier_up(self, *_: object) -> None:
         self._stop_resubscribing()
-        self._resubscribing = asyncio.create_task(self._resubscribe())
+        self._resubscribing = self._spawn(self._resubscribe())
 
     def _stop_resubscribing(self) -> None:
         if self._resubscribing is not None:

@@ -3,6 +3,8 @@ from __future__ import annotations
 import uuid
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bitnexus.errors import InvalidFields
 from bitnexus.http.idempotency import idempotency_key, transfer_id
@@ -38,4 +40,8 @@ def test_other_keys_are_refused(header):
 def test_a_key_means_the_same_transfer_each_time_and_another_for_another_user():
     assert transfer_id(ANN, "k") == transfer_id(ANN, "k")
     assert len({transfer_id(ANN, "k"), transfer_id(ANN, "l"), transfer_id(BEN, "k")}) == 3
-    assert str(uuid.UUID(transfer_id(ANN, "k"))) == transfer_id(ANN, "k")
+
+
+@given(st.uuids(), st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=255))
+def test_the_transfers_id_is_the_uuid5_of_user_and_key(user, key):
+    assert transfer_id(str(user), key) == str(uuid.uuid5(user, key))
