@@ -29,7 +29,7 @@ from bitnexus.http.tokens import AccessTokens, Principal
 
 MAX_FRAME_BYTES: Final = 64 * 1024
 IDLE_S: Final = 60.0
-CLOSE_S: Final = 2.0
+CLOSE_S: Final = 1.0
 MAX_QUEUED_FRAMES: Final = 1_000
 MAX_QUEUED_CHARS: Final = 1024 * 1024
 #: The npm client sends its token in Sec-WebSocket-Protocol behind this prefix.
@@ -148,7 +148,7 @@ class ChannelSocket:
                 await asyncio.shield(self._closing)
 
     async def close(self, code: int, reason: str) -> None:
-        """Close with this code; cut the connection when the client does not answer within 2 s."""
+        """Close with this code; cut the connection when the client does not answer in time."""
         if self._closing is None:
             self._closing = asyncio.create_task(self._close(code, reason))
         await asyncio.shield(self._closing)
