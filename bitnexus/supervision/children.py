@@ -27,7 +27,7 @@ from bitnexus.supervision.events import (
     Start,
     Stop,
 )
-from bitnexus.supervision.reasons import ExitReason
+from bitnexus.actors.runtime.reasons import ExitReason
 from bitnexus.supervision.spec import ChildSpec
 
 #: On whose behalf a child starts; it decides what a failure means.

@@ -44,7 +44,7 @@ from bitnexus.supervision.events import (
     TimerFired,
 )
 from bitnexus.supervision.intensity import RestartWindow
-from bitnexus.supervision.reasons import SHUTDOWN, ExitReason, failed_to_start_child
+from bitnexus.actors.runtime.reasons import SHUTDOWN, ExitReason, failed_to_start_child
 from bitnexus.supervision.spec import ChildSpec, Restart, SupervisorFlags, check_specs
 from bitnexus.supervision.sweep import Sweep
 

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from bitnexus.supervision.children import Children, Status
-from bitnexus.supervision.reasons import ExitReason
+from bitnexus.actors.runtime.reasons import ExitReason
 
 
 class Sweep:

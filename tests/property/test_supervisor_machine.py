@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from bitnexus.supervision import events as ev
 from bitnexus.supervision.machine import RETRY_AFTER_S, SupervisorMachine
-from bitnexus.supervision.reasons import ABORTED, NORMAL, SHUTDOWN, exited, killed, shutdown
+from bitnexus.actors.runtime.reasons import ABORTED, NORMAL, SHUTDOWN, exited, killed, shutdown
 from bitnexus.supervision.spec import ChildSpec, ProcessStart, SupervisorFlags
 
 IDS = [f"c{number}" for number in range(6)]

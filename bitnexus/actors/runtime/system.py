@@ -7,6 +7,7 @@ delivery, and fails what was in flight as soon as a process dies.
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 from thespian.system.multiprocCommon import multiprocessCommon
@@ -24,3 +25,8 @@ class ActorSystemBase(multiprocessCommon):  # type: ignore[misc]  # Thespian has
         system.capabilities["Thespian ActorSystem Version"] = 2
         system.capabilities["Thespian Watch Supported"] = False
         super().__init__(system, logDefs)
+
+
+def start_system(admin_port: int, log_defs: dict[str, Any]) -> ActorSystemBase:
+    """Start an actor system of its own (an admin, a logger), not shared with other users of Thespian in this process."""
+    return ActorSystemBase(SimpleNamespace(capabilities={"Admin Port": admin_port}), log_defs)

@@ -159,12 +159,13 @@ class Transport(wakeupTransportBase):  # type: ignore[misc]  # Thespian has no t
 
     def deadAddress(self, manager: Any, address: ActorAddress) -> None:  # noqa: ARG002, N802
         """Thespian learned that this address is dead: fail what is on its way there."""
-        connection = self._peers.get(self._endpoint_of(address))
+        connection = self._peers.get(self.endpoint_of(address))
         if connection is not None:
             connection.close("its process is dead")
 
     @staticmethod
-    def _endpoint_of(address: ActorAddress) -> str:
+    def endpoint_of(address: ActorAddress) -> str:
+        """The "host:port" behind a Thespian address."""
         host, port = address.addressDetails.sockname[:2]
         if address.addressDetails.isLocalAddr():
             host = get_settings().node_host
@@ -224,7 +225,7 @@ class Transport(wakeupTransportBase):  # type: ignore[misc]  # Thespian has no t
             self.loop.call_soon_threadsafe(self._transmit, intent, body)
 
     def _transmit(self, intent: TransmitIntent, body: bytes) -> None:
-        endpoint = self._endpoint_of(intent.targetAddr)
+        endpoint = self.endpoint_of(intent.targetAddr)
         if endpoint == self.address:
             self._inbox.append(ReceiveEnvelope(intent.targetAddr, intent.message))
             self._done(intent, "sent")
@@ -403,7 +404,7 @@ class Transport(wakeupTransportBase):  # type: ignore[misc]  # Thespian has no t
     def lostRemote(self, address: ActorAddress) -> None:  # noqa: N802
         """The convention says that this remote system is gone."""
         for connection in list(self._connections):
-            if connection.peer_address == self._endpoint_of(address):
+            if connection.peer_address == self.endpoint_of(address):
                 connection.close("its system left the convention")
 
     def close(self) -> None:

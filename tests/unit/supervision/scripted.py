@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bitnexus.supervision import events as ev
 from bitnexus.supervision.machine import SupervisorMachine
-from bitnexus.supervision.reasons import SHUTDOWN, ExitReason, killed
+from bitnexus.actors.runtime.reasons import SHUTDOWN, ExitReason, killed
 from bitnexus.supervision.spec import ChildSpec, ProcessStart, SupervisorFlags
 
 CRASH = killed(9)
