@@ -28,7 +28,7 @@ from bitnexus.config import logging as log_lines
 from bitnexus.errors import BitNexusError
 from bitnexus.http.listener import PortInUse, check_port_free
 from bitnexus.passwords import hash_password
-from bitnexus.storage import schema, users
+from bitnexus.storage import migrator, users
 from bitnexus.storage.database import Database
 from bitnexus.storage.embedded import EmbeddedPostgres
 from bitnexus.supervision.launcher import Launcher
@@ -100,17 +100,9 @@ class Heart:
             settings = settings.model_copy(update={"database_url": url})
             use(settings)
         assert settings.database_url is not None
-        asyncio.run(self._prepare_schema(settings, settings.database_url))
-
-    async def _prepare_schema(self, settings: Settings, url: str) -> None:
-        if settings.profile != "prod":
-            applied = await schema.migrate(url)
-            if applied:
-                log.info("schema_migrated", revisions=list(applied))
-        elif not (await schema.status(url)).is_current:
-            raise CannotStart("The schema is not up to date: run `bitnexus db migrate` first.")
+        _prepare_schema(settings, settings.database_url)
         if settings.profile == "dev":
-            await self._ensure_admin(url)
+            asyncio.run(self._ensure_admin(settings.database_url))
 
     async def _ensure_admin(self, url: str) -> None:
         """In dev there is an admin from the first start on; their password is shown once and kept nowhere."""
@@ -193,6 +185,15 @@ class Heart:
         self._deaths.append(now)
         if len(self._deaths) > INTENSITY and now - self._deaths[0] <= PERIOD_S:
             raise GaveUp(f"Gave up: {what} died{f' ({reason})' if reason else ''}, {INTENSITY + 1} deaths in {PERIOD_S:.0f} s.")
+
+
+def _prepare_schema(settings: Settings, url: str) -> None:
+    if settings.profile != "prod":
+        applied = migrator.migrate(url)
+        if applied:
+            log.info("schema_migrated", revisions=list(applied))
+    elif not migrator.status(url).is_current:
+        raise CannotStart("The schema is not up to date: run `bitnexus db migrate` first.")
 
 
 def _check_port(settings: Settings) -> None:
