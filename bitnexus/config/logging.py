@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import structlog
 
+from bitnexus.config.correlation import request_id
 from bitnexus.config.line_writer import LineWriter
 from bitnexus.config.redaction import bounded, filtered
 
@@ -101,9 +102,19 @@ def _add_origin(_logger: WrappedLogger, _method: str, event: EventDict) -> Event
     event["timestamp"] = when.isoformat(timespec="microseconds").replace("+00:00", "Z")
     event["process"] = _process_name
     event["pid"] = os.getpid()
+    if (request := request_id.get()) and "request_id" not in event:
+        event["request_id"] = request
     if record is not None:
         event["logger"] = record.name
     return event
+
+
+def thespian_handler() -> logging.Handler:
+    """The handler of Thespian's logger process, for its ``logDefs``: our lines, from a process named ``thespian``."""
+    from bitnexus.config.settings import get_settings
+
+    configure(get_settings(), process="thespian")
+    return _ROOT.handlers[-1]
 
 
 class _LineHandler(logging.Handler):

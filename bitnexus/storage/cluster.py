@@ -41,6 +41,8 @@ SETTINGS: dict[str, str] = {
     "max_wal_size": "1GB",  # 1 GB of log between checkpoints: about the largest recovery after a crash
     "checkpoint_timeout": "10min",
     "io_method": "sync",  # saves three processes; the working set is in memory
+    # A query ends with its client; so do the backends of a server and an owner that were both killed.
+    "client_connection_check_interval": "1s",
     "jit": "off",  # our queries are short
     "max_worker_processes": "4",
     "max_parallel_workers_per_gather": "0",

@@ -80,6 +80,7 @@ class EmbeddedPostgres:
         digest = hashlib.sha256(os.fsencode(self.data_dir)).hexdigest()[:16]
         self._mark = f"--cluster_name=bitnexus-{digest}"
         self._short = Path(tempfile.gettempdir(), f"bitnexus-{os.geteuid()}-{digest}")
+        self._made_short = False
         self._ownership: Ownership | None = None
         self._owner_pid: int | None = None
         self._child: subprocess.Popen[bytes] | None = None
@@ -144,8 +145,7 @@ class EmbeddedPostgres:
         if self._process is not None:
             leftover.end(self._process, 0.0 if immediate else timeout_s)
             self._forget_process()
-        for name in (_SOCKET_NAME, f"{_SOCKET_NAME}.lock"):
-            (self._home / "run" / name).unlink(missing_ok=True)  # left over where the server was killed
+        self._remove_socket()
         self._remove_short_directory()
         self._ownership.release()
         self._ownership = None
@@ -181,6 +181,7 @@ class EmbeddedPostgres:
                 if account.foreign:
                     os.chown(directory, account.uid, account.gid)
         leftover.deal_with(self._directory, account, self._mark, stop_timeout_s=STOP_TIMEOUT_S)
+        self._remove_socket()  # its own lock file names a pid, too
         if not cluster.exists():
             cluster.create()
         self._link_short_directory()
@@ -232,6 +233,11 @@ class EmbeddedPostgres:
         if self._log.exists() and self._log.stat().st_size > _MAX_LOG_BYTES:
             self._log.replace(self._log.with_name(f"{self._log.name}.1"))
 
+    def _remove_socket(self) -> None:
+        """Remove what a server leaves that was killed."""
+        for name in (_SOCKET_NAME, f"{_SOCKET_NAME}.lock"):
+            (self._home / "run" / name).unlink(missing_ok=True)
+
     def _link_short_directory(self) -> None:
         link = self.socket_directory
         if link.parent != self._short:
@@ -241,11 +247,13 @@ class EmbeddedPostgres:
         found = self._short.lstat()
         if found.st_uid != os.geteuid() or not stat.S_ISDIR(found.st_mode) or stat.S_IMODE(found.st_mode) != _PRIVATE:
             raise EmbeddedServerError(f"{self._short} should be a private directory of ours, but it is not.")
+        self._made_short = True
         link.unlink(missing_ok=True)
         link.symlink_to(self._home / "run")
 
     def _remove_short_directory(self) -> None:
-        if self.socket_directory.parent == self._short and self._short.exists():
+        if self._made_short:
+            self._made_short = False
             self.socket_directory.unlink(missing_ok=True)
             self._short.rmdir()
 

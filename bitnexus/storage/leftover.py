@@ -39,7 +39,8 @@ def deal_with(cluster: Path, account: Account, mark: str, *, stop_timeout_s: flo
         facts = process.facts()
         if facts and postmaster.is_server_of(facts, recorded, uid=account.uid, directory=str(cluster), mark=mark):
             end(process, stop_timeout_s)
-        elif facts:
+        # A zombie counts for PostgreSQL as alive, and in a container nobody may reap it.
+        if path.exists():
             _replace(path, postmaster.disown(text), account)
     finally:
         process.close()

@@ -1,0 +1,310 @@
+"""The supervisor: ``(state, event, now) -> (state, effects)`` with OTP's rules and no I/O.
+
+>>> machine = SupervisorMachine(SupervisorFlags(), [ChildSpec("ledger", ProcessStart("app:Ledger"))])
+>>> machine.handle(Begin(), now=0.0)
+[Start(id='ledger', ...)]
+
+A driver carries the effects out and tells what came of them (the contract is in :mod:`.events`). Nothing waits:
+while a child starts, stops or is tried again, every other event is handled. Where OTP's supervisor, which blocks,
+would look at an event later, this machine acts at once: a crash during a sweep extends the sweep and starts it over.
+
+Source of the semantics: OTP's ``supervisor`` (stdlib) and its documentation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, Literal, assert_never
+
+from bitnexus.supervision import operations
+from bitnexus.supervision.children import Child, Children, Status
+from bitnexus.supervision.events import (
+    Answer,
+    Begin,
+    ChildCounts,
+    ChildExited,
+    ChildIgnored,
+    ChildInfo,
+    ChildStarted,
+    ChildStartFailed,
+    DeleteChild,
+    Effect,
+    Error,
+    Event,
+    Exit,
+    How,
+    Ok,
+    Operation,
+    Pid,
+    RestartChild,
+    Running,
+    Shutdown,
+    StartChild,
+    TerminateChild,
+    TimerFired,
+)
+from bitnexus.supervision.intensity import RestartWindow
+from bitnexus.actors.runtime.reasons import SHUTDOWN, ExitReason, failed_to_start_child
+from bitnexus.supervision.spec import ChildSpec, Restart, SupervisorFlags, check_specs
+from bitnexus.supervision.sweep import Sweep
+
+# -- the rules -----------------------------------------------------------------------------------------------------
+
+AfterExit = Literal["restart", "keep", "delete"]
+
+#: What the exit of a running child leads to: (restart type, did it end normally) -> what follows.
+AFTER_EXIT: Final[dict[tuple[Restart, bool], AfterExit]] = {
+    ("permanent", True): "restart",
+    ("permanent", False): "restart",
+    ("transient", True): "keep",
+    ("transient", False): "restart",
+    ("temporary", True): "delete",
+    ("temporary", False): "delete",
+}
+
+#: A failed restart is tried again as soon as other messages had their turn.
+RETRY_AFTER_S: Final = 0.0
+
+
+def after_exit(restart: Restart, reason: ExitReason) -> AfterExit:
+    """What follows when a child of this restart type ends by itself."""
+    return AFTER_EXIT[restart, reason.is_normal]
+
+
+def is_worth_a_report(restart: Restart, reason: ExitReason) -> bool:
+    """A child's end by itself is news unless it was normal and allowed to be."""
+    return restart == "permanent" or not reason.is_normal
+
+
+def is_clean_stop(restart: Restart, asked: How, reason: ExitReason) -> bool:
+    """A child that had to stop ended as it was first asked to, or normally where that is allowed."""
+    if asked == "kill" and reason.is_kill:
+        return True
+    if asked == "shutdown" and reason == SHUTDOWN:
+        return True
+    return restart != "permanent" and reason.is_normal
+
+
+class SupervisorMachine:
+    """One supervisor of a fixed order of children. Raises SpecError if flags and specs do not fit each other."""
+
+    def __init__(self, flags: SupervisorFlags, specs: Iterable[ChildSpec]) -> None:
+        specs = list(specs)
+        check_specs(flags, specs)
+        self.flags = flags
+        self._children = Children()
+        for spec in specs:
+            self._children.add(spec)
+        self._window = RestartWindow(flags.intensity, flags.period_s)
+        self._sweep: Sweep | None = None
+        self._phase: Literal["new", "up", "ending", "ended"] = "new"
+
+    def handle(self, event: Event, now: float) -> list[Effect]:
+        """Take one event at the time `now` (monotonic seconds, never less than before); give what is to be done."""
+        assert (self._phase == "new") == isinstance(event, Begin), event
+        match event:
+            case Begin():
+                self._begin()
+            case ChildStarted(child_id, pid):
+                self._on_started(child_id, pid)
+            case ChildIgnored(child_id):
+                self._on_not_started(child_id, None)
+            case ChildStartFailed(child_id, reason):
+                self._on_not_started(child_id, reason)
+            case ChildExited(child_id, pid, reason):
+                self._on_exited(child_id, pid, reason, now)
+            case TimerFired(token):
+                self._on_timer(token, now)
+            case Shutdown(reason):
+                self._end(reason)
+            case StartChild() | RestartChild() | DeleteChild() | TerminateChild():
+                self._operate(event)
+            case _:
+                assert_never(event)
+        self._advance()
+        return self._children.drain()
+
+    # -- queries --------------------------------------------------------------------------------------------------
+
+    def which_children(self) -> list[ChildInfo]:
+        """All children, newest first."""
+        return self._children.infos()
+
+    def count_children(self) -> ChildCounts:
+        """How many specs and live children there are."""
+        return self._children.counts()
+
+    def get_childspec(self, child_id: str) -> ChildSpec | Error:
+        """The spec of a child, or ``Error("not_found")``."""
+        child = self._children.get(child_id)
+        return child.spec if child else Error("not_found")
+
+    def restarts_used(self, now: float) -> int:
+        """How many of the allowed restarts count at this time."""
+        return self._window.used(now)
+
+    # -- events of a child ----------------------------------------------------------------------------------------
+
+    def _on_started(self, child_id: str, pid: Pid) -> None:
+        child = self._children.get(child_id)
+        if child and child.status is Status.STARTING:
+            self._children.started(child, pid)
+            self._children.report("progress", child, None, child.cause)
+        elif child and child.status is Status.STOPPING and child.pid is None:
+            self._children.started_too_late(child, pid)
+        else:
+            self._children.report_unexpected("ChildStarted", child_id, pid, None)
+
+    def _on_not_started(self, child_id: str, failure: ExitReason | None) -> None:
+        """A start came to nothing: it failed, or (None) it was ignored."""
+        child = self._children.get(child_id)
+        if child and child.status is Status.STOPPING and child.pid is None:
+            self._stopped(child)
+        elif not child or child.status is not Status.STARTING:
+            self._children.report_unexpected(
+                "ChildIgnored" if failure is None else "ChildStartFailed", child_id, None, failure
+            )
+        elif failure is None:
+            self._children.answer_starts(child, Ok())
+            self._children.settle(child)
+        else:
+            self._children.answer_starts(child, Error("start_failed", failure))
+            self._on_start_failed(child, failure)
+
+    def _on_start_failed(self, child: Child, failure: ExitReason) -> None:
+        if child.cause not in ("start_child", "restart_child"):  # the operator has been told
+            self._children.report("start_error", child, failure, child.cause)
+        match child.cause:
+            case "start_child":
+                self._children.rest(child, Status.STOPPED)
+                self._children.remove(child)
+            case "restart_child":
+                self._children.settle(child)
+            case "restart":
+                self._children.retry_after(child, RETRY_AFTER_S)
+            case "sweep":
+                self._give_sweep_up(failure)
+                self._children.retry_after(child, RETRY_AFTER_S)
+            case "initial_start":
+                self._children.settle(child)
+                self._end(failed_to_start_child(child.id, failure))
+            case _:
+                assert_never(child.cause)
+
+    def _on_exited(self, child_id: str, pid: Pid, reason: ExitReason, now: float) -> None:
+        child = self._children.get(child_id)
+        if not child or child.pid is None or child.pid != pid:
+            self._children.report_unexpected("ChildExited", child_id, pid, reason)
+        elif child.status is Status.STOPPING or (self._sweep and self._sweep.stops(child.id)):
+            if not is_clean_stop(child.spec.restart, child.first_asked, reason):
+                self._children.report("shutdown_error", child, reason, child.how)
+            self._stopped(child)
+        else:
+            self._ended_by_itself(child, reason, now)
+
+    def _ended_by_itself(self, child: Child, reason: ExitReason, now: float) -> None:
+        follows = after_exit(child.spec.restart, reason)
+        if is_worth_a_report(child.spec.restart, reason):
+            self._children.report("child_terminated", child, reason, follows)
+        if follows == "restart":
+            self._children.rest(child, Status.STOPPED)
+            self._restart(child, now)
+        else:
+            self._children.settle(child)
+            if self._is_end_of_significant(child):
+                self._end(SHUTDOWN)
+
+    def _is_end_of_significant(self, ended: Child) -> bool:
+        if not ended.spec.significant or self.flags.auto_shutdown == "never":
+            return False
+        if self.flags.auto_shutdown == "any_significant":
+            return True
+        return not any(child.spec.significant and child.status is not Status.STOPPED for child in self._children)
+
+    def _on_timer(self, token: int, now: float) -> None:
+        child = self._children.fired(token)
+        if child is None:
+            return  # it was cancelled while its message was under way
+        if child.status is Status.STOPPING:
+            self._children.kill(child)
+        else:
+            assert child.status is Status.RESTARTING, child
+            self._children.rest(child, Status.STOPPED)
+            self._restart(child, now)
+
+    def _stopped(self, child: Child) -> None:
+        """A child that had to stop has stopped; an operator's wish is stronger than a sweep that wants it again."""
+        wanted_again = self._phase == "up" and not child.terminate_refs
+        if wanted_again and not child.is_temporary:
+            self._children.rest(child, Status.WAITING)
+        else:
+            self._children.answer_starts(child, Error("terminated" if child.terminate_refs else "shutdown"))
+            self._children.settle(child)
+
+    # -- restarts -------------------------------------------------------------------------------------------------
+
+    def _restart(self, child: Child, now: float) -> None:
+        """One attempt, one unit of the intensity."""
+        if not self._window.take(now):
+            self._children.report("shutdown", child, SHUTDOWN, "reached_max_restart_intensity")
+            self._end(SHUTDOWN)
+        elif self.flags.strategy == "one_for_one":
+            self._children.start(child, "restart")
+        else:
+            self._sweep_from(child)
+
+    def _sweep_from(self, child: Child) -> None:
+        scope = self._children.ids()
+        if self.flags.strategy == "rest_for_one":
+            affected = {child.id} | (self._sweep.unfinished(self._children) if self._sweep else set())
+            scope = scope[next(at for at, child_id in enumerate(scope) if child_id in affected) :]
+        for child_id in scope:
+            member = self._children.get(child_id)
+            if member and not member.is_alive:
+                self._children.rest(member, Status.WAITING)
+        self._sweep = Sweep(scope, is_initial=self._sweep is not None and self._sweep.is_initial)
+
+    def _give_sweep_up(self, failure: ExitReason) -> None:
+        """A start of the sweep failed: those whose turn had not come stay stopped until the next attempt."""
+        self._sweep = None
+        for child in self._children:
+            if child.status is Status.WAITING:
+                self._children.answer_starts(child, Error("start_failed", failure))
+                self._children.settle(child)
+
+    def _operate(self, call: Operation) -> None:
+        if self._phase == "ended":
+            self._children.emit(Answer(call.ref, Error("noproc")))
+        elif self._phase == "ending" and not isinstance(call, TerminateChild):
+            self._children.emit(Answer(call.ref, Error("shutdown")))
+        else:
+            operations.carry_out(call, self._children, self.flags, self._sweep)
+
+    # -- begin and end --------------------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        self._phase = "up"
+        for child in self._children:
+            self._children.rest(child, Status.WAITING)
+        self._sweep = Sweep(self._children.ids(), stops=False, is_initial=True)
+
+    def _end(self, reason: ExitReason) -> None:
+        if self._phase != "up":
+            return  # the first reason counts
+        self._phase = "ending"
+        for child in self._children:
+            if not child.is_alive:
+                self._children.answer_starts(child, Error("shutdown"))
+                self._children.settle(child)
+        self._sweep = Sweep(self._children.ids(), exit_reason=reason)
+
+    def _advance(self) -> None:
+        sweep = self._sweep
+        if sweep is None or not sweep.advance(self._children):
+            return
+        self._sweep = None
+        if sweep.exit_reason is not None:
+            self._phase = "ended"
+            self._children.emit(Exit(sweep.exit_reason))
+        elif sweep.is_initial:
+            self._children.emit(Running())

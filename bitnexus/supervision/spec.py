@@ -1,0 +1,208 @@
+"""What a supervisor is told: the specification of each child, and the supervisor's own flags.
+
+The fields, defaults and names of errors are those of OTP's ``supervisor`` (``child_spec()``, ``sup_flags()``), with
+an intensity of 3 restarts in 5 s as Elixir has it. Both are checked when they are made: :class:`SpecError` names
+the reason, the field and its value.
+
+>>> ChildSpec("ledger", ProcessStart("bitnexus.actors.ledger.actor:Ledger"))
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal, cast, get_args
+
+Restart = Literal["permanent", "transient", "temporary"]
+ChildType = Literal["worker", "supervisor"]
+#: Milliseconds, or one of the two words.
+ShutdownTime = int | Literal["brutal_kill", "infinity"]
+Strategy = Literal["one_for_one", "one_for_all", "rest_for_one"]
+AutoShutdown = Literal["never", "any_significant", "all_significant"]
+
+SHUTDOWN_BY_TYPE: Final[Mapping[ChildType, ShutdownTime]] = {"worker": 5000, "supervisor": "infinity"}
+#: Stands for "not given" until __post_init__ knows the type.
+_BY_TYPE: Final = cast(ShutdownTime, None)
+_CLASS_PATH: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+
+
+class SpecError(ValueError):
+    """A child specification or a supervisor's flags are not valid."""
+
+    def __init__(self, reason: str, field_name: str, value: object) -> None:
+        super().__init__(f"{reason}: {field_name} = {value!r}")
+        self.reason = reason
+        self.field = field_name
+        self.value = value
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessStart:
+    """How a child that is a process starts: ``process`` is ``"module:Class"``, ``args`` is picklable."""
+
+    process: str
+    args: Mapping[str, object] = field(default_factory=dict, repr=False)  # may hold what must not be logged
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.process, str) and _CLASS_PATH.fullmatch(self.process)):
+            raise SpecError("invalid_start", "process", self.process)
+        if not isinstance(self.args, Mapping):
+            # The type alone: arguments may hold what must not be printed.
+            raise SpecError("invalid_start", "args", type(self.args).__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ChildSpec:
+    """One child of a supervisor.
+
+    ``start`` is opaque to the supervision core: the driver knows what to do with it (:class:`ProcessStart`).
+    ``shutdown`` defaults to 5000 ms for a worker and ``"infinity"`` for a supervisor. ``heartbeat_timeout_s`` and
+    ``max_rss`` (bytes) are limits that the driver watches; None is no limit. ``backoff`` is reserved for waiting
+    times between failed restarts: only None, a retry at once, is accepted. Raises :class:`SpecError`.
+    """
+
+    id: str
+    start: object
+    restart: Restart = "permanent"
+    shutdown: ShutdownTime = _BY_TYPE
+    type: ChildType = "worker"
+    significant: bool = False
+    backoff: None = None
+    heartbeat_timeout_s: float | None = 10.0
+    max_rss: int | None = None
+
+    def __post_init__(self) -> None:
+        _check_id(self.id)
+        _check_start(self.start)
+        _check_restart(self.restart)
+        _check_type(self.type)
+        if self.shutdown is None:
+            object.__setattr__(self, "shutdown", SHUTDOWN_BY_TYPE[self.type])
+        _check_shutdown(self.shutdown)
+        _check_significant(self.significant, self.restart)
+        _check_backoff(self.backoff)
+        _check_heartbeat_timeout_s(self.heartbeat_timeout_s)
+        _check_max_rss(self.max_rss)
+
+    @property
+    def stop_within_s(self) -> float | None:
+        """Seconds from asking to killing; None where it is never asked (brutal_kill) or never killed (infinity)."""
+        return self.shutdown / 1000 if isinstance(self.shutdown, int) else None
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisorFlags:
+    """How a supervisor treats its children; ``intensity`` restarts are allowed in ``period_s``. Raises SpecError."""
+
+    strategy: Strategy = "one_for_one"
+    intensity: int = 3
+    period_s: float = 5
+    auto_shutdown: AutoShutdown = "never"
+
+    def __post_init__(self) -> None:
+        _check_strategy(self.strategy)
+        _check_intensity(self.intensity)
+        _check_period_s(self.period_s)
+        _check_auto_shutdown(self.auto_shutdown)
+
+
+def check_specs(flags: SupervisorFlags, specs: Iterable[ChildSpec]) -> None:
+    """Check what only the whole can tell: ids are unique, and each spec may live under these flags.
+
+    Raises :class:`SpecError` (``duplicate_child_name``, ``bad_combination``).
+    """
+    seen: set[str] = set()
+    for spec in specs:
+        if spec.id in seen:
+            raise SpecError("duplicate_child_name", "id", spec.id)
+        seen.add(spec.id)
+        check_spec_under(flags, spec)
+
+
+def check_spec_under(flags: SupervisorFlags, spec: ChildSpec) -> None:
+    """Check that a spec may live under these flags. Raises :class:`SpecError` (``bad_combination``)."""
+    if spec.significant and flags.auto_shutdown == "never":
+        raise SpecError("bad_combination", "significant", {"auto_shutdown": "never", "significant": True})
+
+
+# -- one small function a field ----------------------------------------------------------------------------------
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_positive(value: object) -> bool:
+    # NaN and infinity would make every comparison of times meaningless.
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf")
+
+
+def _check_id(value: object) -> None:
+    # Ids are joined by "/" to the paths that operators use.
+    if not isinstance(value, str) or not value or "/" in value:
+        raise SpecError("invalid_id", "id", value)
+
+
+def _check_start(value: object) -> None:
+    if value is None:
+        raise SpecError("missing_start", "start", value)
+
+
+def _check_restart(value: object) -> None:
+    if value not in get_args(Restart):
+        raise SpecError("invalid_restart_type", "restart", value)
+
+
+def _check_type(value: object) -> None:
+    if value not in get_args(ChildType):
+        raise SpecError("invalid_child_type", "type", value)
+
+
+def _check_shutdown(value: object) -> None:
+    if value in ("brutal_kill", "infinity"):
+        return
+    if not (isinstance(value, int) and _is_int(value) and value >= 0):
+        raise SpecError("invalid_shutdown", "shutdown", value)
+
+
+def _check_significant(value: object, restart: Restart) -> None:
+    if not isinstance(value, bool):
+        raise SpecError("invalid_significant", "significant", value)
+    if value and restart == "permanent":
+        raise SpecError("bad_combination", "significant", {"restart": "permanent", "significant": True})
+
+
+def _check_backoff(value: object) -> None:
+    if value is not None:
+        raise SpecError("invalid_backoff", "backoff", value)
+
+
+def _check_heartbeat_timeout_s(value: object) -> None:
+    if not (value is None or _is_positive(value)):
+        raise SpecError("invalid_heartbeat_timeout", "heartbeat_timeout_s", value)
+
+
+def _check_max_rss(value: object) -> None:
+    if not (value is None or (_is_int(value) and _is_positive(value))):
+        raise SpecError("invalid_max_rss", "max_rss", value)
+
+
+def _check_strategy(value: object) -> None:
+    if value not in get_args(Strategy):
+        raise SpecError("invalid_strategy", "strategy", value)
+
+
+def _check_intensity(value: object) -> None:
+    if not (isinstance(value, int) and _is_int(value) and value >= 0):
+        raise SpecError("invalid_intensity", "intensity", value)
+
+
+def _check_period_s(value: object) -> None:
+    if not _is_positive(value):
+        raise SpecError("invalid_period", "period_s", value)
+
+
+def _check_auto_shutdown(value: object) -> None:
+    if value not in get_args(AutoShutdown):
+        raise SpecError("invalid_auto_shutdown", "auto_shutdown", value)
