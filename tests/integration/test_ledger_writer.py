@@ -124,7 +124,9 @@ async def test_a_block_with_a_forgotten_id_is_decided_again_and_the_new_ones_in_
         old = post(alice, bob, 60)
         original = await ledger.ask(old)
         ledger.writer._recent.clear()
-        callers = [ledger.submit(each) for each in (post(alice, bob, 30), old, post(alice, bob, 10), post(alice, bob, 1))]
+        callers = [
+            ledger.submit(each) for each in (post(alice, bob, 30), old, post(alice, bob, 10), post(alice, bob, 1))
+        ]
         results = await asyncio.gather(*(caller.answer for caller in callers))
         assert [result.refusal for result in results] == [None, None, None, "exceeds_credits"]
         assert results[1].transfer == original.transfer

@@ -167,6 +167,10 @@ class Writer:
             if self._db is not None:
                 db, self._db = self._db, None
                 await db.close()
+        except errors.DatabaseUnavailable as error:
+            if not self._stopping:
+                raise
+            _log.warning("stopped without the database", cause=repr(error.__cause__))
         finally:
             self._ready.clear()
             if self._db is not None:
@@ -319,6 +323,8 @@ class Writer:
                 if db is not None:
                     db.abort()
                 _log.warning("database unavailable", failures=self._failures, cause=repr(error.__cause__))
+                if self._stopping:
+                    raise
             except BaseException:
                 if db is not None:
                     db.abort()
