@@ -30,10 +30,10 @@ def one(effect: ev.Effect) -> str:
             return f"answer {ref}: ok {pid}"
         case ev.Answer(ref, ev.Error(code, detail)):
             return f"answer {ref}: {code} {detail}"
-        case ev.Running():
-            return "running"
         case ev.Exit(reason):
             return f"exit ({reason})"
+        case _:
+            return type(effect).__name__.lower()
 
 
 class Scripted:
