@@ -142,36 +142,38 @@ class SupervisorMachine:
             )
         elif failure is None:
             self._children.answer_starts(child, ev.Ok())
-            self._children.settle(child)
-        else:
+            if self._has_to_stop(child):
+                self._stopped(child)
+            else:
+                self._children.settle(child)
+        elif child.cause in ("start_child", "restart_child"):
+            # The operator hears of it, nobody else; what the operator added is gone.
             self._children.answer_starts(child, ev.Error("start_failed", failure))
+            self._children.rest(child, Status.STOPPED)
+            if child.cause == "start_child" or child.is_temporary:
+                self._children.remove(child)
+        else:
+            self._children.report("start_error", child, failure, child.cause)
             self._on_start_failed(child, failure)
 
     def _on_start_failed(self, child: Child, failure: ExitReason) -> None:
-        if child.cause not in ("start_child", "restart_child"):  # the operator has been told
-            self._children.report("start_error", child, failure, child.cause)
-        match child.cause:
-            case "start_child":
-                self._children.rest(child, Status.STOPPED)
-                self._children.remove(child)
-            case "restart_child":
-                self._children.settle(child)
-            case "restart":
-                self._children.retry_after(child, RETRY_AFTER_S)
-            case "sweep":
-                self._give_sweep_up(failure)
-                self._children.retry_after(child, RETRY_AFTER_S)
-            case "initial_start":
-                self._children.settle(child)
-                self._end(failed_to_start_child(child.id, failure))
-            case _:
-                assert_never(child.cause)
+        if self._has_to_stop(child):
+            self._stopped(child)
+            return
+        self._children.answer_starts(child, ev.Error("start_failed", failure))
+        if child.cause == "initial_start":
+            self._children.settle(child)
+            self._end(failed_to_start_child(child.id, failure))
+            return
+        if child.cause == "sweep":
+            self._give_sweep_up(failure)
+        self._children.retry_after(child, RETRY_AFTER_S)
 
     def _on_exited(self, child_id: str, pid: ev.Pid, reason: ExitReason, now: float) -> None:
         child = self._children.get(child_id)
         if not child or child.pid is None or child.pid != pid:
             self._children.report_unexpected("ChildExited", child_id, pid, reason)
-        elif child.status is Status.STOPPING or (self._sweep and self._sweep.stops(child.id)):
+        elif child.status is Status.STOPPING or self._has_to_stop(child):
             if not is_clean_stop(child.spec.restart, child.first_asked, reason):
                 self._children.report("shutdown_error", child, reason, child.how)
             self._stopped(child)
@@ -207,6 +209,10 @@ class SupervisorMachine:
             assert child.status is Status.RESTARTING, child
             self._children.rest(child, Status.STOPPED)
             self._restart(child, now)
+
+    def _has_to_stop(self, child: Child) -> bool:
+        """A sweep will stop it or has asked it to: whatever ends it before is the end that was wanted."""
+        return self._sweep is not None and self._sweep.stops(child.id)
 
     def _stopped(self, child: Child) -> None:
         """A child that had to stop has stopped; an operator's wish is stronger than a sweep that wants it again."""

@@ -168,7 +168,9 @@ class Supervised(RuleBasedStateMachine):
                 self.refs.remove(ref)
             case ev.Report(kind, child_id, _, _, context):
                 assert kind != "unexpected", effect
-                self.is_ending |= context == "initial_start" and kind == "start_error"
+                # Under the other strategies a sweep may have been about to stop and start this child anyway.
+                fatal = kind == "start_error" and context == "initial_start"
+                self.is_ending |= fatal and self.flags.strategy == "one_for_one"
             case ev.Running():
                 assert not self.is_up
                 self.is_up = True

@@ -207,3 +207,26 @@ def test_an_operators_start_that_waits_in_a_sweep_is_answered_if_the_sweep_fails
     sup.failed("b", ABORTED)
     assert sup.failed("a") == [f"report start_error a ({CRASH}) sweep", f"answer op: start_failed {CRASH}"]
     assert sup.states == {"a": "restarting", "b": None}
+
+
+def test_a_start_that_fails_before_its_turn_to_stop_is_not_tried_again_while_the_supervisor_ends() -> None:
+    sup = Scripted("a", "b").up()
+    sup.exited("a")
+    assert sup.shutdown() == ["shutdown b#2"]
+    assert sup.failed("a") == [f"report start_error a ({CRASH}) restart"]
+    assert sup.timers == []
+    assert sup.exited("b", SHUTDOWN) == ["exit (shutdown)"]
+
+
+def test_a_start_that_fails_or_is_ignored_before_its_turn_to_stop_leaves_the_sweep_alone() -> None:
+    sup = Scripted("a", "b", "c", strategy="rest_for_one").up()
+    sup.exited("b")
+    sup.start_child("d")
+    sup.started("d")
+    sup.exited("c", SHUTDOWN)  # b is starting, d is alive behind the sweep
+    sup.exited("a")
+    assert sup.failed("b") == [f"report start_error b ({CRASH}) sweep"]
+    assert sup.timers == []
+    assert sup.exited("d", SHUTDOWN) == ["start a"]
+    assert sup.started("a") == ["start b"]
+    assert sup.started("b") == ["start c"]
