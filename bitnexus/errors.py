@@ -65,6 +65,12 @@ class UnknownMessage(BitNexusError):
     code, status, title = "unknown_message", 500, "Message not understood by its receiver"
 
 
+class InvalidSettings(BitNexusError):
+    """The process was not configured so that it may start; names each variable, never its value."""
+
+    code, title = "invalid_settings", "The settings are not valid"
+
+
 # -- the service ---------------------------------------------------------------------------------------------
 
 
@@ -116,6 +122,66 @@ class TooManyInFlight(BitNexusError):
     code, status, title, retry_after_s = "too_many_in_flight", 429, "Too many requests in flight", 1
 
 
+# -- the HTTP edge -------------------------------------------------------------------------------------------
+
+
+class BadCursor(BadRequest):
+    """The cursor was not made by this service, or for another list."""
+
+    code, title = "bad_cursor", "The cursor does not belong to this list"
+
+
+class MethodNotAllowed(BitNexusError):
+    """The resource exists, but not for this method; `allow` are the methods it has."""
+
+    code, status, title = "method_not_allowed", 405, "Method not allowed"
+
+    def __init__(self, detail: str | None = None, allow: tuple[str, ...] = ()) -> None:
+        super().__init__(detail)
+        self.allow = allow
+
+
+class RequestTimedOut(BitNexusError):
+    """The client did not send its request in time; nothing was done."""
+
+    code, status, title = "request_timeout", 408, "The request did not arrive in time"
+
+
+class PayloadTooLarge(BitNexusError):
+    """The body is larger than this service reads."""
+
+    code, status, title = "payload_too_large", 413, "The body is too large"
+
+
+class UnsupportedMediaType(BitNexusError):
+    """The body is not JSON."""
+
+    code, status, title = "unsupported_media_type", 415, "The body must be application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One broken rule: RFC 6901 `pointer` into the body (`#/query/…`, `#/header/…` for the rest) and a safe message."""
+
+    pointer: str
+    message: str
+
+    @property
+    def field(self) -> str:
+        """The last part of the pointer: the name a form shows the message at."""
+        return self.pointer.rpartition("/")[2].replace("~1", "/").replace("~0", "~")
+
+
+class InvalidFields(BitNexusError):
+    """The request was understood, but its fields break rules; refused before any effect."""
+
+    code, status, title = "invalid_fields", 422, "Some fields are not valid"
+
+    def __init__(self, detail: str | None = None, violations: tuple[Violation, ...] = ()) -> None:
+        super().__init__(detail)
+        self.violations = violations
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """How one refusal code of the ledger is shown: HTTP status and a safe sentence."""
@@ -138,6 +204,7 @@ REFUSALS: dict[str, Refusal] = {
     "exists_with_different_amount": Refusal(422, "The id was used for a transfer of another amount."),
     "exists_with_different_asset": Refusal(422, "The id was used for a transfer of another asset."),
     "exists_with_different_code": Refusal(422, "The id was used for a transfer with another code."),
+    "exists_with_different_description": Refusal(422, "The id was used for a transfer with another description."),
     "exists_with_different_metadata": Refusal(422, "The id was used for a transfer with other metadata."),
 }
 
@@ -147,9 +214,10 @@ class Refused(BitNexusError):
 
     status, title = 422, "Transfer refused"
 
-    def __init__(self, refusal: str) -> None:
+    def __init__(self, refusal: str, *, replayed: bool = False) -> None:
         super().__init__(REFUSALS[refusal].message)
         self.refusal = refusal
+        self.replayed = replayed
 
 
 def _family(root: type[BitNexusError]) -> dict[str, type[BitNexusError]]:

@@ -8,7 +8,9 @@ microseconds since 1970 (UTC). Commands are imperative, events past tense.
 
 from __future__ import annotations
 
+from bitnexus.actors.runtime.message import GetMetrics as GetMetrics
 from bitnexus.actors.runtime.message import Message
+from bitnexus.actors.runtime.message import Metrics as Metrics
 
 # -- transfers: front → user's transaction actor → ledger ---------------------------------------------------
 
@@ -131,6 +133,22 @@ class TopicEvent(Message, frozen=True, tag="TopicEvent/1"):
     seq: int
 
 
+class AcknowledgeEvents(Message, frozen=True, tag="AcknowledgeEvents/1"):
+    """Asked of a front by the notifier behind events it has cast: answered by :class:`EventsAcknowledged` at once.
+
+    The answer says that all events before it have arrived. A front that does not answer gets no more live events; it is
+    brought up to date from the log when it answers again.
+    """
+
+    seq: int
+
+
+class EventsAcknowledged(Message, frozen=True, tag="EventsAcknowledged/1"):
+    """Every event up to log position `seq` has arrived at the front."""
+
+    seq: int
+
+
 # -- introspection ------------------------------------------------------------------------------------------
 
 
@@ -145,14 +163,3 @@ class Head(Message, frozen=True, tag="Head/1"):
     tree_size: int
     tree_root: str
     block_hash: str
-
-
-class GetMetrics(Message, frozen=True, tag="GetMetrics/1"):
-    """Ask any process for its metrics; answered by :class:`Metrics`."""
-
-
-class Metrics(Message, frozen=True, tag="Metrics/1"):
-    """Prometheus text exposition of one process."""
-
-    process: str
-    text: str

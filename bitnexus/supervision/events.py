@@ -19,7 +19,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from bitnexus.supervision.reasons import ExitReason
+from bitnexus.actors.runtime.reasons import ExitReason
 from bitnexus.supervision.spec import ChildSpec, ChildType
 
 #: Whatever the driver calls a child that runs; it is compared and given back, nothing else.

@@ -10,9 +10,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from bitnexus.actors.runtime.reasons import ABORTED, NORMAL, SHUTDOWN, exited, killed, shutdown
 from bitnexus.supervision import events as ev
 from bitnexus.supervision.machine import RETRY_AFTER_S, SupervisorMachine
-from bitnexus.supervision.reasons import ABORTED, NORMAL, SHUTDOWN, exited, killed, shutdown
 from bitnexus.supervision.spec import ChildSpec, ProcessStart, Restart, SupervisorFlags
 
 IDS = [f"c{number}" for number in range(6)]
@@ -24,10 +24,10 @@ CALLS: st.SearchStrategy[type[ev.RestartChild | ev.DeleteChild | ev.TerminateChi
 
 
 @st.composite
-def child_specs(draw: st.DrawFn, ids: st.SearchStrategy[str] | None = None, significant: bool = False) -> ChildSpec:
+def child_specs(draw: st.DrawFn, *, ids: st.SearchStrategy[str], significant: bool) -> ChildSpec:
     restart: Restart = draw(st.sampled_from(["permanent", "permanent", "transient", "temporary"]))
     return ChildSpec(
-        draw(ids or st.sampled_from(IDS)),
+        draw(ids),
         ProcessStart("some.module:Class"),
         restart=restart,
         shutdown=draw(st.sampled_from([5000, 100, "brutal_kill", "infinity"])),
@@ -61,7 +61,7 @@ class Supervised(RuleBasedStateMachine):
     )
     def begin(self, strategy: str, intensity: int, auto_shutdown: str, count: int, data: st.DataObject) -> None:
         self.flags = SupervisorFlags(strategy, intensity, 5, auto_shutdown)  # type: ignore[arg-type]
-        self.specs = child_specs(significant=auto_shutdown != "never")
+        self.specs = child_specs(ids=st.sampled_from(IDS), significant=auto_shutdown != "never")
         specs = [
             data.draw(child_specs(ids=st.just(child_id), significant=auto_shutdown != "never"))
             for child_id in IDS[:count]
@@ -136,12 +136,12 @@ class Supervised(RuleBasedStateMachine):
             isinstance(e, ev.Report) and e.context == "restart" and e.kind == "child_terminated" for e in effects
         )
         gives_up = any(isinstance(e, ev.Report) and e.kind == "shutdown" for e in effects)
-        self.check_intensity(restarts, gives_up)
+        self.check_intensity(restarts, gives_up=gives_up)
         self.is_ending |= gives_up
         for effect in effects:
             self.carry_out(event, effect)
 
-    def check_intensity(self, restarts: int, gives_up: bool) -> None:
+    def check_intensity(self, restarts: int, *, gives_up: bool) -> None:
         assert restarts <= 1
         self.units += [self.now] * restarts
         counting = [at for at in self.units if at >= self.now - self.flags.period_s]
@@ -175,7 +175,7 @@ class Supervised(RuleBasedStateMachine):
                 assert not self.is_up
                 self.is_up = True
             case ev.Exit(_):
-                assert not (self.live or self.starting or self.timers or self.refs)
+                assert (self.live, self.starting, self.timers, self.refs) == ({}, set(), {}, set())
                 self.is_over = self.is_ending = True
 
     def check_start(self, event: ev.Event, child_id: str, spec: ChildSpec) -> None:

@@ -15,3 +15,91 @@ class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
     def __str__(self) -> str:
         # Thespian formats every message it moves for log lines that are not written: keep that cheap.
         return type(self).__name__
+
+
+class Done(Message, frozen=True, tag="Done/1"):
+    """The answer of a call that has nothing else to say."""
+
+
+# -- names (see registry.py) --------------------------------------------------------------------------------
+
+
+class ProcessInfo(Message, frozen=True, tag="ProcessInfo/1"):
+    """A registered process: its unique `name`, where it listens ("host:port"), the instance it proves there."""
+
+    name: str
+    path: str
+    address: str
+    instance: str  # hex
+    pid: int
+
+
+class Register(Message, frozen=True, tag="Register/1"):
+    """A process asks for its name; it holds it as long as this connection lives. Answered by :class:`Names`.
+
+    A process that only wants to look on (a client, the launcher) leaves `info` out.
+    """
+
+    info: ProcessInfo | None = None
+
+
+class GetNames(Message, frozen=True, tag="GetNames/1"):
+    """Ask for the table of names; answered by :class:`Names`."""
+
+
+class Names(Message, frozen=True, tag="Names/1"):
+    """Every registered process."""
+
+    processes: list[ProcessInfo]
+
+
+class NamesChanged(Message, frozen=True, tag="NamesChanged/1"):
+    """Processes that came up or went down; cast to every registered process, in order."""
+
+    up: list[ProcessInfo]
+    down: list[ProcessInfo]
+
+
+# -- the life of a process (see process.py and supervision/supervisor.py) -----------------------------------
+
+
+class ProcessStarted(Message, frozen=True, tag="ProcessStarted/1"):
+    """Child → supervisor: `init` is done, the name is registered."""
+
+    child: str
+    pid: int
+    instance: str
+
+
+class ProcessExiting(Message, frozen=True, tag="ProcessExiting/1"):
+    """Child → supervisor: its last words. `reason` is an encoded supervision.reasons.ExitReason."""
+
+    child: str
+    pid: int
+    reason: list[str]
+
+
+class Heartbeat(Message, frozen=True, tag="Heartbeat/1"):
+    """Child → supervisor, once a second: the loop is alive. Lag and mailbox are what was measured since the last."""
+
+    child: str
+    pid: int
+    loop_lag_ms: float
+    mailbox: int
+
+
+class StopProcess(Message, frozen=True, tag="StopProcess/1"):
+    """Supervisor → child: run `terminate` and exit."""
+
+    reason: str
+
+
+class GetMetrics(Message, frozen=True, tag="GetMetrics/1"):
+    """Ask any process for its metrics; answered by :class:`Metrics`."""
+
+
+class Metrics(Message, frozen=True, tag="Metrics/1"):
+    """Prometheus text exposition of one process."""
+
+    process: str
+    text: str

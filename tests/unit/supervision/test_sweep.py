@@ -1,7 +1,7 @@
 """one_for_all and rest_for_one: who is stopped, who is started, in which order, and what disturbs it."""
 
+from bitnexus.actors.runtime.reasons import ABORTED, NORMAL, SHUTDOWN
 from bitnexus.supervision import events as ev
-from bitnexus.supervision.reasons import ABORTED, NORMAL, SHUTDOWN
 from tests.unit.supervision.scripted import CRASH, Scripted, spec
 
 DIED = f"({CRASH}) restart"

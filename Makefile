@@ -1,0 +1,62 @@
+# `make` lists what can be done. It needs Python 3.11 or newer, and nothing else, on the machine.
+
+PYTHON ?= python3
+VENV   ?= .venv
+ARGS   ?=
+
+PY  := $(VENV)/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check --no-input --require-virtualenv
+# `make lock` takes the uv of the environment, else the machine's.
+UV  = $(firstword $(wildcard $(VENV)/bin/uv) uv)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.SUFFIXES:
+.PHONY: help run test check fmt lock clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "  PYTHON=python3.12 chooses the interpreter of a new environment; ARGS=… goes to run and test."
+
+run: $(VENV)/.run-installed ## Start the service (Ctrl-C or SIGTERM stops it)
+	@exec $(PY) run.py $(ARGS)
+
+test: $(VENV)/.dev-installed ## Run the tests, in random order
+	$(PY) -m pytest $(ARGS)
+
+check: $(VENV)/.dev-installed ## Lint, check the formatting, the types and the arrows between packages
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy bitnexus tests run.py
+	$(VENV)/bin/lint-imports
+
+fmt: $(VENV)/.dev-installed ## Format, and fix what can be fixed
+	$(PY) -m ruff check --fix-only .
+	$(PY) -m ruff format .
+
+# One resolution: what is developed with is what runs. UPGRADE=1 takes the newest versions.
+# setuptools is pinned with them: it installs the package itself.
+COMPILE = printf 'setuptools>=77\n' | $(UV) pip compile setup.cfg - --quiet --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate $(if $(UPGRADE),--upgrade) \
+	--custom-compile-command 'make lock'
+
+lock: ## Pin the dependencies of setup.cfg, with hashes, in requirements/
+	$(COMPILE) --extra test --extra dev --extra bench --output-file requirements/dev.txt
+	$(COMPILE) --constraint requirements/dev.txt --output-file requirements/run.txt
+
+clean: ## Remove the environment and all caches (not var/, where the data are)
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find bitnexus tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "BitNexus needs Python 3.11 or newer: name one with PYTHON=…" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# A stamp is younger than its lock file once the environment holds what the lock file says.
+$(VENV)/.%-installed: requirements/%.txt setup.cfg pyproject.toml | $(VENV)/bin/python
+	$(PIP) install --quiet --require-hashes --requirement $<
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@

@@ -1,0 +1,175 @@
+"""The verifiable log: one RFC 6962 Merkle tree over all events, and the chain of blocks over the tree. Pure.
+
+**Tree.** Leaf hash ``SHA-256(0x00 ‖ leaf)``, node hash ``SHA-256(0x01 ‖ left ‖ right)``, shape as RFC 6962 section 2.1.
+The tree is never recomputed: a :class:`Tree` is a compact range, the roots of its perfect subtrees ("peaks") from the
+largest, leftmost, to the smallest. Appending costs one node hash on average.
+
+**Leaf, version 1.** All integers big-endian. `id`s are the 16 bytes of the UUID. `text` is one length byte, then
+ASCII. A leaf is the concatenation of:
+
+====================  ========  ==============================================================
+field                 bytes     meaning
+====================  ========  ==============================================================
+version               1         1
+kind                  1         1 account opened, 2 transfer posted, 3 transfer refused
+seq                   8         index of the leaf in the tree, from 0
+block                 8         height of the block that holds it, from 1
+time                  8         µs since 1970 UTC: the time of the block
+*kind 1*
+account               16        id
+flags                 4         of the account
+code                  4         of the account
+private               32        commitment to the owner, below
+asset                 text
+*kinds 2 and 3*
+transfer              16        id
+debit account         16        id
+credit account        16        id
+amount                8         1 … 2**53-1
+code                  4         of the transfer
+debit balance         8         signed: credits - debits of the debit account after it; 0 in kind 3
+credit balance        8         signed: the same of the credit account; 0 in kind 3
+private               32        commitment to asker, description, metadata, below
+asset                 text
+refusal               text      kind 3 only: the code of the refusal
+====================  ========  ==============================================================
+
+**Private.** What can be personal enters only as ``SHA-256(salt ‖ id ‖ n₁ ‖ description ‖ n₂ ‖ metadata)``: salt is 16
+random bytes of the row's own, id the owner (kind 1; 16 zero bytes for nobody) or the asking user (kinds 2, 3), n₁ and n₂ the
+4-byte lengths of the UTF-8 texts (empty in kind 1). Once salt and texts are erased, and this hash is kept in their
+place, the leaf can still be verified and says nothing.
+
+**Block.** ``SHA-256(height ‖ prev_hash ‖ tree_size ‖ tree_root ‖ time)``, 8 + 32 + 8 + 32 + 8 bytes. The first block has height
+1 and a `prev_hash` of 32 zero bytes. `tree_size` and `tree_root` are those after its last leaf.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final
+
+LEAF_VERSION: Final = 1
+KIND_ACCOUNT_OPENED: Final = 1
+KIND_TRANSFER: Final = 2
+KIND_REFUSAL: Final = 3
+SALT_BYTES: Final = 16
+NOBODY: Final = bytes(16)
+EMPTY_ROOT: Final = sha256(b"").digest()
+NO_HASH: Final = bytes(32)
+
+_ACCOUNT = struct.Struct(">BBQQQ16sII32s")
+_TRANSFER = struct.Struct(">BBQQQ16s16s16sQIqq32s")
+_BLOCK = struct.Struct(">Q32sQ32sQ")
+_NO_TEXTS = bytes(8)
+
+
+def leaf_hash(leaf: bytes) -> bytes:
+    """The RFC 6962 hash of a leaf."""
+    return sha256(b"\x00" + leaf).digest()
+
+
+def node_hash(left: bytes, right: bytes) -> bytes:
+    """The RFC 6962 hash of an inner node."""
+    return sha256(b"\x01" + left + right).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """A Merkle tree as its size and its peaks, largest first; as many peaks as `size` has one bits."""
+
+    size: int = 0
+    peaks: tuple[bytes, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.size < 0 or len(self.peaks) != self.size.bit_count():
+            raise ValueError(f"a tree of {self.size} leaves cannot have {len(self.peaks)} peaks")
+
+    def extend(self, leaf_hashes: Iterable[bytes]) -> Tree:
+        """The tree with these leaves appended."""
+        peaks, size = list(self.peaks), self.size
+        for node in leaf_hashes:
+            carry = size
+            while carry & 1:
+                node = sha256(b"\x01" + peaks.pop() + node).digest()
+                carry >>= 1
+            peaks.append(node)
+            size += 1
+        return Tree(size, tuple(peaks))
+
+    def root(self) -> bytes:
+        """The tree's root hash (of the empty tree: the hash of nothing)."""
+        if not self.peaks:
+            return EMPTY_ROOT
+        root = self.peaks[-1]
+        for peak in self.peaks[-2::-1]:
+            root = node_hash(peak, root)
+        return root
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The newest block: where the next one is appended. Height 0 is the empty ledger."""
+
+    height: int = 0
+    hash: bytes = NO_HASH
+    tree: Tree = Tree()
+    root: bytes = EMPTY_ROOT
+    time_us: int = 0
+
+    def extend(self, leaf_hashes: Iterable[bytes], time_us: int) -> Head:
+        """The head after one more block of these leaves."""
+        tree = self.tree.extend(leaf_hashes)
+        root = tree.root()
+        height = self.height + 1
+        return Head(height, block_hash(height, self.hash, tree.size, root, time_us), tree, root, time_us)
+
+
+def block_hash(height: int, prev_hash: bytes, tree_size: int, tree_root: bytes, time_us: int) -> bytes:
+    """The hash that names a block and that the next one repeats."""
+    return sha256(_BLOCK.pack(height, prev_hash, tree_size, tree_root, time_us)).digest()
+
+
+def private_hash(salt: bytes, user: bytes, description: str = "", metadata: str = "") -> bytes:
+    """The commitment to what can be personal. `salt` and `user` are 16 bytes each."""
+    if not description and not metadata:
+        return sha256(salt + user + _NO_TEXTS).digest()
+    one, two = description.encode(), metadata.encode()
+    return sha256(b"".join((salt, user, len(one).to_bytes(4, "big"), one, len(two).to_bytes(4, "big"), two))).digest()
+
+
+def text(value: str) -> bytes:
+    """An ASCII text of at most 255 characters behind its length."""
+    return bytes((len(value),)) + value.encode("ascii")
+
+
+def account_leaf(
+    *, seq: int, block: int, time_us: int, account: bytes, flags: int, code: int, private: bytes, asset: str
+) -> bytes:
+    """The leaf of "account opened"."""
+    head = (LEAF_VERSION, KIND_ACCOUNT_OPENED, seq, block, time_us, account, flags, code, private)
+    return _ACCOUNT.pack(*head) + text(asset)
+
+
+def transfer_leaf(
+    seq: int,
+    block: int,
+    time_us: int,
+    transfer: bytes,
+    debit: bytes,
+    credit: bytes,
+    amount: int,
+    code: int,
+    debit_balance: int,
+    credit_balance: int,
+    private: bytes,
+    asset: bytes,
+    refusal: str | None = None,
+) -> bytes:
+    """The leaf of a transfer, posted or (with `refusal`) refused. `asset` is already a :func:`text`."""
+    kind = KIND_TRANSFER if refusal is None else KIND_REFUSAL
+    fields = (transfer, debit, credit, amount, code, debit_balance, credit_balance, private)
+    leaf = _TRANSFER.pack(LEAF_VERSION, kind, seq, block, time_us, *fields) + asset
+    return leaf if refusal is None else leaf + text(refusal)

@@ -1,0 +1,266 @@
+"""One connection between two processes of the node: handshake, acknowledged frames, batches that form by themselves.
+
+Items posted during one turn of the loop leave together as one BATCH. At most `WINDOW_FRAMES` frames (and about
+`WINDOW_BYTES`) are unacknowledged; what is posted meanwhile waits and leaves together when an acknowledgement comes. So
+a call at rest leaves at once, and under load batches grow. The waiting queue is bounded: `post` raises Overloaded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import deque
+from typing import Protocol, cast
+
+import msgspec
+
+from bitnexus.actors.runtime import wire
+from bitnexus.actors.runtime.frames import FrameDecoder, FrameError, Kind, encode
+from bitnexus.actors.runtime.handshake import HANDSHAKE_TIMEOUT_S, NONCE_SIZE, Dialler, Listener
+from bitnexus.errors import Overloaded
+
+WINDOW_FRAMES = 4
+WINDOW_BYTES = 4 * 1024 * 1024
+MAX_QUEUED_ITEMS = 65_536
+MAX_QUEUED_BYTES = 64 * 1024 * 1024
+MAX_BATCH_ITEMS = 2_048
+MAX_BATCH_BYTES = 1024 * 1024
+#: Thespian's own envelopes that may wait for one peer.
+MAX_QUEUED_ENVELOPES = 10_000
+
+
+class Delivery(Protocol):
+    """The fate of one envelope: called exactly once."""
+
+    def __call__(self, outcome: str) -> None:
+        """`outcome` is "sent", "rejected" (the peer could not read it) or "dead" (the connection is gone)."""
+
+
+class Endpoint(Protocol):
+    """What a connection tells its owner."""
+
+    cookie: bytes
+    instance: bytes
+    address: str
+    frame_limit: int
+
+    def established(self, connection: Connection) -> None:
+        """The handshake is done."""
+
+    def envelope_received(self, connection: Connection, body: bytes) -> bool:
+        """An ENVELOPE came; False when it cannot be read."""
+
+    def items_received(self, connection: Connection, items: list[wire.Item]) -> None:
+        """A BATCH came."""
+
+    def closed(self, connection: Connection, reason: str) -> None:
+        """The connection is gone; `reason` says why in words."""
+
+
+class Connection(asyncio.Protocol):
+    """Either end of a connection; `dialled` tells which."""
+
+    def __init__(self, endpoint: Endpoint, loop: asyncio.AbstractEventLoop, *, dialled: bool) -> None:
+        self.dialled = dialled
+        self.peer_address = ""  # where the peer listens; set by whoever dials, or by the peer's hello
+        self.remote = ""  # the peer's end of the socket, for log lines
+        self.peer_instance = b""  # known to the dialler only
+        self.expected_instance = b""  # whom the dialler means to reach; empty: whoever listens there
+        self.is_established = False
+        self.is_closed = False
+        self._endpoint = endpoint
+        self._loop = loop
+        self._decoder = FrameDecoder(endpoint.frame_limit)
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._listener: Listener | None = None
+        self._dialler: Dialler | None = None
+        self._reason = "closed by the peer"
+        self._unacked: deque[tuple[int, Delivery | None]] = deque()
+        self._unacked_bytes = 0
+        self._acked = 0  # frames of ours the peer has taken
+        self._received = 0  # frames of the peer's that we have taken
+        self._envelopes: deque[tuple[bytes, Delivery]] = deque()
+        self._items: deque[bytes] = deque()
+        self._queued_bytes = 0
+        self._flush_scheduled = False
+
+    # -- the life of the connection --------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Start the handshake."""
+        self._transport = cast("asyncio.Transport", transport)
+        peer = transport.get_extra_info("peername")
+        self.remote = f"{peer[0]}:{peer[1]}" if peer else ""
+        if self.is_closed:
+            self._transport.abort()
+            return
+        endpoint = self._endpoint
+        self._timer = self._loop.call_later(HANDSHAKE_TIMEOUT_S, self.close, "no handshake in time")
+        if self.dialled:
+            self._dialler = Dialler(endpoint.cookie, secrets.token_bytes(NONCE_SIZE), endpoint.address)
+        else:
+            self._listener = Listener(endpoint.cookie, secrets.token_bytes(NONCE_SIZE), endpoint.instance)
+            self._write(encode(Kind.CHALLENGE, self._listener.challenge()))
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the decoder and act on every complete frame."""
+        decoder = self._decoder
+        decoder.feed(data)
+        before = self._received
+        try:
+            while not self.is_closed and (frame := decoder.next_frame()) is not None:
+                self._frame_received(*frame)
+        except FrameError as error:
+            self.close(str(error))
+        if self._received != before:
+            self._acknowledge(Kind.ACK)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the owner and fail what was in flight."""
+        self.close(self._reason if exc is None else str(exc))
+
+    def close(self, reason: str) -> None:
+        """Close now; what has not been acknowledged fails as dead. Idempotent."""
+        if self.is_closed:
+            return
+        self.is_closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._transport is not None:
+            self._transport.abort()
+        failed = [delivery for _, delivery in self._unacked if delivery is not None]
+        failed += [delivery for _, delivery in self._envelopes]
+        self._unacked.clear()
+        self._envelopes.clear()
+        self._items.clear()
+        self._queued_bytes = 0
+        self._endpoint.closed(self, reason)
+        for delivery in failed:
+            delivery("dead")
+
+    @property
+    def unsent(self) -> int:
+        """Frames and items that the peer has not acknowledged."""
+        return len(self._unacked) + len(self._envelopes) + len(self._items)
+
+    def is_to(self, instance: bytes) -> bool:
+        """Whether this dialled connection leads to `instance`; before the handshake it can still be told to."""
+        if not instance:
+            return True
+        known = self.peer_instance or self.expected_instance
+        if not known:
+            self.expected_instance = instance
+        return known in (b"", instance)
+
+    # -- incoming --------------------------------------------------------------------------------------------
+
+    def _frame_received(self, kind: Kind, body: bytes) -> None:
+        match kind:
+            case Kind.BATCH:
+                try:
+                    items = wire.split(body)
+                except msgspec.DecodeError as error:
+                    raise FrameError(f"malformed batch: {error}") from None
+                self._received += 1
+                self._endpoint.items_received(self, items)
+            case Kind.ACK | Kind.REJECT:
+                self._ack_received(int.from_bytes(body, "big"), rejected=kind is Kind.REJECT)
+            case Kind.ENVELOPE:
+                self._received += 1
+                if not self._endpoint.envelope_received(self, body):
+                    self._acknowledge(Kind.REJECT)
+            case Kind.CHALLENGE if self._dialler is not None:
+                self._write(encode(Kind.HELLO, self._dialler.receive_challenge(body)))
+            case Kind.HELLO if self._listener is not None:
+                self.peer_address, welcome = self._listener.receive_hello(body)
+                self._write(encode(Kind.WELCOME, welcome))
+                self._establish()
+            case Kind.WELCOME if self._dialler is not None:
+                self.peer_instance = self._dialler.receive_welcome(body)
+                if self.expected_instance not in (b"", self.peer_instance):
+                    raise FrameError("another process listens there now")
+                self._establish()
+            case _:
+                raise FrameError(f"frame kind {kind.name} is not allowed here")
+
+    def _establish(self) -> None:
+        self.is_established = True
+        self._decoder.establish()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._endpoint.established(self)
+        self._flush()
+
+    def _ack_received(self, count: int, *, rejected: bool) -> None:
+        if not self._acked <= count <= self._acked + len(self._unacked):
+            raise FrameError("acknowledgement of what was not sent")
+        while self._acked < count:
+            self._acked += 1
+            size, delivery = self._unacked.popleft()
+            self._unacked_bytes -= size
+            if delivery is not None:
+                delivery("rejected" if rejected and self._acked == count else "sent")
+        self._flush()
+
+    def _acknowledge(self, kind: Kind) -> None:
+        if not self.is_closed:
+            self._write(encode(kind, self._received.to_bytes(8, "big")))
+
+    # -- outgoing --------------------------------------------------------------------------------------------
+
+    def send_envelope(self, body: bytes, delivery: Delivery) -> None:
+        """Send one of Thespian's messages; `delivery` learns its fate."""
+        if self.is_closed or len(self._envelopes) >= MAX_QUEUED_ENVELOPES:
+            delivery("dead")
+            return
+        self._envelopes.append((body, delivery))
+        self._flush()
+
+    def post(self, item: bytes) -> None:
+        """Queue an encoded item for the next batch.
+
+        Raises Overloaded, before any effect, when the item is too large or too much is waiting.
+        """
+        if len(item) > wire.MAX_MESSAGE_BYTES:
+            raise Overloaded(f"a message of {len(item)} bytes is over the bound")
+        if len(self._items) >= MAX_QUEUED_ITEMS or self._queued_bytes + len(item) > MAX_QUEUED_BYTES:
+            raise Overloaded("too many messages wait for this process")
+        self._items.append(item)
+        self._queued_bytes += len(item)
+        if not self._flush_scheduled:
+            self._flush_scheduled = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_scheduled = False
+        if not self.is_established or self.is_closed:
+            return
+        while self._envelopes and self._window_open():
+            body, delivery = self._envelopes.popleft()
+            self._send(Kind.ENVELOPE, body, delivery)
+        while self._items and self._window_open():
+            self._send(Kind.BATCH, wire.join(self._take_batch()), None)
+
+    def _take_batch(self) -> list[bytes]:
+        items = self._items
+        batch = [items.popleft()]
+        size = len(batch[0])
+        while items and len(batch) < MAX_BATCH_ITEMS and size + len(items[0]) <= MAX_BATCH_BYTES:
+            item = items.popleft()
+            size += len(item)
+            batch.append(item)
+        self._queued_bytes -= size
+        return batch
+
+    def _window_open(self) -> bool:
+        return not self._unacked or (len(self._unacked) < WINDOW_FRAMES and self._unacked_bytes < WINDOW_BYTES)
+
+    def _send(self, kind: Kind, body: bytes, delivery: Delivery | None) -> None:
+        self._unacked.append((len(body), delivery))
+        self._unacked_bytes += len(body)
+        self._write(encode(kind, body))
+
+    def _write(self, data: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(data)

@@ -1,0 +1,77 @@
+"""Where a message came from and how to answer it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from bitnexus.actors.runtime import wire
+from bitnexus.actors.runtime.connection import Connection
+from bitnexus.actors.runtime.message import Message
+from bitnexus.errors import BitNexusError, Overloaded
+
+
+class Context:
+    """One received message. A call is answered once: a second answer is a fault of the handler and raises."""
+
+    __slots__ = ("_loop", "answered", "connection", "deadline", "on_answered", "ref", "request_id")
+
+    def __init__(
+        self,
+        connection: Connection,
+        ref: int | None,
+        deadline: float | None,
+        request_id: str,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self.connection = connection
+        self.ref = ref
+        self.deadline = deadline
+        self.request_id = request_id
+        self.answered = ref is None
+        self.on_answered: Callable[[], None] | None = None
+        self._loop = loop
+
+    @property
+    def is_call(self) -> bool:
+        """Whether somebody waits for an answer."""
+        return self.ref is not None
+
+    @property
+    def remaining_s(self) -> float:
+        """Seconds until the caller gives up (infinite for a cast)."""
+        return float("inf") if self.deadline is None else self.deadline - self._loop.time()
+
+    @property
+    def expired(self) -> bool:
+        """Whether the caller has given up, or is gone: work that has not begun should not begin."""
+        return self.connection.is_closed or self.remaining_s <= 0
+
+    def reply(self, message: Message) -> None:
+        """Answer the call; nothing happens for a cast or when the caller is gone."""
+        ref = self._take()
+        if ref is not None:
+            self._post(wire.encode_item(wire.Reply, ref, message=message))
+
+    def fail(self, error: BitNexusError) -> None:
+        """Answer the call with an error: the caller's `call` raises the same class."""
+        ref = self._take()
+        if ref is not None:
+            self._post(wire.encode_failure(ref, getattr(error, "refusal", error.code), error.detail))
+
+    def _take(self) -> int | None:
+        if self.ref is None:
+            return None
+        if self.answered:
+            raise RuntimeError("a call was answered twice")
+        self.answered = True
+        if self.on_answered is not None:
+            self.on_answered()
+        return None if self.connection.is_closed else self.ref
+
+    def _post(self, item: bytes) -> None:
+        try:
+            self.connection.post(item)
+        except Overloaded as error:
+            # An answer must not get lost in silence: without the connection the caller knows.
+            self.connection.close(f"an answer could not be sent: {error.detail}")

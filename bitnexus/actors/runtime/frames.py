@@ -1,0 +1,99 @@
+"""Frames of the node's wire protocol, sans-I/O.
+
+A connection is a stream of frames: a 4-byte big-endian length of the body, one byte kind, the body.
+
+    CHALLENGE  listener → dialler   the handshake (see handshake.py)
+    HELLO      dialler  → listener
+    WELCOME    listener → dialler
+    ENVELOPE   a message of Thespian's own: pickle of (sender's address, message); never read before the handshake
+    BATCH      application messages: a msgpack array (see wire.py)
+    ACK        8 bytes: how many ENVELOPE and BATCH frames the sender of the ACK has taken from this connection so far
+    REJECT     8 bytes: as ACK, and the last of them could not be understood
+
+Before the handshake is done a body is at most `HANDSHAKE_LIMIT` bytes and only handshake kinds exist; after it a body is
+at most the decoder's `limit`. A length above the bound is refused from its header alone: no memory is held for it.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+
+PROTOCOL_VERSION = 1
+HEADER = struct.Struct(">IB")
+HANDSHAKE_LIMIT = 512
+#: Thespian hands whole files and large test messages to `send`; application batches stay far below.
+DEFAULT_LIMIT = 64 * 1024 * 1024
+
+
+class Kind(enum.IntEnum):
+    """What a frame carries."""
+
+    CHALLENGE = 1
+    HELLO = 2
+    WELCOME = 3
+    ENVELOPE = 4
+    BATCH = 5
+    ACK = 6
+    REJECT = 7
+
+
+HANDSHAKE_KINDS = frozenset({Kind.CHALLENGE, Kind.HELLO, Kind.WELCOME})
+_KINDS = {int(kind): kind for kind in Kind}
+
+
+class FrameError(Exception):
+    """The peer does not speak this protocol; the connection must be closed."""
+
+
+def encode(kind: Kind, body: bytes) -> bytes:
+    """One frame as bytes."""
+    return HEADER.pack(len(body), kind) + body
+
+
+class FrameDecoder:
+    """Turns any split of a byte stream into its frames.
+
+    Holds at most one incomplete frame: never more than the present limit plus the piece last fed.
+    """
+
+    def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
+        self._limit = limit
+        self._established = False
+        self._buffer = bytearray()
+
+    def establish(self) -> None:
+        """The handshake is done: from the next frame on, data frames up to `limit` are accepted."""
+        self._established = True
+
+    @property
+    def buffered(self) -> int:
+        """Bytes held of a frame that is not complete."""
+        return len(self._buffer)
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes as they came from the peer."""
+        self._buffer += data
+
+    def next_frame(self) -> tuple[Kind, bytes] | None:
+        """The next complete frame, or None when more bytes are needed.
+
+        Raises FrameError: unknown kind, a kind that is not allowed now, or a body over the bound.
+        """
+        buffer = self._buffer
+        if len(buffer) < HEADER.size:
+            return None
+        length, code = HEADER.unpack_from(buffer)
+        kind = _KINDS.get(code)
+        if kind is None:
+            raise FrameError(f"unknown frame kind {code}")
+        if (kind in HANDSHAKE_KINDS) == self._established:
+            raise FrameError(f"frame kind {kind.name} is not allowed now")
+        if length > (self._limit if self._established else HANDSHAKE_LIMIT):
+            raise FrameError(f"frame of {length} bytes is over the bound")
+        end = HEADER.size + length
+        if len(buffer) < end:
+            return None
+        body = bytes(memoryview(buffer)[HEADER.size : end])
+        del buffer[:end]
+        return kind, body

@@ -1,0 +1,294 @@
+"""`Process`: the base class of everything that has an operating system process of its own.
+
+    class Ledger(Process):
+        async def init(self) -> None: ...
+
+        @handles(PostTransfer)
+        def post(self, message: PostTransfer, context: Context) -> Message | None: ...
+
+A handler that returns a message answers with it; one that returns None keeps its context and answers later, or not at
+all for a cast. Raising a BitNexusError answers with that error. Any other exception ends the process with its reason, which
+its supervisor learns: a message is never delivered twice to an actor that has already stumbled over it. An asynchronous
+handler runs as a task of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import signal
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import structlog
+from prometheus_client import REGISTRY, Gauge, generate_latest
+from thespian.actors import Actor, ActorAddress, ActorExitRequest
+
+from bitnexus.actors.runtime.connection import Connection
+from bitnexus.actors.runtime.context import Context
+from bitnexus.actors.runtime.message import (
+    GetMetrics,
+    Heartbeat,
+    Message,
+    Metrics,
+    ProcessExiting,
+    ProcessInfo,
+    ProcessStarted,
+    StopProcess,
+)
+from bitnexus.actors.runtime.node import Node
+from bitnexus.actors.runtime.reasons import SHUTDOWN, ExitReason, raised, shutdown
+from bitnexus.actors.runtime.transport import Transport
+from bitnexus.config import get_settings
+from bitnexus.config import logging as log_lines
+from bitnexus.config.correlation import request_id
+from bitnexus.errors import BitNexusError, Overloaded, UnknownMessage
+
+HEARTBEAT_S = 1.0
+#: Messages received whose work is not done; one more is refused.
+MAX_MAILBOX = 65_536
+#: How long the last words and answers of an ending process may take to leave.
+_LAST_WORDS_S = 0.5
+EXIT_CRASHED = 70  # EX_SOFTWARE
+EXIT_UNLINKED = 69  # EX_UNAVAILABLE: whom it was linked to is gone
+
+H = TypeVar("H", bound=Callable[..., Any])
+
+_lag = Gauge("bitnexus_loop_lag_seconds", "How late the loop was at the last heartbeat")
+_mailbox = Gauge("bitnexus_mailbox_messages", "Messages received whose work is not done")
+_in_flight = Gauge("bitnexus_calls_in_flight", "Calls of this process that wait for their answer")
+
+
+def handles(message: type[Message]) -> Callable[[H], H]:
+    """Marks a method of a Process as the handler of `message`."""
+
+    def mark(method: H) -> H:
+        method.__dict__.setdefault("handled", []).append(message)
+        return method
+
+    return mark
+
+
+@dataclass(frozen=True, slots=True)
+class StartProcess:
+    """The first message to a new process: who it is and to whom it belongs (pickled by Thespian)."""
+
+    name: str
+    path: str
+    link_address: str  # its supervisor's
+    link_instance: str
+    registry_address: str  # "" for the root, which is the registry itself
+    registry_instance: str
+    args: dict[str, Any] = field(default_factory=dict, repr=False)
+
+
+class Process(Actor):  # type: ignore[misc]  # Thespian has no type hints
+    """See the module. Subclasses override `init` and `terminate` and mark handlers."""
+
+    _handlers: dict[type[Message], Callable[..., Any]] = {}  # noqa: RUF012  # replaced per class
+
+    name: str
+    path: str
+    args: dict[str, Any]
+    node: Node
+    log: Any
+
+    def __init_subclass__(cls) -> None:
+        """Collect the handlers."""
+        super().__init_subclass__()
+        methods = [method for base in reversed(cls.__mro__) for method in vars(base).values()]
+        cls._handlers = {message: method for method in methods for message in getattr(method, "handled", ())}
+
+    async def init(self) -> None:
+        """Prepare; the process takes messages only after this. An exception is a failed start."""
+
+    async def terminate(self, reason: ExitReason) -> None:
+        """Finish what must be finished; the supervisor kills what takes longer than the child's shutdown time."""
+
+    # -- what Thespian calls ---------------------------------------------------------------------------------
+
+    def receiveMessage(self, message: object, sender: ActorAddress) -> None:  # noqa: N802
+        """Thespian's messages: the start, the end, and (for supervisors) children's ends."""
+        if isinstance(message, StartProcess):
+            self._boot(message)
+        elif isinstance(message, ActorExitRequest):
+            # Thespian would end the process as soon as this returns: terminate() runs here, to its end.
+            if hasattr(self, "node"):
+                self.transport.loop.run_until_complete(self._stop(shutdown("exit request")))
+            os._exit(0)
+        else:
+            self.system_message(message, sender)
+
+    def system_message(self, message: object, sender: ActorAddress) -> None:
+        """Other messages of Thespian's; ignored unless overridden."""
+
+    @property
+    def transport(self) -> Transport:
+        """This process's transport."""
+        transport: Transport = self._myRef.transport
+        return transport
+
+    def _boot(self, start: StartProcess) -> None:
+        self.name, self.path, self.args = start.name, start.path, start.args
+        self._stopping = False
+        self._mailbox = 0
+        self._tasks: set[asyncio.Task[Any]] = set()
+        log_lines.configure(get_settings(), process=start.name)
+        self.log = structlog.get_logger(f"bitnexus.{start.name}")
+        loop = self.transport.loop
+        loop.set_exception_handler(self._loop_failed)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the launcher, which stops the tree in order
+        self.node = Node(self.transport, self._dispatch, self._registry_lost)
+        self.node.connection_lost = self._connection_lost
+        self._link = self.node.link(start.link_address, start.link_instance)
+        self.spawn(self._start(start))
+
+    async def _start(self, start: StartProcess) -> None:
+        if start.registry_address:
+            await self.node.join(start.registry_address, start.registry_instance)
+        await self.init()
+        if start.registry_address:
+            await self.node.join(start.registry_address, start.registry_instance, self.info())
+        self.spawn(self._beat())
+        self.started()
+
+    def started(self) -> None:
+        """Tell the supervisor that this process is up."""
+        self.node.cast_over(self._link, ProcessStarted(self.name, os.getpid(), self.transport.instance.hex()))
+
+    def info(self) -> ProcessInfo:
+        """This process as the registry knows it."""
+        return ProcessInfo(self.name, self.path, self.transport.address, self.transport.instance.hex(), os.getpid())
+
+    # -- messages --------------------------------------------------------------------------------------------
+
+    def _dispatch(self, message: Message, context: Context) -> None:
+        handler = self._handlers.get(type(message))
+        if handler is None:
+            self.log.warning("unknown_message", message=type(message).__name__, peer=context.connection.peer_address)
+            context.fail(UnknownMessage(f"{self.name} does not take {type(message).__name__}"))
+            return
+        if context.ref is not None:
+            if self._mailbox >= MAX_MAILBOX:
+                context.fail(Overloaded(f"the mailbox of {self.name} is full"))
+                return
+            self._mailbox += 1
+            context.on_answered = self._answered
+        token = request_id.set(context.request_id)
+        try:
+            result = handler(self, message, context)
+            if inspect.iscoroutine(result):
+                self.spawn(self._finish(result, context))
+            elif result is not None:
+                context.reply(result)
+        except BitNexusError as error:
+            context.fail(error)
+        except Exception as error:  # noqa: BLE001  # whatever a handler raises is this process's reason to end
+            self.crash(error)
+        finally:
+            request_id.reset(token)
+
+    async def _finish(self, handler: Coroutine[Any, Any, Message | None], context: Context) -> None:
+        try:
+            result = await handler
+        except BitNexusError as error:
+            context.fail(error)
+        else:
+            if result is not None:
+                context.reply(result)
+
+    def _answered(self) -> None:
+        self._mailbox -= 1
+
+    @handles(StopProcess)
+    def _stop_received(self, message: StopProcess, context: Context) -> None:  # noqa: ARG002
+        self.stop(shutdown(message.reason) if message.reason else SHUTDOWN)
+
+    @handles(GetMetrics)
+    def _metrics(self, message: GetMetrics, context: Context) -> Metrics:  # noqa: ARG002
+        _mailbox.set(self._mailbox)
+        _in_flight.set(self.node.in_flight)
+        return Metrics(self.name, generate_latest(REGISTRY).decode())
+
+    # -- tasks -----------------------------------------------------------------------------------------------
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Run `work` as a task of this process: an exception that escapes it ends the process."""
+        task = self.transport.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._task_done)
+        return task
+
+    def _task_done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.crash(error)
+
+    def _loop_failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:  # noqa: ARG002
+        """Faults outside handlers and tasks of ours: in a library's callback. They are logged; the process lives."""
+        self.log.error("loop_exception", message=context.get("message"), exc_info=context.get("exception"))
+
+    async def _beat(self) -> None:
+        loop = self.transport.loop
+        while True:
+            due = loop.time() + HEARTBEAT_S
+            await asyncio.sleep(HEARTBEAT_S)
+            lag = max(0.0, loop.time() - due)
+            _lag.set(lag)
+            try:
+                self.node.cast_over(self._link, Heartbeat(self.name, os.getpid(), lag * 1000, self._mailbox))
+            except Overloaded:
+                self.log.warning("heartbeat_dropped")
+
+    # -- the end ---------------------------------------------------------------------------------------------
+
+    def stop(self, reason: ExitReason = SHUTDOWN) -> None:
+        """End in order: `terminate`, last words, exit."""
+        if not self._stopping:
+            self.transport.loop.create_task(self._stop(reason))
+
+    async def _stop(self, reason: ExitReason) -> None:
+        if self._stopping:
+            return
+        self._stopping = True
+        code = 0
+        try:
+            await self.terminate(reason)
+        except Exception as error:  # noqa: BLE001  # the process ends either way: the reason says how
+            self.log.exception("terminate_failed")
+            reason, code = raised(error), EXIT_CRASHED
+        await self._exit(reason, code)
+
+    def crash(self, error: BaseException) -> None:
+        """End now, with `error` as the reason."""
+        if self._stopping:
+            self.log.error("error_while_stopping", exc_info=error)
+            return
+        self._stopping = True
+        self.log.critical("process_crashed", exc_info=error)
+        self.transport.loop.create_task(self._exit(raised(error), EXIT_CRASHED))
+
+    async def _exit(self, reason: ExitReason, code: int) -> None:
+        try:
+            self.node.cast_over(self._link, ProcessExiting(self.name, os.getpid(), list(reason.encode())))
+        except Overloaded:
+            self.log.warning("last_words_dropped")
+        await self.transport.drain(_LAST_WORDS_S)
+        os._exit(code)
+
+    def _registry_lost(self) -> None:
+        # The registry is the root supervisor: without it the whole tree ends.
+        if not self._stopping:
+            os._exit(EXIT_UNLINKED)
+
+    def _connection_lost(self, connection: Connection) -> None:
+        if connection is self._link and not self._stopping:
+            self.link_lost()
+
+    def link_lost(self) -> None:
+        """The supervisor is gone: so is this process."""
+        os._exit(EXIT_UNLINKED)
+
+

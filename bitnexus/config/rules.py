@@ -1,0 +1,108 @@
+"""What a setting's value must be like.
+
+Each rule returns the value, or raises ValueError with a sentence that never repeats the value.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from urllib.parse import parse_qs, unquote, urlsplit
+
+#: Phoenix, whose API this service replaces, asks for the same of its secret_key_base.
+SHORTEST_PROD_SECRET = 64
+SHORTEST_PROD_COOKIE = 32
+#: A random secret of the least length, in hexadecimal, has fewer distinct characters once in about 10**9.
+FEWEST_DISTINCT_CHARACTERS = 8
+
+_PLACEHOLDER = re.compile(
+    r"change.?me|default|example|placeholder|insecure|replace|secret|password|xxxx", re.IGNORECASE
+)
+_HOST_NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9_-]{0,62}|\.(?=[A-Za-z0-9]))*")
+_ASSET = re.compile(r"[A-Z][A-Z0-9]{0,16}/[0-9]{1,2}")
+_GUESSABLE_PASSWORDS = frozenset(
+    {"", "postgres", "password", "bitnexus", "admin", "root", "secret", "changeme", "change_me", "test", "dev"}
+)
+
+
+def random_secret(value: str, shortest: int) -> str:
+    """`value`, if it looks like the output of a random generator with at least `shortest` characters."""
+    if len(value) < shortest:
+        message = f"must have at least {shortest} characters in prod"
+        raise ValueError(message)
+    if _PLACEHOLDER.search(value) or len(set(value)) < FEWEST_DISTINCT_CHARACTERS:
+        message = "is a placeholder, not a random secret"
+        raise ValueError(message)
+    return value
+
+
+def asset(value: str) -> str:
+    """`value`, if it is an asset: a code and a number of decimals."""
+    if _ASSET.fullmatch(value):
+        return value
+    message = "must be a code in capitals and a number of decimals, as in USD/2"
+    raise ValueError(message)
+
+
+def listen_host(value: str) -> str:
+    """`value`, if it is an IP address or could be a host name."""
+    if _is_address(value) or _HOST_NAME.fullmatch(value):
+        return value
+    message = "must be an IP address or a host name"
+    raise ValueError(message)
+
+
+def one_address(value: str) -> str:
+    """`value`, if it is exactly one address: the actor port never listens on all of a host's."""
+    if value == "localhost":
+        return value
+    if not _is_address(value):
+        message = "must be an IP address or localhost"
+        raise ValueError(message)
+    if ipaddress.ip_address(value).is_unspecified:
+        message = "must be one address, not all of this host's"
+        raise ValueError(message)
+    return value
+
+
+def loopback(value: str) -> str:
+    """`value`, if only this host can reach it."""
+    if value == "localhost" or ipaddress.ip_address(value).is_loopback:
+        return value
+    message = "must be a loopback address in prod: actor messages are not encrypted between hosts"
+    raise ValueError(message)
+
+
+def postgres_url(value: str) -> str:
+    """`value`, if it is a PostgreSQL address."""
+    try:
+        parts = urlsplit(value)
+        port = parts.port
+    except ValueError:
+        port, parts = 0, urlsplit("")
+    if parts.scheme not in {"postgresql", "postgres"} or port == 0:
+        message = "must be of the form postgresql://user:password@host:port/database"
+        raise ValueError(message)
+    return value
+
+
+def unguessable_password(value: str) -> str:
+    """`value`, if it is a PostgreSQL address without a password that everybody tries first.
+
+    No password at all is fine: sockets, certificates and password files need none.
+    """
+    parts = urlsplit(value)
+    given = [parts.password] if parts.password is not None else parse_qs(parts.query).get("password", [])
+    for password in given:
+        if unquote(password).lower() in _GUESSABLE_PASSWORDS | {(parts.username or "").lower()}:
+            message = "contains a password that anybody would guess"
+            raise ValueError(message)
+    return value
+
+
+def _is_address(value: str) -> bool:
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,316 @@
+"""The settings: typed, described and bounded, from the environment and an optional file ``.env``.
+
+The environment wins over ``.env`` in the working directory, which wins over the defaults. An empty variable
+counts as not set. What may be convenient in ``dev`` and ``test`` is refused in ``prod``, by the variable's name.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings.exceptions import SettingsError
+
+from bitnexus.config import rules
+from bitnexus.config.secret_file import UnsafeSecretFileError, read_or_create
+from bitnexus.errors import InvalidSettings
+
+SECRET_FILE = "secret_key_base"  # noqa: S105 - a file's name
+MASK = "********"
+
+Profile = Literal["dev", "test", "prod"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+LogFormat = Literal["auto", "console", "json"]
+
+
+@dataclass(frozen=True, slots=True)
+class EffectiveSetting:
+    """One setting as it may be shown: secrets are masked."""
+
+    name: str
+    variable: str
+    value: str | int | float | None
+    given: bool  # False: the default
+    description: str
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. Immutable; ``model_copy(update={...})`` makes a changed one.
+
+    A keyword is the field's name, an environment variable is its alias. The order of the fields matters:
+    a rule sees the fields before its own.
+    """
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="ignore",  # .env may hold variables of other programs
+        env_file=".env",
+        env_ignore_empty=True,
+        case_sensitive=True,
+        validate_default=True,
+        hide_input_in_errors=True,
+    )
+
+    profile: Profile = Field(
+        "dev", validation_alias="BITNEXUS_PROFILE", description="dev, test or prod; prod refuses unsafe values."
+    )
+    host: str = Field("127.0.0.1", validation_alias="HOST", description="Address the HTTP fronts listen on.")
+    port: int = Field(
+        4000, ge=0, le=65535, validation_alias="PORT", description="Port of the HTTP fronts; 0 takes a free one."
+    )
+    # The address holds a password: kept out of repr, masked wherever it is shown. None = embedded server.
+    database_url: str | None = Field(
+        None,
+        repr=False,
+        validation_alias="DATABASE_URL",
+        description="PostgreSQL (14 or newer) to use; without it an embedded server runs in the data directory.",
+    )
+    pool_size: int = Field(
+        4, ge=1, le=100, validation_alias="POOL_SIZE", description="PostgreSQL connections of each process."
+    )
+    cookie: SecretStr | None = Field(
+        None,
+        min_length=16,
+        max_length=1024,
+        validation_alias="BITNEXUS_COOKIE",
+        description="Secret shared by the processes of one node; without it the file data_dir/cookie.",
+    )
+    data_dir: Path = Field(
+        Path("var"),
+        validation_alias="BITNEXUS_DATA_DIR",
+        description="Directory of the embedded database and of generated secrets.",
+    )
+    secret_key_base: SecretStr = Field(
+        SecretStr(""),
+        max_length=1024,
+        validation_alias="SECRET_KEY_BASE",
+        description="Root of the keys that sign tokens; required in prod, else made once and kept.",
+    )
+    node_host: str = Field(
+        "127.0.0.1", validation_alias="BITNEXUS_NODE_HOST", description="The one address of the actors' ports."
+    )
+    node_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        validation_alias="BITNEXUS_NODE_PORT",
+        description="Port of the admin actor; 0 takes a free one.",
+    )
+    fronts: int = Field(2, ge=1, le=256, validation_alias="BITNEXUS_FRONTS", description="HTTP front processes.")
+    partitions: int = Field(
+        2, ge=1, le=256, validation_alias="BITNEXUS_PARTITIONS", description="Processes that host the users' actors."
+    )
+    default_asset: str = Field(
+        "USD/2",
+        validation_alias="BITNEXUS_DEFAULT_ASSET",
+        description="Asset of a new user's first account: a code and the number of decimals.",
+    )
+    call_timeout_s: float = Field(
+        10.0,
+        ge=0.05,
+        le=300,
+        validation_alias="BITNEXUS_CALL_TIMEOUT_S",
+        description="Longest wait for an actor's answer, in seconds.",
+    )
+    access_token_ttl_s: int = Field(
+        3600,
+        ge=1,
+        le=86_400,
+        validation_alias="BITNEXUS_ACCESS_TOKEN_TTL_S",
+        description="Life of an access token, in seconds.",
+    )
+    log_level: LogLevel = Field(
+        "info", validation_alias="BITNEXUS_LOG_LEVEL", description="Least level written: debug, info, warning, error."
+    )
+    log_format: LogFormat = Field(
+        "auto",
+        validation_alias="BITNEXUS_LOG_FORMAT",
+        description="console, json, or auto: console on a terminal, JSON lines otherwise.",
+    )
+    max_block: int = Field(
+        8192, ge=1, le=65_536, validation_alias="BITNEXUS_MAX_BLOCK", description="Most transfers in one block."
+    )
+    balance_cache: int = Field(
+        100_000,
+        ge=1,
+        le=50_000_000,
+        validation_alias="BITNEXUS_BALANCE_CACHE",
+        description="Accounts whose balances the ledger keeps in memory.",
+    )
+    user_idle_s: float = Field(
+        300.0,
+        ge=0.01,
+        le=86_400,
+        validation_alias="BITNEXUS_USER_IDLE_S",
+        description="Idle time after which a user's actor is passivated, in seconds.",
+    )
+    max_in_flight_per_user: int = Field(
+        64,
+        ge=1,
+        le=10_000,
+        validation_alias="BITNEXUS_MAX_IN_FLIGHT",
+        description="Commands of one user in flight; more are refused.",
+    )
+
+    def __init__(self, **given: Any) -> None:  # noqa: ANN401 - any field, judged by pydantic
+        # By hand, not by validate_by_name: with that, pydantic-settings takes a lower-case variable `host` too.
+        super().__init__(**{_variable(name): value for name, value in given.items()})
+
+    @field_validator("profile", "log_level", "log_format", mode="before")
+    @classmethod
+    def _lower_case(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
+
+    @field_validator("default_asset")
+    @classmethod
+    def _check_default_asset(cls, value: str) -> str:
+        return rules.asset(value)
+
+    @field_validator("host")
+    @classmethod
+    def _check_host(cls, value: str) -> str:
+        return rules.listen_host(value)
+
+    @field_validator("database_url")
+    @classmethod
+    def _check_database_url(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None:
+            return None
+        rules.postgres_url(value)
+        return rules.unguessable_password(value) if _in_prod(info) else value
+
+    @field_validator("cookie")
+    @classmethod
+    def _check_cookie(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if value is not None and _in_prod(info):
+            rules.random_secret(value.get_secret_value(), rules.SHORTEST_PROD_COOKIE)
+        return value
+
+    @field_validator("data_dir")
+    @classmethod
+    def _check_data_dir(cls, value: Path, info: ValidationInfo) -> Path:
+        value = value.expanduser()
+        needed = info.data.get("database_url") is None or info.data.get("cookie") is None
+        if _in_prod(info) and needed and not value.is_absolute():
+            # Else a start from another directory would quietly open another, empty ledger.
+            message = "must be an absolute path in prod, unless DATABASE_URL and BITNEXUS_COOKIE are set"
+            raise ValueError(message)
+        # Resolved once, so that a process which changes its directory still finds it.
+        return value.absolute()
+
+    @field_validator("secret_key_base")
+    @classmethod
+    def _check_secret_key_base(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
+        secret = value.get_secret_value()
+        if _in_prod(info):
+            if not secret:
+                message = "must be set in prod, to the same random secret on every start (openssl rand -hex 64)"
+                raise ValueError(message)
+            rules.random_secret(secret, rules.SHORTEST_PROD_SECRET)
+        elif not secret and "profile" in info.data and "data_dir" in info.data:
+            try:
+                return SecretStr(read_or_create(info.data["data_dir"] / SECRET_FILE))
+            except UnsafeSecretFileError as error:
+                message = f"is not set and {error}"
+                raise ValueError(message) from error
+        return value
+
+    @field_validator("node_host")
+    @classmethod
+    def _check_node_host(cls, value: str, info: ValidationInfo) -> str:
+        rules.one_address(value)
+        return rules.loopback(value) if _in_prod(info) else value
+
+    def effective(self) -> list[EffectiveSetting]:
+        """All settings in their order, as they may be shown to an operator: secrets are masked."""
+        return [
+            EffectiveSetting(
+                name=name,
+                variable=str(field.validation_alias),
+                value=_shown(getattr(self, name)),
+                given=name in self.model_fields_set,
+                description=field.description or "",
+            )
+            for name, field in type(self).model_fields.items()
+        ]
+
+
+def load(**given: Any) -> Settings:  # noqa: ANN401 - any field, judged by pydantic
+    """The settings of the environment and ``.env``; `given` (by field name) wins over both.
+
+    Raises:
+        InvalidSettings: names every variable that is wrong and the rule it breaks, never its value.
+    """
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        problems = [_problem(e["loc"], e["msg"]) for e in error.errors(include_url=False, include_input=False)]
+    except (SettingsError, OSError, UnicodeDecodeError) as error:
+        problems = [f".env cannot be read ({type(error).__name__})"]
+    # Outside of the handlers: the exception must not drag the rejected values along as its context.
+    raise InvalidSettings("; ".join(problems))
+
+
+_current: Settings | None = None
+
+
+def get_settings() -> Settings:
+    """The settings of this process, loaded at the first call and inherited by forked processes.
+
+    Raises:
+        InvalidSettings: as :func:`load`.
+    """
+    global _current  # noqa: PLW0603 - one per process is what this is
+    if _current is None:
+        _current = load()
+    return _current
+
+
+def use(settings: Settings | None) -> Settings | None:
+    """Make `settings` those of this process and of all forked later; returns the previous ones.
+
+    None lets the next :func:`get_settings` load them again.
+    """
+    global _current
+    previous, _current = _current, settings
+    return previous
+
+
+def _variable(name: str) -> str:
+    """The environment variable of a field; any other name as it is."""
+    field = Settings.model_fields.get(name)
+    return name if field is None else str(field.validation_alias)
+
+
+def _in_prod(info: ValidationInfo) -> bool:
+    return info.data.get("profile") == "prod"
+
+
+def _problem(location: tuple[int | str, ...], message: str) -> str:
+    variable = _variable(str(location[0])) if location else "settings"
+    sentence = message.removeprefix("Value error, ").removeprefix("Input ")
+    return f"{variable} {sentence[:1].lower()}{sentence[1:]}"
+
+
+def _shown(value: object) -> str | int | float | None:
+    if isinstance(value, SecretStr):
+        return MASK
+    if isinstance(value, str):
+        return mask_passwords(value)
+    if value is None or isinstance(value, int | float):
+        return value
+    return str(value)
+
+
+_PASSWORD_IN_URL = re.compile(r"(?<=://)([^\s:/@?#]*):[^\s/?#]*@|(?<=[?&]password=)[^\s&#]+")
+
+
+def mask_passwords(text: str) -> str:
+    """`text` with the passwords of all addresses in it masked."""
+    if "://" not in text:
+        return text
+    return _PASSWORD_IN_URL.sub(lambda found: f"{found[1]}:{MASK}@" if found[1] is not None else MASK, text)

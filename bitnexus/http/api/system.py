@@ -1,0 +1,77 @@
+"""The service itself: is it well, and in numbers."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Final
+
+import orjson
+from aiohttp import web
+
+from bitnexus import __version__
+from bitnexus.actors.runtime.message import GetMetrics, Metrics
+from bitnexus.errors import BitNexusError
+from bitnexus.http import exposition
+from bitnexus.http.answers import expect
+from bitnexus.http.routes import Access, Call, Route, json_bytes
+from bitnexus.http.services import Services
+
+METRICS_TIMEOUT_S: Final = 1.0
+METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class System:
+    """The resource."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def routes(self) -> list[Route]:
+        """The routes of this resource."""
+        return [
+            Route("GET", "/health", self.health, "The state of the service", access=Access.PUBLIC),
+            Route("GET", "/health/live", self.live, "This front runs", access=Access.PUBLIC),
+            Route("GET", "/health/ready", self.ready, "Transfers can be made", access=Access.PUBLIC),
+            Route("GET", "/metrics", self.metrics, "Prometheus metrics of all processes", access=Access.PUBLIC),
+        ]
+
+    async def health(self, _: Call[None, None]) -> web.Response:
+        """200 `healthy`, or 503 `unhealthy` when the database cannot be reached or there is no ledger."""
+        state = await self._services.health.state()
+        body = {
+            "status": "healthy" if state.healthy else "unhealthy",
+            "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "database": "connected" if state.database else "disconnected",
+            "ledger": "running" if state.ledger else "absent",
+            "version": __version__,
+        }
+        return json_bytes(orjson.dumps(body), status=200 if state.healthy else 503)
+
+    async def live(self, _: Call[None, None]) -> web.Response:
+        """Always 200: a front that hangs does not answer."""
+        return json_bytes(b'{"status":"live"}')
+
+    async def ready(self, _: Call[None, None]) -> web.Response:
+        """200 when transfers can be made, else 503."""
+        state = await self._services.health.state()
+        return json_bytes(
+            b'{"status":"ready"}' if state.healthy else b'{"status":"not_ready"}', status=200 if state.healthy else 503
+        )
+
+    async def metrics(self, _: Call[None, None]) -> web.Response:
+        """The metrics of every process that answers within a second, labelled with its name."""
+        names = sorted(self._services.node.names())
+        answers = await asyncio.gather(*(self._metrics_of(name) for name in names))
+        texts = {}
+        for name, answer in zip(names, answers, strict=True):
+            up = f"# TYPE bitnexus_up gauge\nbitnexus_up {0 if answer is None else 1}\n"
+            texts[name] = up + (answer or "")
+        return web.Response(body=exposition.merge(texts).encode(), headers={"Content-Type": METRICS_TYPE})
+
+    async def _metrics_of(self, name: str) -> str | None:
+        try:
+            answer = await self._services.node.call(name, GetMetrics(), timeout_s=METRICS_TIMEOUT_S)
+        except BitNexusError:
+            return None  # it says so itself: bitnexus_up 0
+        return expect(Metrics, answer).text

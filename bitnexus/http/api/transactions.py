@@ -1,0 +1,184 @@
+"""Transactions: posting a transfer, which is what the service is for, and reading one's own."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Annotated, Any, Final
+
+import orjson
+from aiohttp import web
+from pydantic import Field, StringConstraints
+
+from bitnexus.actors import representation
+from bitnexus.actors.ledger.accounts import MAX_AMOUNT, MAX_CODE, canonical_uuid, world_account_id
+from bitnexus.actors.messages import PostTransfer, TransferResult
+from bitnexus.actors.transactions.partitioning import partition_name, partition_of
+from bitnexus.errors import Forbidden, InvalidFields, NotFound, Refused, UnknownMessage, Violation
+from bitnexus.http.answers import expect
+from bitnexus.http.api.accounts import visible_account
+from bitnexus.http.idempotency import idempotency_key, transfer_id
+from bitnexus.http.pages import PageQuery, page, position_of
+from bitnexus.http.routes import Call, Route, data
+from bitnexus.http.services import Services
+from bitnexus.http.tokens import Principal
+from bitnexus.http.validation import JsonObject, Model, UuidText
+from bitnexus.storage import ledger
+
+PATH: Final = "/api/v1/transactions"
+WORLD: Final = "world"
+MAX_METADATA_BYTES: Final = 4096
+REPLAYED: Final = {"Idempotent-Replayed": "true"}
+
+AccountRef = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^(?:world|(?i:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}))$", to_lower=True
+    ),
+]
+AssetText = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Za-z0-9:._-]{0,59}/(?:[0-9]|1[0-8])$")]
+
+
+class TransactionFields(Model):
+    """A transfer to be posted; amounts are in minor units of the asset; `world` is the asset's world account."""
+
+    debit_account_id: AccountRef
+    credit_account_id: AccountRef
+    amount: Annotated[int, Field(ge=1, le=MAX_AMOUNT)]
+    asset: AssetText | None = None
+    code: Annotated[int, Field(ge=0, le=MAX_CODE)] = 0
+    description: Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", max_length=500)] = ""
+    metadata: JsonObject | None = None
+    id: UuidText | None = None
+
+
+class CreateTransaction(Model):
+    """The body of POST /transactions."""
+
+    transaction: TransactionFields
+
+
+class TransactionsQuery(PageQuery):
+    """The list's page, and of which account; without one: of all the caller's."""
+
+    account_id: UuidText | None = None
+
+
+class Transactions:
+    """The resource."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._partition_names = [partition_name(number) for number in range(services.partitions)]
+
+    def routes(self) -> list[Route]:
+        """The routes of this resource."""
+        return [
+            Route("POST", PATH, self.create, "Post a transfer", body=CreateTransaction),
+            Route("GET", PATH, self.index, "The caller's transfers, newest first", query=TransactionsQuery),
+            Route("GET", PATH + "/{id}", self.show, "One transfer"),
+        ]
+
+    async def create(self, call: Call[CreateTransaction, None]) -> web.Response:
+        """Post a transfer: 201 the first time, 200 and `Idempotent-Replayed` when the id was posted before.
+
+        Raises:
+            Refused: by the ledger, for good.
+            BitNexusError: before any effect, or with an unknown one; repeating with the same id or key is safe.
+        """
+        services, principal = self._services, call.principal
+        message = self._message(call)
+        answer = await services.node.call(
+            self._partition_names[partition_of(principal.user_id, services.partitions)],
+            message,
+            timeout_s=services.call_timeout_s,
+            retry=True,
+        )
+        result = expect(TransferResult, answer)
+        if result.transfer_id != message.transfer_id:
+            raise UnknownMessage("the answer is to another transfer")
+        if result.refusal is not None:
+            raise Refused(result.refusal, replayed=result.replayed)
+        if result.transfer is None:
+            raise UnknownMessage("neither a transfer nor a refusal")
+        if result.replayed:
+            return data(representation.transaction(result.transfer), headers=REPLAYED)
+        location = {"Location": f"{PATH}/{result.transfer_id}"}
+        return data(representation.transaction(result.transfer), status=201, headers=location)
+
+    def _message(self, call: Call[CreateTransaction, None]) -> PostTransfer:
+        principal, fields = call.principal, call.body.transaction
+        asset = fields.asset or self._services.default_asset
+        return PostTransfer(
+            user_id=principal.user_id,
+            role=principal.role,
+            transfer_id=_id_of(call.request.headers.get("Idempotency-Key"), fields.id, principal.user_id),
+            debit_account_id=_account_id(fields.debit_account_id, asset, principal),
+            credit_account_id=_account_id(fields.credit_account_id, asset, principal),
+            amount=fields.amount,
+            asset=asset,
+            code=fields.code,
+            description=fields.description,
+            metadata=_canonical(fields.metadata) if fields.metadata else "",
+        )
+
+    async def index(self, call: Call[None, TransactionsQuery]) -> web.Response:
+        """The caller's transfers in either direction, newest first; of one account with ``?account_id=``."""
+        services, query = self._services, call.query
+        if query.account_id is not None:
+            account = await visible_account(services, call.principal, query.account_id)
+            bound_to = f"transactions:{call.principal.user_id}:{account.account_id}"
+        else:
+            account, bound_to = None, f"transactions:{call.principal.user_id}"
+        before = position_of(services.cursors, query.cursor, bound_to, start=ledger.END)
+        async with services.database.connection() as connection:
+            head = await ledger.last_block(connection)
+            accounts = [account] if account else await ledger.accounts_of(connection, call.principal.user_id)
+            ids = [item.account_id for item in accounts]
+            found = await ledger.history(connection, ids, before_seq=before, limit=query.limit + 1)
+        shown = found[: query.limit]
+        following = services.cursors.encode([shown[-1].seq], bound_to) if len(found) > len(shown) else None
+        items = [representation.transaction(transfer) for transfer in shown]
+        return page(call.request, items, following=following, as_of_seq=head.tree_size - 1 if head else None)
+
+    async def show(self, call: Call[None, None]) -> web.Response:
+        """One transfer that touches an account of the caller, or that the caller posted; any for an admin."""
+        wanted, principal = call.request.match_info["id"], call.principal
+        if not canonical_uuid(wanted):
+            raise NotFound
+        async with self._services.database.connection() as connection:
+            transfer = await ledger.transfer_by_id(connection, wanted)
+            if transfer is None:
+                raise NotFound
+            if not (principal.is_admin or transfer.user_id == principal.user_id):
+                own = {item.account_id for item in await ledger.accounts_of(connection, principal.user_id)}
+                if own.isdisjoint((transfer.debit_account_id, transfer.credit_account_id)):
+                    raise NotFound
+        return data(representation.transaction(transfer))
+
+
+def _id_of(key: str | None, given: str | None, user_id: str) -> str:
+    """The transfer's id: from the Idempotency-Key, the one in the body, or a new one."""
+    if key is None:
+        return given or str(uuid.uuid4())
+    if given is not None:
+        # One of the two would be ignored, and its sender would trust it.
+        violation = Violation("#/transaction/id", "cannot be given together with an Idempotency-Key")
+        raise InvalidFields(violations=(violation,))
+    return transfer_id(user_id, idempotency_key(key))
+
+
+def _account_id(given: str, asset: str, principal: Principal) -> str:
+    if given != WORLD:
+        return given
+    if not principal.may_use_world:
+        raise Forbidden("Only an admin or a service may use the world account")
+    return world_account_id(asset)
+
+
+def _canonical(metadata: dict[str, Any]) -> str:
+    """The metadata as canonical JSON text, as the ledger keeps it and compares it."""
+    text = orjson.dumps(metadata, option=orjson.OPT_SORT_KEYS)
+    if len(text) > MAX_METADATA_BYTES:
+        violation = Violation("#/transaction/metadata", f"must not exceed {MAX_METADATA_BYTES} bytes of JSON")
+        raise InvalidFields(violations=(violation,))
+    return text.decode()

@@ -1,0 +1,43 @@
+"""The web application of one front, put together: the one route table, the edge around it, the sockets beside it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aiohttp import web
+
+from bitnexus.http.api.accounts import Accounts
+from bitnexus.http.api.auth import Auth
+from bitnexus.http.api.system import System
+from bitnexus.http.api.transactions import Transactions
+from bitnexus.http.api.users import Users
+from bitnexus.http.channels.socket import Sockets
+from bitnexus.http.correlation import RequestIds
+from bitnexus.http.edge import edge
+from bitnexus.http.routes import MAX_BODY_BYTES, Route, endpoint
+from bitnexus.http.services import Services
+
+SOCKET_PATH: Final = "/socket/websocket"
+#: Beyond the longest call, so that its own error is what a client sees.
+TIME_LIMIT_MARGIN_S: Final = 5.0
+
+
+def route_table(services: Services) -> list[Route]:
+    """Every route of the API: what is served, and what is described, come from this list."""
+    resources = (Auth(services), Users(services), Accounts(services), Transactions(services), System(services))
+    return [route for resource in resources for route in resource.routes()]
+
+
+def build_app(services: Services, sockets: Sockets) -> web.Application:
+    """The application; closes its sockets with 1012 when it shuts down."""
+    app = web.Application(middlewares=[edge(RequestIds(), services.metrics)], client_max_size=MAX_BODY_BYTES)
+    time_limit_s = services.call_timeout_s + TIME_LIMIT_MARGIN_S
+    for route in route_table(services):
+        app.router.add_route(route.method, route.path, endpoint(route, services.tokens, time_limit_s))
+    app.router.add_route("GET", SOCKET_PATH, sockets.handle)
+
+    async def drain(_: web.Application) -> None:
+        await sockets.drain()
+
+    app.on_shutdown.append(drain)
+    return app

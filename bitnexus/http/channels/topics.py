@@ -1,0 +1,35 @@
+"""Which topics there are, and who may join them. Pure."""
+
+from __future__ import annotations
+
+import enum
+import re
+from typing import Final
+
+from bitnexus.http.tokens import Principal
+
+_USER_TOPIC = re.compile(
+    r"transaction:(?P<user_id>[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})", re.ASCII
+)
+_FAMILIES: Final = ("transaction:",)
+
+
+class Verdict(enum.Enum):
+    """The answer to a join."""
+
+    ALLOWED = "allowed"
+    FORBIDDEN = "unauthorized"
+    UNKNOWN = "unmatched topic"
+
+
+def judge(topic: str, principal: Principal) -> Verdict:
+    """May this caller join the topic? ``transaction:<user_id>``: the user, or an admin."""
+    if not topic.startswith(_FAMILIES):
+        return Verdict.UNKNOWN
+    match = _USER_TOPIC.fullmatch(topic)
+    # A topic that nobody owns is forbidden to users as somebody else's is: no difference to probe for.
+    if match is None:
+        return Verdict.UNKNOWN if principal.is_admin else Verdict.FORBIDDEN
+    if principal.is_admin or match["user_id"] == principal.user_id:
+        return Verdict.ALLOWED
+    return Verdict.FORBIDDEN

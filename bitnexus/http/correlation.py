@@ -1,0 +1,34 @@
+"""Which request is this? `X-Request-Id` and W3C `traceparent` in, one request id out. Pure."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+from collections.abc import Mapping
+from typing import Final
+
+#: What may stand in a log line and in a response header as it came.
+_SANE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:\-]{0,127}", re.ASCII)
+#: https://www.w3.org/TR/trace-context/#traceparent-header; version ff and all-zero ids are invalid.
+_TRACEPARENT = re.compile(
+    r"(?!ff)[0-9a-f]{2}-(?!0{32})(?P<trace>[0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?", re.ASCII
+)
+
+
+class RequestIds:
+    """Gives each request its id. Unique over processes and restarts by a random prefix, within one by a counter."""
+
+    def __init__(self, prefix: str | None = None) -> None:
+        self._prefix: Final = prefix or os.urandom(8).hex()
+        self._count = itertools.count(1)
+
+    def of(self, headers: Mapping[str, str]) -> str:
+        """The client's `X-Request-Id` if it is sane, else the trace id of a valid `traceparent`, else a new id."""
+        given = headers.get("X-Request-Id")
+        if given is not None and _SANE.fullmatch(given):
+            return given
+        trace = headers.get("traceparent")
+        if trace is not None and (match := _TRACEPARENT.fullmatch(trace)):
+            return match["trace"]
+        return f"{self._prefix}-{next(self._count):x}"

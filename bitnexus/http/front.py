@@ -1,0 +1,98 @@
+"""The front: the process that speaks HTTP. Several of them share one port."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aiohttp import web
+from prometheus_client import REGISTRY
+
+from bitnexus.actors.messages import AcknowledgeEvents, EventsAcknowledged, TopicEvent
+from bitnexus.actors.runtime.context import Context
+from bitnexus.actors.runtime.process import Process, handles
+from bitnexus.actors.runtime.reasons import ExitReason
+from bitnexus.config import get_settings
+from bitnexus.http.app import build_app
+from bitnexus.http.channels.hub import Hub
+from bitnexus.http.channels.socket import Sockets
+from bitnexus.http.cursors import Cursors
+from bitnexus.http.health import Health
+from bitnexus.http.listener import PortInUse, check_port_free
+from bitnexus.http.password_threads import PasswordThreads
+from bitnexus.http.request_metrics import RequestMetrics
+from bitnexus.http.services import Services
+from bitnexus.http.tokens import AccessTokens
+from bitnexus.storage.database import Database
+
+__all__ = ["DRAIN_S", "Front", "PortInUse", "check_port_free"]
+
+#: How long requests in flight may take when the front stops. Give the child 8 s: closing sockets takes up to 2 s besides.
+DRAIN_S: Final = 3.0
+BACKLOG: Final = 1024
+KEEP_ALIVE_S: Final = 75.0
+
+
+class Front(Process):
+    """Serves the API and the channels at the settings' host and port, together with the other fronts.
+
+    args (all optional): `host`, `port` instead of the settings'; `origins`, the patterns of pages that may open sockets
+    (none: those of the same host); `drain_s` instead of :data:`DRAIN_S`.
+    """
+
+    async def init(self) -> None:
+        """Listen. The database may be away: /health says so, and it is connected to when needed."""
+        settings = get_settings()
+        secret = settings.secret_key_base.get_secret_value()
+        if settings.database_url is None:
+            raise RuntimeError("the database's address is not settled")
+        self._database = await Database.connect(settings.database_url, pool_size=settings.pool_size, process=self.name)
+        self._passwords = PasswordThreads()
+        metrics = RequestMetrics()
+        REGISTRY.register(metrics)
+        tokens = AccessTokens(secret, settings.access_token_ttl_s)
+        self._hub = Hub(self.node, self.name, settings.call_timeout_s, self.spawn)
+        services = Services(
+            node=self.node,
+            database=self._database,
+            tokens=tokens,
+            cursors=Cursors(secret),
+            passwords=self._passwords,
+            metrics=metrics,
+            health=Health(self.node, self._database),
+            partitions=settings.partitions,
+            default_asset=settings.default_asset,
+            call_timeout_s=settings.call_timeout_s,
+        )
+        sockets = Sockets(tokens, self._hub, metrics, origins=self.args.get("origins", ()))
+        self._runner = web.AppRunner(
+            build_app(services, sockets),
+            access_log=None,
+            handle_signals=False,
+            keepalive_timeout=KEEP_ALIVE_S,
+            shutdown_timeout=self.args.get("drain_s", DRAIN_S),
+        )
+        await self._runner.setup()
+        self._hub.start()
+        host, port = self.args.get("host", settings.host), self.args.get("port", settings.port)
+        # Both options: the port is shared with the other fronts, and free at once after a restart.
+        site = web.TCPSite(self._runner, host, port, backlog=BACKLOG, reuse_port=True, reuse_address=True)
+        await site.start()
+        self.log.info("listening", address=site.name)
+
+    async def terminate(self, reason: ExitReason) -> None:
+        """Accept no more, close the sockets with 1012, finish the requests in flight."""
+        self.log.info("draining", reason=str(reason))
+        await self._runner.cleanup()
+        await self._hub.close()
+        self._passwords.close()
+        await self._database.close(timeout_s=1.0)
+
+    @handles(TopicEvent)
+    def deliver(self, event: TopicEvent, _: Context) -> None:
+        """An event of the notifier for the readers of its topic."""
+        self._hub.deliver(event)
+
+    @handles(AcknowledgeEvents)
+    def acknowledge(self, message: AcknowledgeEvents, _: Context) -> EventsAcknowledged:
+        """Messages of one sender arrive in order: the events before this one have been delivered."""
+        return EventsAcknowledged(message.seq)

@@ -1,0 +1,29 @@
+"""What the resources work with: made once by the front, passed to each of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bitnexus.actors.runtime.node import Node
+from bitnexus.http.cursors import Cursors
+from bitnexus.http.health import Health
+from bitnexus.http.password_threads import PasswordThreads
+from bitnexus.http.request_metrics import RequestMetrics
+from bitnexus.http.tokens import AccessTokens
+from bitnexus.storage.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The dependencies of one front."""
+
+    node: Node
+    database: Database
+    tokens: AccessTokens
+    cursors: Cursors
+    passwords: PasswordThreads
+    metrics: RequestMetrics
+    health: Health
+    partitions: int
+    default_asset: str
+    call_timeout_s: float

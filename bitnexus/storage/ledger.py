@@ -1,0 +1,187 @@
+"""Reads of the ledger's tables: what fronts show and the notifier catches up with.
+
+Every function takes an asyncpg connection or pool and sees committed blocks only. Histories hold posted transfers;
+refused ones are recorded too (their ids are burned) and are seen by :func:`events_after` alone, as None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any, Final, Protocol
+
+import asyncpg
+
+from bitnexus.actors.messages import AccountOpened, Transfer
+from bitnexus.storage.ledger_rows import AccountRow, BlockRow, EventPage
+
+
+class Executor(Protocol):
+    """What runs a query: a connection or a pool."""
+
+    async def fetch(self, query: str, /, *args: Any) -> list[Any]:
+        """All rows."""
+
+    async def fetchrow(self, query: str, /, *args: Any) -> Any | None:
+        """The first row, if there is one."""
+
+
+#: Larger than any sequence number: "before_seq" of a first page.
+END: Final = 2**63 - 1
+
+ACCOUNT_COLUMNS: Final = (
+    "a.id::text, a.owner_id::text, a.asset, a.code, a.flags, a.debits_posted, a.credits_posted, "
+    "a.seq, a.block, a.time_us, a.salt"
+)
+TRANSFER_COLUMNS: Final = (
+    "t.id::text, t.debit_account_id::text, t.credit_account_id::text, t.amount, t.asset, t.code, t.description, "
+    "t.metadata, t.user_id::text, t.seq, t.block, t.time_us, t.debit_balance, t.credit_balance, t.refusal"
+)
+
+_ACCOUNT: Final = f"SELECT {ACCOUNT_COLUMNS} FROM ledger_accounts a WHERE a.id = $1"
+
+_ACCOUNTS_OF: Final = f"SELECT {ACCOUNT_COLUMNS} FROM ledger_accounts a WHERE a.owner_id = $1 ORDER BY a.seq LIMIT $2"
+
+_ACCOUNTS_OF_OWNERS: Final = """
+SELECT owner_id::text, id::text FROM ledger_accounts WHERE owner_id = ANY($1::uuid[])
+"""
+
+_TRANSFER: Final = f"SELECT {TRANSFER_COLUMNS} FROM ledger_transfers t WHERE t.id = $1 AND t.refusal IS NULL"
+
+# The newest of each account and side by its index, then the newest of those: a page costs the same in any history.
+_HISTORY: Final = f"""
+SELECT DISTINCT ON (t.seq) {TRANSFER_COLUMNS}
+FROM unnest($1::uuid[]) AS account (id), LATERAL (
+    (SELECT * FROM ledger_transfers d
+     WHERE d.debit_account_id = account.id AND d.refusal IS NULL AND d.seq < $2 ORDER BY d.seq DESC LIMIT $3)
+    UNION ALL
+    (SELECT * FROM ledger_transfers c
+     WHERE c.credit_account_id = account.id AND c.refusal IS NULL AND c.seq < $2 ORDER BY c.seq DESC LIMIT $3)
+) AS t
+ORDER BY t.seq DESC LIMIT $3
+"""
+
+# The oldest of each account and side by its index: a page costs the same however long the log is.
+_TRANSFERS_OF_OWNERS: Final = f"""
+SELECT DISTINCT ON (t.seq) {TRANSFER_COLUMNS}
+FROM ledger_accounts AS account, LATERAL (
+    (SELECT * FROM ledger_transfers d
+     WHERE d.debit_account_id = account.id AND d.refusal IS NULL AND d.seq > $2 AND d.seq <= $3
+     ORDER BY d.seq LIMIT $4)
+    UNION ALL
+    (SELECT * FROM ledger_transfers c
+     WHERE c.credit_account_id = account.id AND c.refusal IS NULL AND c.seq > $2 AND c.seq <= $3
+     ORDER BY c.seq LIMIT $4)
+) AS t
+WHERE account.owner_id = ANY($1::uuid[])
+ORDER BY t.seq LIMIT $4
+"""
+
+# One statement, so both tables are of one snapshot and no event is missing between two others.
+_EVENTS: Final = f"""
+SELECT {TRANSFER_COLUMNS} FROM ledger_transfers t WHERE t.seq > $1 AND t.seq <= $1 + $2
+UNION ALL
+SELECT a.id::text, NULL, NULL, NULL, a.asset, a.code, NULL, NULL, a.owner_id::text, a.seq, a.block, a.time_us,
+    NULL, NULL, NULL
+FROM ledger_accounts a WHERE a.seq > $1 AND a.seq <= $1 + $2
+ORDER BY seq
+"""
+
+_OWNERS: Final = """
+SELECT id::text, owner_id::text FROM ledger_accounts WHERE id = ANY($1::uuid[]) AND owner_id IS NOT NULL
+"""
+
+_LAST_BLOCK: Final = """
+SELECT height, prev_hash, hash, tree_size, tree_root, peaks, time_us FROM ledger_blocks ORDER BY height DESC LIMIT 1
+"""
+
+
+def account_row(row: asyncpg.Record) -> AccountRow:
+    """An account from `ACCOUNT_COLUMNS`."""
+    id_, owner_id, *rest = row
+    return AccountRow(id_, owner_id or "", *rest)
+
+
+def transfer_row(row: asyncpg.Record) -> Transfer:
+    """A transfer from `TRANSFER_COLUMNS` (and whatever follows them)."""
+    return Transfer(*tuple(row)[:14])
+
+
+async def account_by_id(db: Executor, account_id: str) -> AccountRow | None:
+    """The account, if it exists."""
+    row = await db.fetchrow(_ACCOUNT, account_id)
+    return None if row is None else account_row(row)
+
+
+async def accounts_of(db: Executor, owner_id: str, *, limit: int = 1_000) -> list[AccountRow]:
+    """The user's accounts, oldest first."""
+    return [account_row(row) for row in await db.fetch(_ACCOUNTS_OF, owner_id, limit)]
+
+
+async def accounts_of_owners(db: Executor, owner_ids: Sequence[str]) -> dict[str, list[str]]:
+    """The ids of the accounts of many users, in one query: user id → account ids; users without any are missing."""
+    found: dict[str, list[str]] = {}
+    for owner_id, account_id in await db.fetch(_ACCOUNTS_OF_OWNERS, list(owner_ids)):
+        found.setdefault(owner_id, []).append(account_id)
+    return found
+
+
+async def transfer_by_id(db: Executor, transfer_id: str) -> Transfer | None:
+    """The posted transfer, if there is one; a refused one is not shown."""
+    row = await db.fetchrow(_TRANSFER, transfer_id)
+    return None if row is None else transfer_row(row)
+
+
+async def history(
+    db: Executor, account_ids: Sequence[str], *, before_seq: int = END, limit: int = 50
+) -> list[Transfer]:
+    """Posted transfers from or to any of the accounts, newest first, those with a `seq` below `before_seq`.
+
+    The `seq` of a page's last transfer is the `before_seq` of the next page: stable while the ledger grows.
+    """
+    return [transfer_row(row) for row in await db.fetch(_HISTORY, list(account_ids), before_seq, limit)]
+
+
+async def events_after(db: Executor, after_seq: int, *, limit: int = 1_000) -> EventPage:
+    """The events of the log after `after_seq` (-1: from the first), at most `limit`, without a gap."""
+    events: list[Transfer | AccountOpened | None] = []
+    accounts: set[str] = set()
+    owners: dict[str, str] = {}
+    for row in await db.fetch(_EVENTS, after_seq, limit):
+        if row["debit_account_id"] is None:
+            owner_id = row["user_id"] or ""
+            opened = (row["asset"], row["code"], row["seq"], row["block"], row["time_us"])
+            events.append(AccountOpened(row["id"], owner_id, *opened))
+            if owner_id:
+                owners[row["id"]] = owner_id
+        elif row["refusal"] is not None:
+            events.append(None)
+        else:
+            transfer = transfer_row(row)
+            events.append(transfer)
+            accounts.update((transfer.debit_account_id, transfer.credit_account_id))
+    owners.update(await _owners(db, accounts))
+    return EventPage(after_seq + 1, events, owners)
+
+
+async def transfers_of_owners(
+    db: Executor, owner_ids: Sequence[str], *, after_seq: int, up_to_seq: int, limit: int
+) -> tuple[list[Transfer], dict[str, str]]:
+    """Posted transfers from or to accounts of the users, oldest first, with `after_seq` < `seq` ≤ `up_to_seq`.
+
+    Besides, account id → user id for the accounts in them. Fewer than `limit` transfers: there are no more.
+    """
+    rows = await db.fetch(_TRANSFERS_OF_OWNERS, list(owner_ids), after_seq, up_to_seq, limit)
+    transfers = [transfer_row(row) for row in rows]
+    return transfers, await _owners(db, {id_ for t in transfers for id_ in (t.debit_account_id, t.credit_account_id)})
+
+
+async def _owners(db: Executor, account_ids: Collection[str]) -> dict[str, str]:
+    if not account_ids:
+        return {}
+    return dict(await db.fetch(_OWNERS, list(account_ids)))
+
+
+async def last_block(db: Executor) -> BlockRow | None:
+    """The newest committed block; None before the first."""
+    row = await db.fetchrow(_LAST_BLOCK)
+    return None if row is None else BlockRow(*row)

@@ -1,0 +1,71 @@
+"""Fixtures for everybody: a real PostgreSQL, made once per session, and databases in it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Coroutine, Iterator
+from typing import Any
+
+import asyncpg
+import pytest
+
+from bitnexus.storage import schema
+from bitnexus.storage.embedded import EmbeddedPostgres
+
+_TEMPLATE = "migrated"
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """The session's server; without durability, for speed. Tests about durability start their own."""
+    with EmbeddedPostgres(tmp_path_factory.mktemp("postgres"), durable=False) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def template_database(postgres: EmbeddedPostgres) -> str:
+    """The name of a migrated database that nobody connects to: new ones are copies of it."""
+    _run(_execute(postgres.url, f"CREATE DATABASE {_TEMPLATE}"))
+    _run(schema.migrate(postgres.url_of(_TEMPLATE)))
+    return _TEMPLATE
+
+
+@pytest.fixture(scope="session")
+def database_url(postgres: EmbeddedPostgres, template_database: str) -> str:
+    """The URL of one migrated database for the whole session: tests that use it must not mind each other."""
+    _run(_execute(postgres.url, f"CREATE DATABASE shared TEMPLATE {template_database}"))
+    return postgres.url_of("shared")
+
+
+@pytest.fixture
+def fresh_database_url(postgres: EmbeddedPostgres, template_database: str) -> Iterator[str]:
+    """The URL of a migrated database of the test's own."""
+    name = f"fresh_{next(_numbers)}"
+    _run(_execute(postgres.url, f"CREATE DATABASE {name} TEMPLATE {template_database}"))
+    yield postgres.url_of(name)
+    _run(_execute(postgres.url, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture
+def empty_database_url(postgres: EmbeddedPostgres) -> Iterator[str]:
+    """The URL of an empty database of the test's own."""
+    name = f"empty_{next(_numbers)}"
+    _run(_execute(postgres.url, f"CREATE DATABASE {name}"))
+    yield postgres.url_of(name)
+    _run(_execute(postgres.url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+
+
+async def _execute(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+def _run(work: Coroutine[Any, Any, object]) -> None:
+    # With a loop factory the runner leaves the thread's current loop, which belongs to pytest's plugins, alone.
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        runner.run(work)

@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+import bitnexus
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def test_a_running_service_is_healthy(service):
+    status, answer, _ = await service.call("GET", "/health")
+    assert status == 200
+    assert (answer["status"], answer["database"], answer["version"]) == ("healthy", "connected", bitnexus.__version__)
+    assert answer["timestamp"]
+    assert (await service.call("GET", "/health/live"))[0] == 200
+    assert (await service.call("GET", "/health/ready"))[0] == 200
+
+
+async def test_metrics_are_those_of_all_processes(service):
+    for _ in range(4):
+        await service.call("GET", "/health/live")
+    async with service.session.get("/metrics") as response:
+        assert response.content_type == "text/plain"
+        families = {family.name: family for family in text_string_to_metric_families(await response.text())}
+    up = {sample.labels["process"]: sample.value for sample in families["bitnexus_up"].samples}
+    assert {"ledger", "transactions-0", "transactions-1", "notifier", "http-0", "http-1"} <= up.keys()
+    assert set(up.values()) == {1.0}
+    routes = {s.labels["route"] for s in families["bitnexus_http_requests"].samples if s.labels["process"][:4] == "http"}
+    assert "/health/live" in routes
