@@ -74,7 +74,7 @@ class ChildSpec:
         _check_start(self.start)
         _check_restart(self.restart)
         _check_type(self.type)
-        if self.shutdown is None:
+        if self.shutdown is _BY_TYPE:
             object.__setattr__(self, "shutdown", SHUTDOWN_BY_TYPE[self.type])
         _check_shutdown(self.shutdown)
         _check_significant(self.significant, self.restart)
