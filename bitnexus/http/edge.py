@@ -24,6 +24,7 @@ from bitnexus.errors import (
 from bitnexus.http.correlation import RequestIds
 from bitnexus.http.problem import problem
 from bitnexus.http.request_metrics import RequestMetrics
+from bitnexus.http.traffic import Traffic
 
 UNMATCHED: Final = "unmatched"
 SERVER: Final = "bitnexus"  # not which libraries of which versions
@@ -32,7 +33,7 @@ _MAX_INSTANCE_CHARS: Final = 256
 log = structlog.get_logger(__name__)
 
 
-def edge(request_ids: RequestIds, metrics: RequestMetrics) -> Middleware:
+def edge(request_ids: RequestIds, metrics: RequestMetrics, traffic: Traffic) -> Middleware:
     """The application's only middleware."""
 
     @web.middleware
@@ -41,6 +42,7 @@ def edge(request_ids: RequestIds, metrics: RequestMetrics) -> Middleware:
         request_id = request_ids.of(request.headers)
         # aiohttp runs each request in a task of its own: this ends with it.
         correlation.request_id.set(request_id)
+        traffic.enter()
         try:
             response = await handler(request)
         except BitNexusError as error:
@@ -50,6 +52,10 @@ def edge(request_ids: RequestIds, metrics: RequestMetrics) -> Middleware:
         except Exception:
             log.exception("request failed", method=request.method, path=_instance(request))
             response = _answer(BitNexusError(), request, request_id)
+        finally:
+            traffic.leave()
+        if traffic.draining:
+            response.force_close()
         if not response.prepared:
             headers = response.headers
             headers["X-Request-Id"] = request_id
