@@ -133,6 +133,22 @@ class TopicEvent(Message, frozen=True, tag="TopicEvent/1"):
     seq: int
 
 
+class AcknowledgeEvents(Message, frozen=True, tag="AcknowledgeEvents/1"):
+    """Asked of a front by the notifier behind events it has cast: answered by :class:`EventsAcknowledged` at once.
+
+    The answer says that all events before it have arrived. A front that does not answer gets no more live events; it is
+    brought up to date from the log when it answers again.
+    """
+
+    seq: int
+
+
+class EventsAcknowledged(Message, frozen=True, tag="EventsAcknowledged/1"):
+    """Every event up to log position `seq` has arrived at the front."""
+
+    seq: int
+
+
 # -- introspection ------------------------------------------------------------------------------------------
 
 

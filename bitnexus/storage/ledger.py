@@ -6,7 +6,7 @@ refused ones are recorded too (their ids are burned) and are seen by :func:`even
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final, Protocol
 
 import asyncpg
@@ -41,6 +41,10 @@ _ACCOUNT: Final = f"SELECT {ACCOUNT_COLUMNS} FROM ledger_accounts a WHERE a.id =
 
 _ACCOUNTS_OF: Final = f"SELECT {ACCOUNT_COLUMNS} FROM ledger_accounts a WHERE a.owner_id = $1 ORDER BY a.seq LIMIT $2"
 
+_ACCOUNTS_OF_OWNERS: Final = """
+SELECT owner_id::text, id::text FROM ledger_accounts WHERE owner_id = ANY($1::uuid[])
+"""
+
 _TRANSFER: Final = f"SELECT {TRANSFER_COLUMNS} FROM ledger_transfers t WHERE t.id = $1 AND t.refusal IS NULL"
 
 # The newest of each account and side by its index, then the newest of those: a page costs the same in any history.
@@ -54,6 +58,22 @@ FROM unnest($1::uuid[]) AS account (id), LATERAL (
      WHERE c.credit_account_id = account.id AND c.refusal IS NULL AND c.seq < $2 ORDER BY c.seq DESC LIMIT $3)
 ) AS t
 ORDER BY t.seq DESC LIMIT $3
+"""
+
+# The oldest of each account and side by its index: a page costs the same however long the log is.
+_TRANSFERS_OF_OWNERS: Final = f"""
+SELECT DISTINCT ON (t.seq) {TRANSFER_COLUMNS}
+FROM ledger_accounts AS account, LATERAL (
+    (SELECT * FROM ledger_transfers d
+     WHERE d.debit_account_id = account.id AND d.refusal IS NULL AND d.seq > $2 AND d.seq <= $3
+     ORDER BY d.seq LIMIT $4)
+    UNION ALL
+    (SELECT * FROM ledger_transfers c
+     WHERE c.credit_account_id = account.id AND c.refusal IS NULL AND c.seq > $2 AND c.seq <= $3
+     ORDER BY c.seq LIMIT $4)
+) AS t
+WHERE account.owner_id = ANY($1::uuid[])
+ORDER BY t.seq LIMIT $4
 """
 
 # One statement, so both tables are of one snapshot and no event is missing between two others.
@@ -97,6 +117,14 @@ async def accounts_of(db: Executor, owner_id: str, *, limit: int = 1_000) -> lis
     return [account_row(row) for row in await db.fetch(_ACCOUNTS_OF, owner_id, limit)]
 
 
+async def accounts_of_owners(db: Executor, owner_ids: Sequence[str]) -> dict[str, list[str]]:
+    """The ids of the accounts of many users, in one query: user id → account ids; users without any are missing."""
+    found: dict[str, list[str]] = {}
+    for owner_id, account_id in await db.fetch(_ACCOUNTS_OF_OWNERS, list(owner_ids)):
+        found.setdefault(owner_id, []).append(account_id)
+    return found
+
+
 async def transfer_by_id(db: Executor, transfer_id: str) -> Transfer | None:
     """The posted transfer, if there is one; a refused one is not shown."""
     row = await db.fetchrow(_TRANSFER, transfer_id)
@@ -131,9 +159,26 @@ async def events_after(db: Executor, after_seq: int, *, limit: int = 1_000) -> E
             transfer = transfer_row(row)
             events.append(transfer)
             accounts.update((transfer.debit_account_id, transfer.credit_account_id))
-    if accounts:
-        owners.update(await db.fetch(_OWNERS, list(accounts)))
+    owners.update(await _owners(db, accounts))
     return EventPage(after_seq + 1, events, owners)
+
+
+async def transfers_of_owners(
+    db: Executor, owner_ids: Sequence[str], *, after_seq: int, up_to_seq: int, limit: int
+) -> tuple[list[Transfer], dict[str, str]]:
+    """Posted transfers from or to accounts of the users, oldest first, with `after_seq` < `seq` ≤ `up_to_seq`.
+
+    Besides, account id → user id for the accounts in them. Fewer than `limit` transfers: there are no more.
+    """
+    rows = await db.fetch(_TRANSFERS_OF_OWNERS, list(owner_ids), after_seq, up_to_seq, limit)
+    transfers = [transfer_row(row) for row in rows]
+    return transfers, await _owners(db, {id_ for t in transfers for id_ in (t.debit_account_id, t.credit_account_id)})
+
+
+async def _owners(db: Executor, account_ids: Collection[str]) -> dict[str, str]:
+    if not account_ids:
+        return {}
+    return dict(await db.fetch(_OWNERS, list(account_ids)))
 
 
 async def last_block(db: Executor) -> BlockRow | None:

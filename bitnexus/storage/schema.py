@@ -2,13 +2,14 @@
 
 All that one call changes, it changes in one transaction: a failure leaves the schema as it was. Callers that collide
 wait for each other on an advisory lock and then find the work done.
+
+Loads SQLAlchemy: a process that forks actors calls `bitnexus.storage.migrator` instead.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -25,8 +26,10 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from bitnexus.errors import BitNexusError
 from bitnexus.storage.database import application_name, reachable
+from bitnexus.storage.schema_status import SchemaError, Status
+
+__all__ = ["SchemaError", "Status", "create", "migrate", "rollback", "status"]
 
 #: Any number will do; the same for everybody who migrates.
 _LOCK = 0x42_49_54_4E_45_58_55_53 & 0x7FFF_FFFF_FFFF_FFFF
@@ -34,26 +37,6 @@ _CONNECT_TIMEOUT_S = 10.0
 _LOCK_TIMEOUT_S = 60.0
 #: Every PostgreSQL server has it; where one connects to create another.
 _MAINTENANCE_DATABASE = "postgres"
-
-
-class SchemaError(BitNexusError):
-    """The schema cannot be brought to what was asked for; the message is for the operator."""
-
-    code, title = "schema_error", "The database's schema is not as it should be"
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """How the schema stands: the revision it is at (None: empty), the newest we know, and those between."""
-
-    current: str | None
-    head: str
-    pending: tuple[str, ...]
-
-    @property
-    def is_current(self) -> bool:
-        """True if nothing is pending."""
-        return not self.pending
 
 
 async def create(url: str) -> bool:

@@ -129,6 +129,10 @@ class Launcher:
         self.kill()
         return in_time
 
+    def close(self) -> None:
+        """Release the launcher's own end: its loop and its sockets. Call it with the loop stopped."""
+        self.transport.close()
+
     def kill(self) -> None:
         """Kill the admin: the root dies with it, and everything below (each process dies with its parent)."""
         with contextlib.suppress(ProcessLookupError):

@@ -1,0 +1,45 @@
+"""How the outside sees a transfer: the one shape of REST answers and channel events. Pure."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import orjson
+
+from bitnexus.actors.messages import Transfer
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def transaction(transfer: Transfer) -> dict[str, Any]:
+    """The transfer as public JSON: nothing of whom it belongs to, nor of balances.
+
+    Keys: id, debit_account_id, credit_account_id, amount (minor units), asset, code, kind, description, metadata (object),
+    status, seq, block, inserted_at (RFC 3339, UTC, µs).
+    """
+    return {
+        "id": transfer.transfer_id,
+        "debit_account_id": transfer.debit_account_id,
+        "credit_account_id": transfer.credit_account_id,
+        "amount": transfer.amount,
+        "asset": transfer.asset,
+        "code": transfer.code,
+        "kind": "post",
+        "description": transfer.description,
+        "metadata": orjson.loads(transfer.metadata) if transfer.metadata else {},
+        "status": "posted",
+        "seq": transfer.seq,
+        "block": transfer.block,
+        "inserted_at": timestamp(transfer.time_us),
+    }
+
+
+def transaction_json(transfer: Transfer) -> str:
+    """:func:`transaction` as compact JSON text."""
+    return orjson.dumps(transaction(transfer)).decode()
+
+
+def timestamp(time_us: int) -> str:
+    """Microseconds since 1970 as RFC 3339 in UTC, always with six digits of the second's fraction."""
+    return (_EPOCH + timedelta(microseconds=time_us)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

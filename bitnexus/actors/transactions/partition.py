@@ -1,0 +1,150 @@
+"""The partition process: hosts the transaction actors of its share of the users.
+
+    front ──PostTransfer──▶ partition: user's light actor ──▶ ledger
+          ◀─TransferResult─                               ◀──
+
+No task runs per transfer: a command waits in its actor's mailbox for a turn, is passed on by `node.request`, and the
+ledger's answer comes back by a callback. The request is repeated when the ledger dies, under the same ids, until the
+caller's deadline; so the caller gets the one true answer, or none. When the partition itself dies, callers repeat and
+the users' actors are rebuilt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Final, TypeAlias
+
+from prometheus_client import Counter, Gauge
+
+from bitnexus.actors.messages import OpenAccount, PostTransfer
+from bitnexus.actors.runtime.light import Crash, LightActor, Limits
+from bitnexus.actors.runtime.light_loop import LightActorLoop
+from bitnexus.actors.runtime.message import Message
+from bitnexus.actors.runtime.process import Context, Process, handles
+from bitnexus.actors.runtime.reasons import ExitReason
+from bitnexus.actors.transactions.user import (
+    Answered,
+    Command,
+    Incoming,
+    Outgoing,
+    ToCaller,
+    ToLedger,
+    TransactionActor,
+)
+from bitnexus.config import get_settings
+from bitnexus.config.correlation import request_id
+from bitnexus.errors import BitNexusError, CallTimeout, Overloaded
+from bitnexus.storage import ledger as ledger_tables
+from bitnexus.storage.database import Database
+
+LEDGER: Final = "ledger"
+
+_active = Gauge("bitnexus_users_active", "Transaction actors in this process")
+_activating = Gauge("bitnexus_users_activating", "Transaction actors that wait for their accounts")
+_crashed = Counter("bitnexus_users_crashed", "Transaction actors that an exception ended")
+
+#: Users active at once in one partition, about 0.5 KB each.
+MAX_USERS: Final = 250_000
+
+Users: TypeAlias = LightActorLoop[Incoming, Context, Outgoing, list[str]]
+User: TypeAlias = LightActor[Incoming, Context, Outgoing]
+
+
+class Partition(Process):
+    """Answers PostTransfer and OpenAccount. Overloaded, TooManyInFlight and NotFound are decided here and burn no id."""
+
+    async def init(self) -> None:
+        """Start with no user active; the database need not be there yet."""
+        settings = get_settings()
+        if settings.database_url is None:
+            raise RuntimeError("the database's address is not set")
+        self._database = await Database.connect(
+            settings.database_url, pool_size=settings.pool_size, process=self.name
+        )
+        self._max_in_flight = settings.max_in_flight_per_user
+        self._call_timeout_s = settings.call_timeout_s
+        limits = Limits(max_actors=MAX_USERS, idle_s=settings.user_idle_s, mailbox=4 * self._max_in_flight)
+        self._users: Users = LightActorLoop(self, limits, load=self._accounts_of)
+        _active.set_function(lambda: len(self._users.actors))
+        _activating.set_function(lambda: self._users.actors.activating)
+
+    async def terminate(self, reason: ExitReason) -> None:  # noqa: ARG002 - it makes no difference here
+        """Stop the users' actors and close the pool; callers whose commands were in flight repeat them."""
+        await self._users.stop()
+        await self._database.close()
+
+    @handles(PostTransfer)
+    def post(self, message: PostTransfer, context: Context) -> None:
+        """To the user's actor; answered when the ledger has."""
+        self._users.actors.tell(message.user_id, message, context)
+
+    @handles(OpenAccount)
+    def open(self, message: OpenAccount, context: Context) -> None:
+        """To the owner's actor; answered when the ledger has."""
+        self._users.actors.tell(message.owner_id, message, context)
+
+    # -- owner of the light actors ----------------------------------------------------------------------------
+
+    async def _accounts_of(self, user_ids: Sequence[str]) -> Mapping[str, list[str]]:
+        async with self._database.connection() as connection:
+            return await ledger_tables.accounts_of_owners(connection, user_ids)
+
+    def make(self, key: str, state: list[str] | None) -> User:
+        """The user's actor, with the accounts that storage knows."""
+        return TransactionActor(key, state or (), max_in_flight=self._max_in_flight)
+
+    def emit(self, actor: User, output: Outgoing, context: Context) -> None:
+        """Pass a command to the ledger, or an answer to the caller."""
+        if isinstance(output, ToLedger):
+            self._to_ledger(actor, output.command, context)
+            return
+        answer(context, output.result)
+        if output.stale:
+            self._users.actors.retire(actor.key)
+
+    def _to_ledger(self, actor: User, command: Command, context: Context) -> None:
+        on_reply = partial(self._ledger_answered, actor, command, context)
+        if context.expired:
+            on_reply(CallTimeout())
+            return
+        # A turn serves many requests: the one passed on is this one.
+        request_id.set(context.request_id)
+        timeout_s = min(context.remaining_s, self._call_timeout_s)
+        try:
+            self.node.request(LEDGER, command, on_reply, timeout_s=timeout_s, retry=True)
+        except Overloaded as error:
+            on_reply(error)
+
+    def _ledger_answered(
+        self, actor: User, command: Command, context: Context, result: Message | BitNexusError
+    ) -> None:
+        if actor.key in self._users.actors:
+            self._users.actors.tell(actor.key, Answered(actor, command, result), context, bounded=False)
+        else:
+            # It ended meanwhile. Nobody needs to know but the caller; the next actor will read what became durable.
+            answer(context, result)
+
+    def undelivered(self, key: str, message: Incoming, context: Context, error: BitNexusError) -> None:  # noqa: ARG002
+        """Answer the caller: with the ledger's answer if that is what was not delivered."""
+        answer(context, message.result if isinstance(message, Answered) else error)
+
+    def crashed(self, crash: Crash) -> bool:
+        """Log it; a fresh actor, rebuilt from storage, takes what was queued."""
+        _crashed.inc()
+        self.log.error(
+            "transaction actor crashed",
+            user_id=crash.key,
+            reason=crash.reason,
+            at_message=crash.message,
+            traceback=crash.traceback,
+        )
+        return True
+
+
+def answer(context: Context, result: Message | BitNexusError) -> None:
+    """Answer a call by a message or an error."""
+    if isinstance(result, BitNexusError):
+        context.fail(result)
+    else:
+        context.reply(result)

@@ -1,0 +1,123 @@
+"""The transaction actor: one per active user, a synchronous state machine. Messages in, messages out, no I/O.
+
+    in                                out
+    PostTransfer, debit account own   ToLedger, or ToCaller TooManyInFlight
+    PostTransfer, any other           ToCaller NotFound: the same answer whether the account exists or not
+    OpenAccount                       ToLedger, or ToCaller TooManyInFlight
+    Answered (by the ledger)          ToCaller, with what the ledger answered
+
+It knows the ids of the user's accounts, and how many commands of this life of it the ledger has not answered yet. Both are
+rebuilt on activation: the accounts from storage, and there is nothing in flight then. Commands go to the ledger in the order in which
+they came. A refusal here is made before the ledger looks at an id, and burns nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from bitnexus.actors.ledger.accounts import world_account_id
+from bitnexus.actors.messages import AccountOpened, OpenAccount, PostTransfer
+from bitnexus.actors.runtime.light import C, LightActor
+from bitnexus.actors.runtime.message import Message
+from bitnexus.errors import BitNexusError, NotFound, TooManyInFlight
+
+Command: TypeAlias = PostTransfer | OpenAccount
+
+#: Roles that may debit the world account of an asset: that is how money enters.
+_MAY_ISSUE: Final = frozenset({"admin", "service"})
+#: Above this many accounts a set is worth its memory.
+_FEW: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What the ledger answered to a command that `sender`, this user's actor in this or an earlier life, passed to it."""
+
+    sender: object
+    command: Command
+    result: Message | BitNexusError
+
+
+@dataclass(frozen=True, slots=True)
+class ToLedger:
+    """Pass this to the ledger; its answer comes back as :class:`Answered`."""
+
+    command: Command
+
+
+@dataclass(frozen=True, slots=True)
+class ToCaller:
+    """Answer the caller. With `stale`, what the actor knows may be out of date: rebuild it when it is idle."""
+
+    result: Message | BitNexusError
+    stale: bool = False
+
+
+Incoming: TypeAlias = Command | Answered
+Outgoing: TypeAlias = ToLedger | ToCaller
+
+
+class TransactionActor(LightActor[Incoming, C, Outgoing]):
+    """The commands of one user. `max_in_flight` bounds those that the ledger has not answered."""
+
+    __slots__ = ("_accounts", "_in_flight", "_max_in_flight")
+
+    def __init__(self, user_id: str, accounts: Iterable[str], *, max_in_flight: int) -> None:
+        super().__init__(user_id)
+        self._accounts = _compact(accounts)
+        self._in_flight = 0
+        self._max_in_flight = max_in_flight
+
+    @property
+    def busy(self) -> bool:
+        """True while the ledger owes an answer."""
+        return self._in_flight > 0
+
+    @property
+    def in_flight(self) -> int:
+        """How many commands the ledger has not answered."""
+        return self._in_flight
+
+    def receive(self, message: Incoming, context: C) -> Outgoing:
+        """Decide about one message; see the table at the top."""
+        if isinstance(message, PostTransfer):
+            return self._post(message)
+        if isinstance(message, Answered):
+            return self._answered(message)
+        return self._pass_on(message)
+
+    def _post(self, command: PostTransfer) -> Outgoing:
+        account_id = command.debit_account_id
+        if account_id not in self._accounts and not (
+            command.role in _MAY_ISSUE and account_id == world_account_id(command.asset)
+        ):
+            return ToCaller(NotFound("You have no such account to debit"))
+        return self._pass_on(command)
+
+    def _pass_on(self, command: Command) -> Outgoing:
+        if self._in_flight >= self._max_in_flight:
+            return ToCaller(TooManyInFlight())
+        self._in_flight += 1
+        return ToLedger(command)
+
+    def _answered(self, answered: Answered) -> ToCaller:
+        # The answer to a command of an earlier life is relayed, but was never counted in this one.
+        if answered.sender is self:
+            self._in_flight -= 1
+            assert self._in_flight >= 0
+        result = answered.result
+        if isinstance(result, AccountOpened):
+            if result.owner_id == self.key and result.account_id not in self._accounts:
+                self._accounts = _compact([*self._accounts, result.account_id])
+        elif isinstance(answered.command, OpenAccount):
+            # Timed out, say: it may have been opened all the same.
+            return ToCaller(result, stale=True)
+        return ToCaller(result)
+
+
+def _compact(accounts: Iterable[str]) -> Collection[str]:
+    """A tuple is a fifth of a set's size, and nearly everybody has one account."""
+    known = tuple(accounts)
+    return known if len(known) <= _FEW else frozenset(known)

@@ -1,0 +1,54 @@
+"""The supervision tree of the service, declared in one place: the only module that knows all the others.
+
+    bitnexus                    root supervisor
+    ├── ledger                  worker        the single writer; group-commits blocks
+    ├── transactions            supervisor    partitions, each hosting many users' transaction actors
+    │   └── transactions-0 …    worker
+    ├── notifier                worker        turns committed blocks into events for topics
+    └── http                    supervisor    fronts that share the port
+        └── http-0 …            worker
+
+Children start in this order and stop in the reverse: fronts drain while the ledger still answers.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from bitnexus.config import Settings
+from bitnexus.supervision.spec import ChildSpec, ProcessStart, SupervisorFlags
+
+ROOT: Final = "bitnexus"
+#: The whole of a stop takes at most 10 s: fronts drain for 5.
+FRONT_SHUTDOWN_MS: Final = 6000
+LEDGER_SHUTDOWN_MS: Final = 3000
+#: What kills one child again and again takes its supervisor down, then the node; what kills it now and then does not.
+FLAGS: Final = SupervisorFlags(strategy="one_for_one", intensity=10, period_s=10)
+
+_SUPERVISOR: Final = "bitnexus.supervision.supervisor:Supervisor"
+
+
+def tree(settings: Settings) -> list[ChildSpec]:
+    """The children of the root supervisor."""
+    return [
+        ChildSpec("ledger", ProcessStart("bitnexus.actors.ledger.actor:Ledger"), shutdown=LEDGER_SHUTDOWN_MS),
+        _supervisor(
+            "transactions",
+            [
+                ChildSpec(f"transactions-{n}", ProcessStart("bitnexus.actors.transactions.partition:Partition"))
+                for n in range(settings.partitions)
+            ],
+        ),
+        ChildSpec("notifier", ProcessStart("bitnexus.actors.notifier.actor:Notifier")),
+        _supervisor(
+            "http",
+            [
+                ChildSpec(f"http-{n}", ProcessStart("bitnexus.http.front:Front"), shutdown=FRONT_SHUTDOWN_MS)
+                for n in range(settings.fronts)
+            ],
+        ),
+    ]
+
+
+def _supervisor(name: str, children: list[ChildSpec]) -> ChildSpec:
+    return ChildSpec(name, ProcessStart(_SUPERVISOR, {"flags": FLAGS, "children": children}), type="supervisor")

@@ -1,0 +1,127 @@
+"""The transaction actor's rules, message by message."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from bitnexus.actors.ledger.accounts import world_account_id
+from bitnexus.actors.messages import AccountOpened, OpenAccount, PostTransfer, TransferResult
+from bitnexus.actors.transactions.user import Answered, Outgoing, ToCaller, ToLedger, TransactionActor
+from bitnexus.errors import BitNexusError, CallTimeout, NotFound, TooManyInFlight
+
+WORLD = world_account_id("USD/2")
+
+
+def actor(*accounts: str, max_in_flight: int = 64) -> TransactionActor[None]:
+    return TransactionActor("u1", accounts or ("mine",), max_in_flight=max_in_flight)
+
+
+def post(debit: str = "mine", *, role: str = "user", transfer_id: str = "t1", asset: str = "USD/2") -> PostTransfer:
+    return PostTransfer("u1", role, transfer_id, debit, "theirs", 100, asset)
+
+
+def refusal(out: Outgoing) -> BitNexusError:
+    assert isinstance(out, ToCaller)
+    assert isinstance(out.result, BitNexusError)
+    return out.result
+
+
+def test_a_transfer_from_the_users_own_account_goes_to_the_ledger_as_it_came() -> None:
+    command = post()
+    assert actor().receive(command, None) == ToLedger(command)
+
+
+def test_another_users_account_and_an_unknown_one_get_the_same_answer() -> None:
+    foreign, unknown = (refusal(actor().receive(post(debit), None)) for debit in ("theirs", "nobodys"))
+    assert type(foreign) is type(unknown) is NotFound
+    assert foreign.detail == unknown.detail
+
+
+def test_a_user_cannot_debit_the_world_and_learns_no_more_than_of_any_other_account() -> None:
+    refused = refusal(actor().receive(post(WORLD), None))
+    assert refused.detail == refusal(actor().receive(post("nobodys"), None)).detail
+
+
+@pytest.mark.parametrize("role", ["admin", "service"])
+def test_an_admin_or_service_may_debit_the_world_account_of_the_asset(role: str) -> None:
+    assert isinstance(actor().receive(post(WORLD, role=role), None), ToLedger)
+
+
+@pytest.mark.parametrize("role", ["admin", "service"])
+def test_an_admin_or_service_may_not_debit_anybody_elses_account(role: str) -> None:
+    assert isinstance(refusal(actor().receive(post("theirs", role=role), None)), NotFound)
+
+
+def test_the_world_account_of_another_asset_is_refused() -> None:
+    assert isinstance(refusal(actor().receive(post(WORLD, role="admin", asset="EUR/2"), None)), NotFound)
+
+
+def test_too_many_commands_in_flight_are_refused_until_one_is_answered() -> None:
+    user = actor(max_in_flight=2)
+    first = post()
+    assert isinstance(user.receive(first, None), ToLedger)
+    assert isinstance(user.receive(post(), None), ToLedger)
+    assert isinstance(refusal(user.receive(post(), None)), TooManyInFlight)
+    result = TransferResult("t1", None, "exceeds_credits")
+    assert user.receive(Answered(user, first, result), None) == ToCaller(result)
+    assert isinstance(user.receive(post(), None), ToLedger)
+
+
+def test_ownership_is_checked_before_the_bound_so_a_refusal_takes_no_place() -> None:
+    user = actor(max_in_flight=1)
+    assert isinstance(refusal(user.receive(post("theirs"), None)), NotFound)
+    assert not user.busy
+
+
+def test_it_is_busy_exactly_while_the_ledger_owes_an_answer() -> None:
+    user = actor()
+    command = post()
+    assert not user.busy
+    user.receive(command, None)
+    assert user.busy
+    user.receive(Answered(user, command, CallTimeout()), None)
+    assert not user.busy
+
+
+def test_an_answer_to_an_earlier_life_is_relayed_and_not_counted() -> None:
+    before, now = actor(), actor()
+    command = post()
+    before.receive(command, None)
+    assert now.receive(Answered(before, command, CallTimeout()), None)
+    assert now.in_flight == 0
+
+
+def test_an_account_can_be_debited_once_it_is_opened() -> None:
+    user = actor()
+    command = OpenAccount("new", "u1", "USD/2")
+    assert user.receive(command, None) == ToLedger(command)
+    assert isinstance(refusal(user.receive(post("new"), None)), NotFound)
+    opened = AccountOpened("new", "u1", "USD/2", 0, 7, 1, 0)
+    assert user.receive(Answered(user, command, opened), None) == ToCaller(opened)
+    assert isinstance(user.receive(post("new"), None), ToLedger)
+    assert isinstance(user.receive(post("mine"), None), ToLedger)
+
+
+def test_an_opening_without_a_true_answer_makes_the_actor_stale() -> None:
+    user = actor()
+    command = OpenAccount("new", "u1", "USD/2")
+    user.receive(command, None)
+    out = user.receive(Answered(user, command, CallTimeout()), None)
+    assert isinstance(out, ToCaller)
+    assert out.stale
+
+
+def test_an_account_of_somebody_else_is_never_taken_in() -> None:
+    user = actor()
+    command = OpenAccount("new", "u1", "USD/2")
+    user.receive(command, None)
+    foreign = msgspec.structs.replace(AccountOpened("new", "u1", "USD/2", 0, 7, 1, 0), owner_id="u2")
+    user.receive(Answered(user, command, foreign), None)
+    assert isinstance(refusal(user.receive(post("new"), None)), NotFound)
+
+
+def test_many_accounts_are_all_known() -> None:
+    ids = [f"a{n}" for n in range(100)]
+    user = actor(*ids)
+    assert all(isinstance(user.receive(post(id_), None), ToLedger) for id_ in ids[:64])
