@@ -50,7 +50,7 @@ def edge(request_ids: RequestIds, metrics: RequestMetrics, traffic: Traffic) -> 
         except web.HTTPException as error:
             response = _answer(translated(error), request, request_id)
         except Exception:
-            log.exception("request failed", method=request.method, path=_instance(request))
+            log.exception("request_failed", method=request.method, path=_instance(request))
             response = _answer(BitNexusError(), request, request_id)
         finally:
             traffic.leave()
@@ -85,7 +85,7 @@ def translated(error: web.HTTPException) -> BitNexusError:
 
 def _answer(error: BitNexusError, request: web.Request, request_id: str) -> web.Response:
     if error.status == BitNexusError.status:
-        log.error("request failed", code=error.code, method=request.method, path=_instance(request))
+        log.error("request_failed", code=error.code, method=request.method, path=_instance(request))
     status, body, headers = problem(error, instance=_instance(request), request_id=request_id)
     return web.Response(status=status, body=body, headers=headers)
 

@@ -91,7 +91,7 @@ class Front(Process):
             await site.stop()
         _, drained = await asyncio.gather(self._sockets.drain(), self._traffic.drain(self.args.get("drain_s", DRAIN_S)))
         if not drained:
-            self.log.warning("requests cut", requests=self._traffic.under_way)
+            self.log.warning("requests_cut", requests=self._traffic.under_way)
         await self._runner.cleanup()
         await self._hub.close()
         self._passwords.close()
