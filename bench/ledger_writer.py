@@ -100,12 +100,15 @@ async def measure(url: str, clients: int, seconds: float, accounts: int, profile
     ids = [str(uuid4()) for _ in range(accounts)]
     first = Client(writer, ids, user)
     await asyncio.gather(*(first.ask(OpenAccount(id_, user, ASSET)) for id_ in ids))
-    await asyncio.gather(*(first.ask(PostTransfer(user, "admin", str(uuid4()), world, id_, 10**9, ASSET)) for id_ in ids))
+    await asyncio.gather(
+        *(first.ask(PostTransfer(user, "admin", str(uuid4()), world, id_, 10**9, ASSET)) for id_ in ids)
+    )
     people = [Client(writer, ids, user) for _ in range(clients)]
     # Made before the clock runs: making an id costs as much as deciding a transfer.
     most = int(60_000 * seconds / clients) + 100
     commands = [
-        [PostTransfer(user, "user", str(uuid4()), *random.sample(ids, 2), 1, ASSET) for _ in range(most)] for _ in people
+        [PostTransfer(user, "user", str(uuid4()), *random.sample(ids, 2), 1, ASSET) for _ in range(most)]
+        for _ in people
     ]
     profiler = cProfile.Profile()
     height = writer.head.height
@@ -144,7 +147,9 @@ if __name__ == "__main__":
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 64, 1000])
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--accounts", type=int, default=1_000)
-    parser.add_argument("--url", help="a database of its own; default: an embedded server, fsync on, in a temporary place")
+    parser.add_argument(
+        "--url", help="a database of its own; default: an embedded server, fsync on, in a temporary place"
+    )
     parser.add_argument("--profile", action="store_true")
     arguments = parser.parse_args()
     if arguments.url:

@@ -164,20 +164,32 @@ class LedgerConnection:
             with _passing():
                 await self._write.fetchval(*_arguments(block), timeout=self._timeout_s)
         except DatabaseUnavailable as error:
+            if isinstance(error.__cause__, _ROLLED_BACK):
+                raise
             raise OutcomeUnknown from error.__cause__
         except asyncpg.UniqueViolationError as error:
-            if error.constraint_name == "ledger_blocks_pkey":
-                raise HeightTaken(f"Block {block.row.height} is written already.") from error
             if error.constraint_name == "ledger_transfers_pkey":
                 raise IdTaken from error
-            raise
+            # The height itself or, with it, a sequence number or a new account's id: PostgreSQL names what it meets first.
+            raise HeightTaken(f"Block {block.row.height} is written already ({error.constraint_name}).") from error
 
 
 #: Query cancelled by an operator, out of disk or memory, deadlock: like a lost connection they pass, and nothing of it
 #: is the ledger's fault. Whatever else the server objects to is, and must crash it.
 _PASSING: Final = (
+    # asyncpg's protocol, when it is told of a lost connection at an unlucky moment.
+    asyncpg.InternalClientError,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
+    asyncpg.TransactionRollbackError,
+)
+
+
+#: After these the server itself says that nothing was written.
+_ROLLED_BACK: Final = (
+    asyncpg.InsufficientResourcesError,
+    asyncpg.QueryCanceledError,
+    asyncpg.ReadOnlySQLTransactionError,
     asyncpg.TransactionRollbackError,
 )
 

@@ -75,7 +75,9 @@ class Model:
         self.results: dict[str, tuple[PostTransfer, str | None]] = {}
 
     def total(self, account_id: str, side: str) -> int:
-        return sum(c.amount for c, refusal in self.results.values() if refusal is None and getattr(c, side) == account_id)
+        return sum(
+            c.amount for c, refusal in self.results.values() if refusal is None and getattr(c, side) == account_id
+        )
 
     def debits(self, account_id: str) -> int:
         return self.total(account_id, "debit_account_id")
@@ -103,7 +105,15 @@ class Model:
         """The refusal, and whether it is a replay."""
         if c.transfer_id in self.results:
             first, refusal = self.results[c.transfer_id]
-            for field in ("debit_account_id", "credit_account_id", "amount", "asset", "code", "description", "metadata"):
+            for field in (
+                "debit_account_id",
+                "credit_account_id",
+                "amount",
+                "asset",
+                "code",
+                "description",
+                "metadata",
+            ):
                 if getattr(first, field) != getattr(c, field):
                     return f"exists_with_different_{field}", False
             return refusal, True
@@ -128,7 +138,9 @@ class Ledger(RuleBasedStateMachine):
         self.ids: dict[str, Recorded] = {}
         self.recent: dict[str, Recorded] = {}
         self.seqs: list[int] = []
-        worlds = [Item(OpenAccount(id_, "", asset), NOBODY) for id_, asset in ((WORLD, "USD/2"), (ACCOUNTS[-1], "EUR/2"))]
+        worlds = [
+            Item(OpenAccount(id_, "", asset), NOBODY) for id_, asset in ((WORLD, "USD/2"), (ACCOUNTS[-1], "EUR/2"))
+        ]
         self.commit(self.decide(worlds))
 
     def decide(self, items: list[Item]) -> Block:
@@ -145,7 +157,13 @@ class Ledger(RuleBasedStateMachine):
         looked_up: dict[str, Recorded | None] = {}
         for _ in range(3):
             block = decide(
-                self.book, self.head, items, recent=self.recent, looked_up=looked_up, now_us=0, entropy=bytes(16 * len(items))
+                self.book,
+                self.head,
+                items,
+                recent=self.recent,
+                looked_up=looked_up,
+                now_us=0,
+                entropy=bytes(16 * len(items)),
             )
             taken = set(block.recorded) & set(self.ids)
             if not block.guessed and not taken:
@@ -294,7 +312,9 @@ def test_well_formed_assets_are_known(asset):
     assert is_asset(asset)
 
 
-@pytest.mark.parametrize("asset", ["", "USD", "usd/2", "USD/19", "USD/02", "USD/2\n", "ÜSD/2", "A" * 61 + "/2", "USD/-1"])
+@pytest.mark.parametrize(
+    "asset", ["", "USD", "usd/2", "USD/19", "USD/02", "USD/2\n", "ÜSD/2", "A" * 61 + "/2", "USD/-1"]
+)
 def test_malformed_assets_are_not(asset):
     assert not is_asset(asset)
 

@@ -87,7 +87,18 @@ def test_every_block_names_the_one_before_and_the_tree_after_it(blocks):
 
 def test_a_transfer_s_leaf_is_laid_out_as_documented():
     leaf = log.transfer_leaf(
-        5, 2, 1_700_000_000_000_000, b"T" * 16, b"D" * 16, b"C" * 16, 1_050, 7, -3, 2**63 - 1, b"P" * 32, log.text("USD/2")
+        5,
+        2,
+        1_700_000_000_000_000,
+        b"T" * 16,
+        b"D" * 16,
+        b"C" * 16,
+        1_050,
+        7,
+        -3,
+        2**63 - 1,
+        b"P" * 32,
+        log.text("USD/2"),
     )
     assert leaf.hex() == (
         "01" "02" "0000000000000005" "0000000000000002" "00060a24181e4000"

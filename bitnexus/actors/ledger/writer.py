@@ -45,6 +45,9 @@ from bitnexus.storage.ledger_writer import HeightTaken, IdTaken, LedgerConnectio
 
 #: How many results are remembered, so that a repeated command is answered without asking the database.
 RECENT_RESULTS: Final = 32_768
+#: How many forms of one block are remembered while their outcome is unknown. An older one that is committed after all
+#: looks like another writer's: the writer ends, and starts again from it.
+MOST_ATTEMPTS: Final = 16
 FIRST_RETRY_S: Final = 0.05
 LONGEST_RETRY_S: Final = 1.0
 
@@ -91,6 +94,7 @@ class Writer:
         self._arrival = asyncio.Event()
         self._db: LedgerConnection | None = None
         self._stopping = False
+        self._failures = 0
         self._ready = asyncio.Event()
 
     # -- the commands' side ----------------------------------------------------------------------------------
@@ -163,6 +167,10 @@ class Writer:
             if self._db is not None:
                 db, self._db = self._db, None
                 await db.close()
+        except errors.DatabaseUnavailable as error:
+            if not self._stopping:
+                raise
+            _log.warning("stopped without the database", cause=repr(error.__cause__))
         finally:
             self._ready.clear()
             if self._db is not None:
@@ -192,12 +200,14 @@ class Writer:
             except (errors.DatabaseUnavailable, HeightTaken) as trouble:
                 self._book.rollback()
                 late = await self._reconnect(trouble, items)
+                if late is None and isinstance(trouble, HeightTaken):
+                    raise InvariantBroken("the next height is taken, but there is no such block") from trouble
                 if late is not None:
-                    self._answer(late, items)
+                    self._answer(late, among={id(item) for item in items})
                     answered = {id(item) for item in late.items}
                     items = [item for item in items if id(item) not in answered]
             else:
-                self._answer(block, items)
+                self._answer(block)
                 return
 
     async def _commit(self, items: list[Item], looked_up: dict[str, Recorded | None]) -> Block:
@@ -210,13 +220,15 @@ class Writer:
         while True:
             now_us = time.time_ns() // 1_000
             block = decide(
-                self._book, head, items, recent=self._recent, looked_up=looked_up, now_us=now_us, entropy=entropy
+                self._book, head, tuple(items), recent=self._recent, looked_up=looked_up, now_us=now_us, entropy=entropy
             )
             unknown = block.guessed
             if not unknown:
                 if block.head is head:
                     return block
                 self._attempts[block.head.hash] = block
+                if len(self._attempts) > MOST_ATTEMPTS:
+                    del self._attempts[next(iter(self._attempts))]
                 try:
                     await db.write(_to_write(block))
                     return block
@@ -256,16 +268,19 @@ class Writer:
             for row in await db.accounts(missing):
                 book.load(_account(row))
 
-    def _answer(self, block: Block, items: list[Item]) -> None:
-        """The block is durable: make it the head, answer those of its callers that are in `items`, tell of it."""
+    def _answer(self, block: Block, among: set[int] | None = None) -> None:
+        """The block is durable: make it the head, answer its callers, tell of it.
+
+        `among`: the identities of the items that have not been given up, if some may have been.
+        """
+        self._failures = 0
         self._book.commit()
         if block.head is not self._head:
             self._head = block.head
             self._attempts.clear()
             self._remember(block.recorded)
-        waiting = None if block.items is items else {id(item) for item in items}
         for item, answer in zip(block.items, block.answers, strict=True):
-            if waiting is not None and id(item) not in waiting:
+            if among is not None and id(item) not in among:
                 continue
             if isinstance(answer, errors.BitNexusError):
                 item.caller.fail(answer)
@@ -295,19 +310,21 @@ class Writer:
             self._db = None
             self._ready.clear()
             _log.warning("ledger connection given up", reason=repr(trouble), cause=repr(trouble and trouble.__cause__))
-        delay_s = FIRST_RETRY_S
         while True:
             db: LedgerConnection | None = None
             try:
+                if self._failures:
+                    self._turn_away(items)
+                    await asyncio.sleep(_backoff_s(self._failures))
+                self._failures += 1
                 db = await self._connect()
                 late = self._resume(await db.last_block())
             except errors.DatabaseUnavailable as error:
                 if db is not None:
                     db.abort()
-                self._turn_away(items)
-                _log.warning("database unavailable", retry_in_s=round(delay_s, 3), cause=repr(error.__cause__))
-                await asyncio.sleep(delay_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
-                delay_s = min(2 * delay_s, LONGEST_RETRY_S)
+                _log.warning("database unavailable", failures=self._failures, cause=repr(error.__cause__))
+                if self._stopping:
+                    raise
             except BaseException:
                 if db is not None:
                     db.abort()
@@ -368,6 +385,11 @@ class Writer:
                 [Item(OpenAccount(world_account_id(each.asset), "", each.asset), each) for each in missing]
             )
             missing = [each for each in missing if not each.is_open]
+
+
+def _backoff_s(failures: int) -> float:
+    longest_s = min(FIRST_RETRY_S * 2 ** min(failures - 1, 10), LONGEST_RETRY_S)
+    return longest_s * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
 
 
 class _WorldAccount:

@@ -18,11 +18,11 @@ from typing import Final, TypeAlias
 from prometheus_client import Counter, Gauge
 
 from bitnexus.actors.messages import OpenAccount, PostTransfer
-from bitnexus.actors.runtime.context import Context
 from bitnexus.actors.runtime.light import Crash, LightActor, Limits
 from bitnexus.actors.runtime.light_loop import LightActorLoop
 from bitnexus.actors.runtime.message import Message
 from bitnexus.actors.runtime.process import Context, Process, handles
+from bitnexus.actors.runtime.reasons import ExitReason
 from bitnexus.actors.transactions.user import (
     Answered,
     Command,
@@ -33,7 +33,8 @@ from bitnexus.actors.transactions.user import (
     TransactionActor,
 )
 from bitnexus.config import get_settings
-from bitnexus.errors import BitNexusError, CallTimeout
+from bitnexus.config.correlation import request_id
+from bitnexus.errors import BitNexusError, CallTimeout, Overloaded
 from bitnexus.storage import ledger as ledger_tables
 from bitnexus.storage.database import Database
 

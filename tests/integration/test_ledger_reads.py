@@ -1,0 +1,99 @@
+"""What fronts and the notifier read of the ledger's tables."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from bitnexus.actors.messages import AccountOpened, OpenAccount, Transfer
+from bitnexus.storage import ledger as reads
+from tests.integration.ledger_harness import ASSET, USER, WORLD, RunningWriter, post, running
+
+
+@pytest.fixture
+async def ledger(fresh_database_url) -> AsyncIterator[RunningWriter]:
+    async with running(fresh_database_url) as writer:
+        yield writer
+
+
+@pytest.fixture
+async def db(fresh_database_url) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(fresh_database_url)
+    yield connection
+    await connection.close()
+
+
+async def test_an_account_is_found_by_its_id_and_by_its_owner_with_its_balance(ledger, db):
+    owner = str(uuid4())
+    first, second = await ledger.open(owner=owner), await ledger.open(owner=owner, asset="EUR/2")
+    await ledger.open()
+    await ledger.fund(first, 70)
+    rows = await reads.accounts_of(db, owner)
+    assert [(row.account_id, row.asset, row.balance) for row in rows] == [(first, ASSET, 70), (second, "EUR/2", 0)]
+    assert await reads.account_by_id(db, first) == rows[0]
+    world = await reads.account_by_id(db, WORLD)
+    assert (world.owner_id, world.balance) == ("", -70)
+    assert await reads.account_by_id(db, str(uuid4())) is None
+    assert await reads.accounts_of(db, str(uuid4())) == []
+
+
+async def test_a_posted_transfer_is_found_by_its_id_and_a_refused_one_is_not(ledger, db):
+    alice, bob = await ledger.funded(2, 10)
+    posted = await ledger.ask(post(alice, bob, 10, description="ü", metadata='{"a":1}'))
+    refused = await ledger.ask(post(alice, bob, 10))
+    assert await reads.transfer_by_id(db, posted.transfer_id) == posted.transfer
+    assert await reads.transfer_by_id(db, refused.transfer_id) is None
+
+
+async def test_a_history_is_read_page_by_page_newest_first_while_the_ledger_grows(ledger, db):
+    alice, bob, carol = await ledger.funded(3, 100)
+    made = [(await ledger.ask(post(*pair, 1))).transfer for pair in [(alice, bob), (bob, alice), (bob, carol)] * 5]
+    await ledger.ask(post(alice, bob, 10_000))
+    of_alice = [each for each in made if alice in (each.debit_account_id, each.credit_account_id)]
+    seen: list[Transfer] = []
+    before = reads.END
+    while page := await reads.history(db, [alice], before_seq=before, limit=4):
+        assert len(page) <= 4
+        seen += page
+        before = page[-1].seq
+        await ledger.ask(post(alice, bob, 1))
+    assert seen[:-1] == of_alice[::-1]
+    assert seen[-1].debit_account_id == WORLD
+    both = await reads.history(db, [alice, bob], before_seq=made[-1].seq + 1, limit=100)
+    assert [each.seq for each in both] == sorted({each.seq for each in both}, reverse=True)
+    assert both[:15] == made[::-1], "a transfer between two of the accounts comes once"
+    assert await reads.history(db, []) == []
+
+
+async def test_the_events_after_a_position_are_those_that_were_told_of(ledger, db):
+    alice, bob = await ledger.funded(2, 10)
+    await ledger.ask(post(alice, bob, 11))
+    await ledger.ask(post(alice, bob, 10))
+    told = [event for block in ledger.committed for event in block.events]
+    owners = {id_: owner for block in ledger.committed for id_, owner in block.owners.items()}
+    page = await reads.events_after(db, -1)
+    assert (page.first_seq, page.events, page.owners) == (0, told, owners)
+    assert [type(event) for event in told] == [*[AccountOpened] * 3, Transfer, Transfer, type(None), Transfer]
+    part = await reads.events_after(db, 2, limit=3)
+    assert (part.first_seq, part.events) == (3, told[3:6])
+    end = await reads.events_after(db, len(told) - 1)
+    assert (end.first_seq, end.events) == (len(told), [])
+
+
+async def test_the_last_block_is_the_writer_s_head(ledger, db, empty_database_url):
+    await ledger.ask(OpenAccount(str(uuid4()), USER, ASSET))
+    row = await reads.last_block(db)
+    head = ledger.writer.head
+    assert (row.height, row.hash, row.tree_size, row.tree_root) == (head.height, head.hash, head.tree.size, head.root)
+
+
+async def test_a_page_of_history_uses_the_indexes_however_long_it_is(ledger, db):
+    (alice,) = await ledger.funded(1, 10)
+    await db.execute("SET enable_seqscan = off")
+    plan = "\n".join(row[0] for row in await db.fetch("EXPLAIN " + reads._HISTORY, [alice], reads.END, 5))
+    assert "ledger_transfers_debit" in plan
+    assert "ledger_transfers_credit" in plan
+    assert "Seq Scan" not in plan
