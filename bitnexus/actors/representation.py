@@ -16,8 +16,8 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 def transaction(transfer: Transfer) -> dict[str, Any]:
     """The transfer as public JSON: nothing of whom it belongs to, nor of balances.
 
-    Keys: id, debit_account_id, credit_account_id, amount (minor units), asset, code, kind, description, metadata (object),
-    status, seq, block, inserted_at (RFC 3339, UTC, µs).
+    Keys: id, debit_account_id, credit_account_id, amount (minor units), asset, code, kind, description, metadata
+    (object), status, seq, block, inserted_at (RFC 3339, UTC, µs).
     """
     return {
         "id": transfer.transfer_id,

@@ -12,6 +12,7 @@ import orjson
 import pytest
 
 from bitnexus.actors.messages import PostTransfer
+from bitnexus.actors.notifier.delivery import SCAN
 from bitnexus.config import get_settings
 from bitnexus.errors import NotFound, TooManyInFlight
 from tests.integration.small_tree import ASSET, PARTITION, WORLD, GetSeen, Scenario, Tree, run
@@ -124,27 +125,39 @@ async def what_happened_while_the_notifier_was_dead_is_replayed(tree: Tree) -> N
     alice = user()
     account = await tree.open(alice)
     start = await tree.subscribe(alice)
-    seqs = [(await tree.fund(account, 1)).transfer.seq]
+    seqs = [await tree.fund_seq(account)]
     await tree.until_seen(alice, seqs)
     tree.signal("notifier", signal.SIGSTOP)
-    seqs += [(await tree.fund(account, 1)).transfer.seq for _ in range(5)]
+    seqs += [await tree.fund_seq(account) for _ in range(5)]
     await tree.kill("notifier")
-    seqs += [(await tree.fund(account, 1)).transfer.seq for _ in range(5)]
+    seqs += [await tree.fund_seq(account) for _ in range(5)]
     await tree.subscribe(alice, max(start, seqs[0]))
-    seqs += [(await tree.fund(account, 1)).transfer.seq for _ in range(5)]
+    seqs += [await tree.fund_seq(account) for _ in range(5)]
     await tree.until_seen(alice, seqs)
 
 
 async def a_late_subscriber_gets_what_came_after_its_position(tree: Tree) -> None:
     alice, bob = user(), user()
     account, other = await tree.open(alice), await tree.open(bob)
-    seqs = [result.transfer.seq for result in await asyncio.gather(*(tree.fund(account, 1) for _ in range(1500)))]
+    seqs = await asyncio.gather(*(tree.fund_seq(account) for _ in range(1500)))
     seqs.sort()
     await tree.fund(other, 1)
     await tree.subscribe(alice, seqs[9])
-    seqs.append((await tree.fund(account, 1)).transfer.seq)
+    seqs.append(await tree.fund_seq(account))
     await tree.until_seen(alice, seqs[10:])
     assert await tree.seen(bob) == []
+
+
+async def a_subscriber_far_behind_gets_its_own_events_by_their_index(tree: Tree) -> None:
+    # The processes have been forked with the bound as it is; so the log must be longer than that.
+    alice, bob = user(), user()
+    account, other = await tree.open(alice), await tree.open(bob)
+    seqs = [await tree.fund_seq(account) for _ in range(3)]
+    for _ in range(SCAN // 2000 + 1):
+        await asyncio.gather(*(tree.fund_seq(other) for _ in range(2000)))
+    await tree.subscribe(alice, seqs[0])
+    seqs.append(await tree.fund_seq(account))
+    await tree.until_seen(alice, seqs[1:])
 
 
 async def a_front_that_stops_reading_is_brought_up_to_date(tree: Tree) -> None:
@@ -152,21 +165,21 @@ async def a_front_that_stops_reading_is_brought_up_to_date(tree: Tree) -> None:
     account = await tree.open(alice)
     await tree.subscribe(alice)
     tree.signal("http-0", signal.SIGSTOP)
-    results = await asyncio.gather(*(tree.fund(account, 1) for _ in range(500)))
+    seqs = await asyncio.gather(*(tree.fund_seq(account) for _ in range(500)))
     tree.signal("http-0", signal.SIGCONT)
-    await tree.until_seen(alice, sorted(result.transfer.seq for result in results))
+    await tree.until_seen(alice, sorted(seqs))
 
 
 async def a_front_that_died_is_forgotten_and_its_successor_subscribes_anew(tree: Tree) -> None:
     alice = user()
     account = await tree.open(alice)
     await tree.subscribe(alice)
-    first = (await tree.fund(account, 1)).transfer.seq
+    first = await tree.fund_seq(account)
     await tree.until_seen(alice, [first])
     await tree.kill("http-0")
-    missed = (await tree.fund(account, 1)).transfer.seq
+    missed = await tree.fund_seq(account)
     await tree.subscribe(alice, first)
-    last = (await tree.fund(account, 1)).transfer.seq
+    last = await tree.fund_seq(account)
     await tree.until_seen(alice, [missed, last])
 
 
@@ -181,6 +194,7 @@ SCENARIOS: dict[str, Scenario] = {
         both_owners_get_an_event_in_order,
         what_happened_while_the_notifier_was_dead_is_replayed,
         a_late_subscriber_gets_what_came_after_its_position,
+        a_subscriber_far_behind_gets_its_own_events_by_their_index,
         a_front_that_stops_reading_is_brought_up_to_date,
         a_front_that_died_is_forgotten_and_its_successor_subscribes_anew,
     )

@@ -86,6 +86,12 @@ class Tree:
         """Money from the world account."""
         return await self.post(ADMIN, WORLD, account, amount, role="admin")
 
+    async def fund_seq(self, account: str) -> int:
+        """The position of a transfer of 1 from the world account."""
+        result = await self.fund(account, 1)
+        assert result.transfer is not None
+        return result.transfer.seq
+
     async def post(self, user: str, debit: str, credit: str, amount: int = 1, *, role: str = "user") -> TransferResult:
         """One transfer; every repeat of it has the same id."""
         transfer_id = str(uuid.uuid4())

@@ -97,3 +97,40 @@ async def test_a_page_of_history_uses_the_indexes_however_long_it_is(ledger, db)
     assert "ledger_transfers_debit" in plan
     assert "ledger_transfers_credit" in plan
     assert "Seq Scan" not in plan
+
+
+async def test_the_accounts_of_many_users_are_read_at_once(ledger, db):
+    alice, bob, nobody = (str(uuid4()) for _ in range(3))
+    accounts = [await ledger.open(owner=owner) for owner in (alice, bob, alice)]
+    found = await reads.accounts_of_owners(db, [alice, bob, nobody])
+    assert set(found) == {alice, bob}
+    assert set(found[alice]) == {accounts[0], accounts[2]}
+    assert found[bob] == [accounts[1]]
+
+
+async def test_the_transfers_of_some_users_are_read_on_from_a_position_in_order_each_once(ledger, db):
+    alice, bob, carol = (str(uuid4()) for _ in range(3))
+    a, b, c = [await ledger.open(owner=owner) for owner in (alice, bob, carol)]
+    for account in (a, b, c):
+        await ledger.fund(account, 100)
+    made = [(await ledger.ask(post(*pair, 1))).transfer for pair in [(a, b), (b, c), (c, a), (b, a)] * 3]
+    await ledger.ask(post(a, b, 10_000))
+    last = made[-1].seq
+    of_two = {"owners": [alice, bob], "after": made[0].seq, "wanted": made[1:-1]}
+    of_one = {
+        "owners": [alice],
+        "after": made[0].seq,
+        "wanted": [t for t in made[1:-1] if b != t.debit_account_id or c != t.credit_account_id],
+    }
+    for case in (of_two, of_one):
+        seen, after = [], case["after"]
+        while True:
+            page, owners = await reads.transfers_of_owners(
+                db, case["owners"], after_seq=after, up_to_seq=last - 1, limit=2
+            )
+            assert all({t.debit_account_id, t.credit_account_id} <= set(owners) for t in page)
+            seen += page
+            if len(page) < 2:
+                break
+            after = page[-1].seq
+        assert seen == case["wanted"]

@@ -21,7 +21,7 @@ def test_in_a_small_tree(scenario: str, fresh_database_url: str, tmp_path: Path)
         "BITNEXUS_PROFILE": "test",
         "BITNEXUS_DATA_DIR": str(tmp_path / "var"),
         "BITNEXUS_LOG_FORMAT": "json",
-        "BITNEXUS_MAX_IN_FLIGHT": "2000" if "late_subscriber" in scenario or "stops_reading" in scenario else "8",
+        "BITNEXUS_MAX_IN_FLIGHT": "8" if "in_flight" in scenario else "2000",
     }
     command = [sys.executable, "-m", "tests.integration.scenarios", scenario]
     done = subprocess.run(

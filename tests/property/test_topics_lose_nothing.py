@@ -57,7 +57,7 @@ class World:
 
     # -- the notifier's surroundings --------------------------------------------------------------------------
 
-    def block_is_committed(self, pairs: list[tuple[str, str]], told: bool) -> None:
+    def block_is_committed(self, pairs: list[tuple[str, str]], *, told: bool) -> None:
         first = len(self.log)
         for seq, (debit, credit) in enumerate(pairs, first):
             if credit == "":

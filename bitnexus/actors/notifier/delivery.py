@@ -25,8 +25,8 @@ RETRY_S: Final = 0.5
 PAGE: Final = 1_000
 #: A front that does not acknowledge for so long is not live.
 ACKNOWLEDGE_TIMEOUT_S: Final = 10.0
-#: Up to so many events behind, the log is read as a whole, for all lagging topics at once; further behind, the transfers
-#: of some users at a time, by their index.
+#: Up to so many events behind, the log is read as a whole, for all lagging topics at once; further behind, the
+#: transfers of some users at a time, by their index.
 SCAN: Final = 20_000
 USERS: Final = 50
 
@@ -34,7 +34,10 @@ log = structlog.get_logger(__name__)
 
 
 class Delivery:
-    """The sending side of `topics`. `spawn` runs a task of the process; `on_gone` is told of a front that is not there."""
+    """The sending side of `topics`.
+
+    `spawn` runs a task of the process; `on_gone` is told of a front that is not there.
+    """
 
     def __init__(
         self,
@@ -87,9 +90,7 @@ class Delivery:
             return
         on_reply = partial(self._answered, front)
         try:
-            self._node.request(
-                front.name, AcknowledgeEvents(position), on_reply, timeout_s=ACKNOWLEDGE_TIMEOUT_S
-            )
+            self._node.request(front.name, AcknowledgeEvents(position), on_reply, timeout_s=ACKNOWLEDGE_TIMEOUT_S)
         except Overloaded as error:
             on_reply(error)
 

@@ -1,11 +1,11 @@
 """Who gets which events: fronts, their topics, and how far each of them has come. Pure.
 
-Every event has a position in the log, `seq`. The notifier has come to `head`: every event up to there was offered to the fronts.
-A topic of a front is in one of two states:
+Every event has a position in the log, `seq`. The notifier has come to `head`: every event up to there was offered to
+the fronts. A topic of a front is in one of two states:
 
     live      gets every event as it is committed
-    lagging   has come to a position before `head`; the events after it are read from the database and replayed, and only
-              when it has come to `head` is it live again, so its events never overtake each other
+    lagging   has come to a position before `head`; the events after it are read from the database and replayed, and
+              only when it has come to `head` is it live again, so its events never overtake each other
 
            subscribe(after_seq < head)                        replayed up to head
     (none) ───────────────────────────▶ lagging ─────────────────────────────▶ live
@@ -135,7 +135,7 @@ class Topics:
 
         A front whose window is full gets nothing more: it lags from what it has acknowledged.
         """
-        assert not self.is_gap(first_seq)
+        assert not self.is_gap(first_seq), "events are missing"
         sends: list[tuple[str, TopicEvent]] = []
         for event in events[self.head + 1 - first_seq :]:
             self.head += 1
@@ -204,7 +204,8 @@ class Topics:
         """Bring lagging topics up to `up_to_seq`; what to send to the front, in order.
 
         `topics` are those the events were read for, with the positions they had then; one that was subscribed anew
-        meanwhile, from elsewhere, stays where it is. `events`, with their positions, are all of theirs up to `up_to_seq`.
+        meanwhile, from elsewhere, stays where it is. `events`, with their positions, are all of theirs up to
+        `up_to_seq`.
         """
         up_to_seq = min(up_to_seq, self.head)
         due = {topic: at for topic, at in topics.items() if front.lagging.get(topic) == at}

@@ -1,8 +1,8 @@
 """Light actors: many objects with a mailbox inside one process, each as cheap as a BEAM process.
 
-An actor is an object with a synchronous :meth:`LightActor.receive`. It has no task, no queue and no timer of its own; its
-mailbox exists only while there is something in it. :class:`LightActors` is the table of them and their scheduler, without
-I/O: the time, the function that schedules and the one that starts a load are passed in
+An actor is an object with a synchronous :meth:`LightActor.receive`. It has no task, no queue and no timer of its own;
+its mailbox exists only while there is something in it. :class:`LightActors` is the table of them and their scheduler,
+without I/O: the time, the function that schedules and the one that starts a load are passed in
 (:mod:`bitnexus.actors.runtime.light_loop` gives it those of an asyncio loop).
 
 What holds:
@@ -11,12 +11,12 @@ What holds:
   actor is being activated.
 - **Fairness.** A turn takes at most `actor_messages` messages of one actor before the next one's turn comes, and
   at most `turn_messages` in all; then the loop gets the word, so I/O is never kept waiting longer than that.
-- **Isolation.** An exception ends that actor alone. It is reported with its reason and the head of its traceback. The message
-  that it died of is handed to `undelivered`; those still queued go to a fresh actor, rebuilt from durable state, or to
-  `undelivered` too: `crashed` decides.
+- **Isolation.** An exception ends that actor alone. It is reported with its reason and the head of its traceback. The
+  message that it died of is handed to `undelivered`; those still queued go to a fresh actor, rebuilt from durable
+  state, or to `undelivered` too: `crashed` decides.
 - **Bounds.** Mailbox, actors, activations: above each of them `tell` raises Overloaded before any effect.
-- **Passivation.** An idle actor is forgotten after `idle_s`, or earlier when the table is full, the one idle longest first;
-  never one that has messages or says that it is `busy`. Whatever it knew must be durable.
+- **Passivation.** An idle actor is forgotten after `idle_s`, or earlier when the table is full, the one idle longest
+  first; never one that has messages or says that it is `busy`. Whatever it knew must be durable.
 - **Nothing is lost.** Every message told is received once, or handed to `undelivered` once.
 """
 
@@ -184,7 +184,7 @@ class LightActors(Generic[M, C, Out, S]):
         """
         actor = self._actors.get(key)
         if actor is None:
-            self._tell_inactive(key, message, context, bounded)
+            self._tell_inactive(key, message, context, bounded=bounded)
             return
         mailbox = actor.mailbox
         if mailbox is None:
@@ -195,7 +195,7 @@ class LightActors(Generic[M, C, Out, S]):
         else:
             mailbox.append((message, context))
 
-    def _tell_inactive(self, key: str, message: M, context: C, bounded: bool) -> None:
+    def _tell_inactive(self, key: str, message: M, context: C, *, bounded: bool) -> None:
         waiting = self._waiting.get(key)
         if waiting is not None:
             if bounded and len(waiting) >= self.limits.mailbox:

@@ -52,16 +52,17 @@ User: TypeAlias = LightActor[Incoming, Context, Outgoing]
 
 
 class Partition(Process):
-    """Answers PostTransfer and OpenAccount. Overloaded, TooManyInFlight and NotFound are decided here and burn no id."""
+    """Answers PostTransfer and OpenAccount.
+
+    Overloaded, TooManyInFlight and NotFound are decided here, before the ledger looks at an id, and burn none.
+    """
 
     async def init(self) -> None:
         """Start with no user active; the database need not be there yet."""
         settings = get_settings()
         if settings.database_url is None:
             raise RuntimeError("the database's address is not set")
-        self._database = await Database.connect(
-            settings.database_url, pool_size=settings.pool_size, process=self.name
-        )
+        self._database = await Database.connect(settings.database_url, pool_size=settings.pool_size, process=self.name)
         self._max_in_flight = settings.max_in_flight_per_user
         self._call_timeout_s = settings.call_timeout_s
         limits = Limits(max_actors=MAX_USERS, idle_s=settings.user_idle_s, mailbox=4 * self._max_in_flight)
