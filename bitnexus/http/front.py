@@ -75,8 +75,6 @@ class Front(Process):
             origins=self.args.get("origins", ()),
             idle_s=self.args.get("idle_s", IDLE_S),
         )
-            tokens, self._hub, metrics, origins=self.args.get("origins", ()), idle_s=self.args.get("idle_s", IDLE_S)
-        )
         self._traffic = Traffic()
         self._runner = web.AppRunner(
             build_app(services, self._sockets, self._traffic),
