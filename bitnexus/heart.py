@@ -96,7 +96,7 @@ class Heart:
         if settings.database_url is None:
             self._server = EmbeddedPostgres(settings.data_dir)
             url = self._server.start()
-            log.info("postgresql_started", pid=self._server.pid)
+            log.info("postgresql_started", server_pid=self._server.pid)
             settings = settings.model_copy(update={"database_url": url})
             use(settings)
         assert settings.database_url is not None
@@ -178,7 +178,7 @@ class Heart:
             # Blocks this loop: it has nothing to do but to wait for the very same.
             self._server.stop()
             self._server.start()
-            log.info("postgresql_started", pid=self._server.pid)
+            log.info("postgresql_started", server_pid=self._server.pid)
 
     def _count_death(self, what: str, reason: ExitReason | None) -> None:
         now = time.monotonic()
@@ -200,7 +200,8 @@ def _check_port(settings: Settings) -> None:
     try:
         check_port_free(settings.host, settings.port)
     except PortInUse as error:
-        raise CannotStart(f"{error.strerror}.".capitalize()) from error
+        message = error.strerror or str(error)
+        raise CannotStart(f"{message[:1].upper()}{message[1:]}.") from error
     except OSError as error:
         raise CannotStart(f"Cannot listen on {settings.host}:{settings.port}: {os.strerror(error.errno or 0)}.") from error
 
