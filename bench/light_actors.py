@@ -49,7 +49,7 @@ class Bench:
         """Nothing may fail here."""
         raise error
 
-    def crashed(self, crash: Crash) -> bool:
+    def crashed(self, crash: Crash, context: object) -> bool:
         """Nothing may crash here."""
         raise AssertionError(crash.reason)
 

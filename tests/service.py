@@ -124,8 +124,12 @@ class Service:
         async with asyncio.timeout(START_TIMEOUT_S):
             line = await process.stdout.readline()
         assert line == b"ready\n", (directory / "log").read_text()
-        session = aiohttp.ClientSession(f"http://127.0.0.1:{port}", cookie_jar=aiohttp.DummyCookieJar())
-        return cls(process, port, session, merged)
+        return cls(process, port, new_session(port), merged)
+
+    async def reconnect(self) -> None:
+        """Leave the connections to killed fronts behind."""
+        await self.session.close()
+        self.session = new_session(self.port)
 
     async def stop(self) -> int:
         """Stop the tree in order; its exit code."""
@@ -220,8 +224,13 @@ class Service:
         old = (await self.pids())[name]
         os.kill(old, signal.SIGKILL)
         async with asyncio.timeout(START_TIMEOUT_S):
-            while (await self.pids()).get(name, old) == old:
+            while (await self.pids()).get(name, old) == old:  # noqa: ASYNC110 - another process's event
                 await asyncio.sleep(0.02)
+
+
+def new_session(port: int) -> aiohttp.ClientSession:
+    """A client of the service at this port."""
+    return aiohttp.ClientSession(f"http://127.0.0.1:{port}", cookie_jar=aiohttp.DummyCookieJar())
 
 
 if __name__ == "__main__":

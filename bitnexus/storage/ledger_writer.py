@@ -80,7 +80,7 @@ class OutcomeUnknown(DatabaseUnavailable):
 class LedgerConnection:
     """One session of the ledger's writer. Whatever goes wrong, it is closed and another one is opened."""
 
-    def __init__(self, connection: asyncpg.Connection[Any], write: Any, timeout_s: float) -> None:
+    def __init__(self, connection: asyncpg.Connection[Any], write: Any, timeout_s: float) -> None:  # noqa: ANN401 - asyncpg has no types
         self._connection = connection
         self._write = write
         self._timeout_s = timeout_s
@@ -170,7 +170,7 @@ class LedgerConnection:
         except asyncpg.UniqueViolationError as error:
             if error.constraint_name == "ledger_transfers_pkey":
                 raise IdTaken from error
-            # The height itself or, with it, a sequence number or a new account's id: PostgreSQL names what it meets first.
+            # The height, or with it a sequence number or a new account's id: PostgreSQL names what it meets first.
             raise HeightTaken(f"Block {block.row.height} is written already ({error.constraint_name}).") from error
 
 

@@ -13,8 +13,9 @@ import asyncpg
 
 from bitnexus.actors.ledger import log
 from bitnexus.actors.ledger.accounts import world_account_id
-from bitnexus.actors.ledger.blocks import Command, Recorded, leaf_of_account, leaf_of_transfer
+from bitnexus.actors.ledger.blocks import leaf_of_account, leaf_of_transfer
 from bitnexus.actors.ledger.book import Account
+from bitnexus.actors.ledger.commands import Command, Recorded
 from bitnexus.actors.ledger.writer import Writer
 from bitnexus.actors.messages import BlockCommitted, OpenAccount, PostTransfer
 from bitnexus.storage.ledger import ACCOUNT_COLUMNS, TRANSFER_COLUMNS, account_row, transfer_row
@@ -48,7 +49,7 @@ class RunningWriter:
         self.url = url
         self.writer = Writer(self._connect, on_commit=self.committed.append, **options)
         self.task = asyncio.create_task(self.writer.run())
-        self.task.add_done_callback(lambda task: print("writer ended:", task))
+        self.task.add_done_callback(lambda task: print("writer ended:", task))  # noqa: T201 - why others wait
 
     async def _connect(self) -> LedgerConnection:
         self.connections.append(await LedgerConnection.open(self.url))
@@ -96,8 +97,10 @@ async def running(url: str, **options) -> AsyncIterator[RunningWriter]:
         await asyncio.gather(writer.task, return_exceptions=True)
 
 
-def post(debit: str, credit: str, amount: int = 1, *, id: str | None = None, **fields) -> PostTransfer:
-    return PostTransfer(USER, "user", id or str(uuid4()), debit, credit, amount, fields.pop("asset", ASSET), **fields)
+def post(debit: str, credit: str, amount: int = 1, *, transfer_id: str | None = None, **fields) -> PostTransfer:
+    return PostTransfer(
+        USER, "user", transfer_id or str(uuid4()), debit, credit, amount, fields.pop("asset", ASSET), **fields
+    )
 
 
 async def audit(url: str) -> dict[str, int]:

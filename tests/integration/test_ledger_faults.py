@@ -21,7 +21,7 @@ DEADLINE_S = 20
 async def until(condition) -> None:
     """Wait until the awaited condition is true."""
     async with asyncio.timeout(DEADLINE_S):
-        while not await condition():
+        while not await condition():  # noqa: ASYNC110 - what is waited for is in the database
             await asyncio.sleep(0.005)
 
 
@@ -151,7 +151,7 @@ async def test_a_commit_rolled_back_with_its_connection_is_made_again(fresh_data
 
 
 async def test_another_s_block_found_after_a_lost_connection_ends_the_writer(fresh_database_url):
-    with pytest.raises(Fenced):
+    with pytest.raises(Fenced):  # noqa: PT012 - the block's end raises
         async with running(fresh_database_url) as ledger:
             alice, bob = await ledger.funded(2, 100)
             async with running(fresh_database_url) as other:
@@ -227,7 +227,7 @@ async def test_a_server_killed_in_the_middle_of_commits_keeps_what_was_acknowled
         async def customer(number: int) -> None:
             chance = random.Random(number)
             while not stop.is_set():
-                command = post(*chance.sample(accounts, 2), 1, id=str(uuid4()))
+                command = post(*chance.sample(accounts, 2), 1, transfer_id=str(uuid4()))
                 while command.transfer_id not in answered:
                     try:
                         answered[command.transfer_id] = await ledger.ask(command)

@@ -19,8 +19,9 @@ from bitnexus.actors.ledger.accounts import (
     uuid_bytes,
     world_account_id,
 )
-from bitnexus.actors.ledger.blocks import Block, Item, Recorded, decide
+from bitnexus.actors.ledger.blocks import Block, decide
 from bitnexus.actors.ledger.book import Account, Book, InvariantBroken
+from bitnexus.actors.ledger.commands import Item, Recorded
 from bitnexus.actors.ledger.log import Head
 from bitnexus.actors.messages import AccountOpened, OpenAccount, PostTransfer, TransferResult
 from bitnexus.errors import REFUSALS, Conflict
@@ -37,10 +38,10 @@ class Nobody:
 
     expired = False
 
-    def reply(self, message, /):
+    def reply(self, message, /):  # noqa: ARG002 - a protocol's signature
         raise AssertionError
 
-    def fail(self, error, /):
+    def fail(self, error, /):  # noqa: ARG002 - a protocol's signature
         raise AssertionError
 
 
@@ -85,7 +86,7 @@ class Model:
     def credits(self, account_id: str) -> int:
         return self.total(account_id, "credit_account_id")
 
-    def refusal(self, c: PostTransfer) -> str | None:
+    def refusal(self, c: PostTransfer) -> str | None:  # noqa: PLR0911 - one return per refusal
         if c.debit_account_id == c.credit_account_id:
             return "accounts_must_be_different"
         if c.debit_account_id not in self.accounts:

@@ -90,7 +90,7 @@ class LightActorMachine(RuleBasedStateMachine):
         self.ended[key].append(message[0])
         self.undelivered_of[key].append(message[0])
 
-    def crashed(self, crash: Crash) -> bool:
+    def crashed(self, crash: Crash, context: object) -> bool:
         return self.restart
 
     # -- what may happen --------------------------------------------------------------------------------------

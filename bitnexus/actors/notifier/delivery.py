@@ -54,11 +54,14 @@ class Delivery:
 
     def send(self, sends: list[tuple[str, TopicEvent]]) -> None:
         """Cast live events; fronts that do not keep up are brought up to date afterwards."""
+        dropped: set[str] = set()
         for name, event in sends:
-            self._node.cast(name, event)
-        for name in self._topics.fronts:
-            front = self._topics.front(name)
-            assert front is not None
+            # Behind one that is lost there must be none that arrives: a reader would take it for the next.
+            if name not in dropped and not self._node.cast(name, event):
+                dropped.add(name)
+        for front in self._topics.fronts:
+            if front.name in dropped:
+                self._topics.fall_back(front)
             self._ask(front)
             self.catch_up(front)
 
@@ -138,8 +141,9 @@ class Delivery:
                 log.warning("log not readable", front=front.name, error=error.detail)
                 await asyncio.sleep(RETRY_S)
                 continue
-            for event in sends:
-                self._node.cast(front.name, event)
+            if not all(self._node.cast(front.name, event) for event in sends):
+                self._topics.rewind(front)
+                await asyncio.sleep(RETRY_S)
             self._ask(front)
 
     async def _page(self, front: Front) -> list[TopicEvent]:

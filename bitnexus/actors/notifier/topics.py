@@ -74,9 +74,9 @@ class Topics:
         return self._fronts.get(name)
 
     @property
-    def fronts(self) -> list[str]:
+    def fronts(self) -> list[Front]:
         """The fronts with subscriptions."""
-        return list(self._fronts)
+        return list(self._fronts.values())
 
     # -- subscriptions ----------------------------------------------------------------------------------------
 
@@ -98,7 +98,9 @@ class Topics:
                     self._make_live(front, topic, after_seq)
             else:
                 self._make_lagging(front, topic, min(after_seq, front.lagging.get(topic, after_seq)))
-        return self.head if after_seq < 0 else after_seq
+        # Event 0 is no transfer, for an account must be opened first. To say 0 of an empty log is as true as -1, and
+        # cannot be taken for "from now" when the front gives it back.
+        return max(0, self.head) if after_seq < 0 else after_seq
 
     def unsubscribe(self, name: str, topics: Iterable[str]) -> None:
         """Take topics of a front away; those it has not are passed over."""
@@ -176,11 +178,15 @@ class Topics:
         for topic in list(front.live):
             self._make_lagging(front, topic, _arrived(front, topic))
 
-    def fail_mark(self, front: Front) -> None:
-        """No acknowledgement came: what was sent since the last one, live or replayed, may be lost."""
+    def rewind(self, front: Front) -> None:
+        """Something of what was sent, live or replayed, is lost: all topics lag from what has arrived."""
         self.fall_back(front)
         for topic in front.lagging:
             front.lagging[topic] = _arrived(front, topic)
+
+    def fail_mark(self, front: Front) -> None:
+        """No acknowledgement came: what was sent since the last one may be lost."""
+        self.rewind(front)
         front.mark = None
         front.unacknowledged = 0
         front.unconfirmed = {}

@@ -105,10 +105,10 @@ class Owner(Protocol[M, C, Out, S_contra]):
     def undelivered(self, key: str, message: M, context: C, error: BitNexusError) -> None:
         """A message that no actor will receive (again): answer whoever waits for it. Must not raise."""
 
-    def crashed(self, crash: Crash) -> bool:
-        """An actor ended. True: hand its queued messages to a fresh one; False: `undelivered`.
+    def crashed(self, crash: Crash, context: C | None) -> bool:
+        """An actor ended, at the message of this context (None: when it was being activated).
 
-        Must neither raise nor tell.
+        True: hand its queued messages to a fresh one; False: they are `undelivered`. Must neither raise nor tell.
         """
 
 
@@ -263,7 +263,7 @@ class LightActors(Generic[M, C, Out, S]):
         self._forget(actor)
         message, context = mailbox[done - 1]
         queued = mailbox[done:]
-        again = self._report(actor.key, error, type(message).__name__)
+        again = self._report(actor.key, error, type(message).__name__, context)
         # First what is queued, so that a message told while the failed one is answered comes behind it.
         if queued and again:
             self._activate(actor.key, queued)
@@ -271,12 +271,12 @@ class LightActors(Generic[M, C, Out, S]):
         if not again:
             self._fail(actor.key, queued, _died())
 
-    def _report(self, key: str, error: Exception, message: str) -> bool:
+    def _report(self, key: str, error: Exception, message: str = "", context: C | None = None) -> bool:
         self.counters.crashed += 1
         lines = "".join(traceback.format_exception(error)).splitlines()
         # The innermost frame tells most: the head of the trace as Erlang prints it is the tail of Python's.
         text = "\n".join(lines[-TRACEBACK_LINES:])
-        return self._owner.crashed(Crash(key, f"{type(error).__name__}: {error}", text, message))
+        return self._owner.crashed(Crash(key, f"{type(error).__name__}: {error}", text, message), context)
 
     def _fail(self, key: str, messages: Sequence[tuple[M, C]], error: BitNexusError) -> None:
         for message, context in messages:
@@ -324,7 +324,7 @@ class LightActors(Generic[M, C, Out, S]):
             if isinstance(error, BitNexusError):
                 self._fail(key, messages, error)
             else:
-                self._report(key, error, "")
+                self._report(key, error)
                 self._fail(key, messages, _died())
         self._schedule_loads()
 
@@ -332,7 +332,7 @@ class LightActors(Generic[M, C, Out, S]):
         try:
             actor = self._owner.make(key, state)
         except Exception as error:  # noqa: BLE001 - isolation, as above
-            self._report(key, error, "")
+            self._report(key, error)
             self._fail(key, messages, _died())
             return
         self.counters.started += 1

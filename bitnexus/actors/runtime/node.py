@@ -134,15 +134,20 @@ class Node:
         """As `call`, without a task: `on_reply` is called once with the reply or the error. Raises Overloaded."""
         self._request(name, message, on_reply, timeout_s, retry=retry)
 
-    def cast(self, name: str, message: Message) -> None:
-        """Send without waiting; at most once: it is lost when nobody holds `name` or its process dies."""
+    def cast(self, name: str, message: Message) -> bool:
+        """Send without waiting; at most once: it is lost when nobody holds `name` or its process dies.
+
+        False when it is known to be lost: there is nobody, or too much waits to be sent.
+        """
         info = self._names.get(name)
         if info is None:
-            return
+            return False
         try:
             self._connection_of(info).post(wire.encode_item(wire.Cast, request_id.get(), message=message))
         except Overloaded:
             log.warning("cast_dropped", to=name, message=type(message).__name__)
+            return False
+        return True
 
     @property
     def in_flight(self) -> int:

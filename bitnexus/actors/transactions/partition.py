@@ -129,11 +129,12 @@ class Partition(Process):
         """Answer the caller: with the ledger's answer if that is what was not delivered."""
         answer(context, message.result if isinstance(message, Answered) else error)
 
-    def crashed(self, crash: Crash) -> bool:
+    def crashed(self, crash: Crash, context: Context | None) -> bool:
         """Log it; a fresh actor, rebuilt from storage, takes what was queued."""
         _crashed.inc()
         self.log.error(
             "transaction actor crashed",
+            request_id="" if context is None else context.request_id,
             user_id=crash.key,
             reason=crash.reason,
             at_message=crash.message,

@@ -73,7 +73,7 @@ class Transactions:
     def routes(self) -> list[Route]:
         """The routes of this resource."""
         return [
-            Route("POST", PATH, self.create, "Post a transfer", body=CreateTransaction),
+            Route("POST", PATH, self.create, "Post a transfer", body=CreateTransaction, timed=False),
             Route("GET", PATH, self.index, "The caller's transfers, newest first", query=TransactionsQuery),
             Route("GET", PATH + "/{id}", self.show, "One transfer"),
         ]

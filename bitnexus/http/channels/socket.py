@@ -208,7 +208,7 @@ class ChannelSocket:
         if self._closing is not None:
             return
         if len(self._queue) >= MAX_QUEUED_FRAMES or self._queued_chars + len(text) > MAX_QUEUED_CHARS:
-            log.info("slow reader cut off", queued=len(self._queue))
+            log.info("slow_reader_cut_off", queued=len(self._queue))
             self._closing = asyncio.create_task(self._close(WSCloseCode.TRY_AGAIN_LATER, "too slow"))
             return
         self._queue.append(text)
@@ -237,7 +237,7 @@ class ChannelSocket:
             async with asyncio.timeout(CLOSE_S):
                 await self._websocket.close(code=code, message=reason.encode()[:120])
         except TimeoutError:
-            log.info("socket cut: its client does not read", code=int(code))
+            log.info("socket_cut", code=int(code))
         transport = self._request.transport
         if transport is not None and (not self._websocket.closed or transport.get_write_buffer_size()):
             transport.abort()

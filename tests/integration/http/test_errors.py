@@ -87,7 +87,9 @@ async def test_an_id_that_would_break_a_log_line_is_replaced(service):
 
 async def test_the_trace_id_of_a_traceparent_is_the_requests_id(service):
     trace = "4bf92f3577b34da6a3ce929d0e0e4736"
-    _, _, headers = await service.call("GET", "/health/live", headers={"traceparent": f"00-{trace}-00f067aa0ba902b7-01"})
+    _, _, headers = await service.call(
+        "GET", "/health/live", headers={"traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
+    )
     assert headers["X-Request-Id"] == trace
 
 

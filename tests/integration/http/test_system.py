@@ -26,5 +26,7 @@ async def test_metrics_are_those_of_all_processes(service):
     up = {sample.labels["process"]: sample.value for sample in families["bitnexus_up"].samples}
     assert {"ledger", "transactions-0", "transactions-1", "notifier", "http-0", "http-1"} <= up.keys()
     assert set(up.values()) == {1.0}
-    routes = {s.labels["route"] for s in families["bitnexus_http_requests"].samples if s.labels["process"][:4] == "http"}
+    routes = {
+        s.labels["route"] for s in families["bitnexus_http_requests"].samples if s.labels["process"][:4] == "http"
+    }
     assert "/health/live" in routes
