@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import Final
 
@@ -16,6 +17,8 @@ from bitnexus.config import get_settings
 from bitnexus.storage.ledger_writer import LedgerConnection
 
 NOTIFIER: Final = "notifier"
+#: Connecting and reading the head take some milliseconds; a database that takes longer counts as away.
+READY_S: Final = 2.0
 
 _blocks = Counter("bitnexus_ledger_blocks", "Blocks committed by this process")
 _events = Counter("bitnexus_ledger_events", "Events committed by this process, refusals among them")
@@ -26,7 +29,10 @@ class Ledger(Process):
     """Answers PostTransfer, OpenAccount and GetHead; casts BlockCommitted to the notifier after each commit."""
 
     async def init(self) -> None:
-        """Start the writer; the database need not be there yet: commands are refused until it is."""
+        """Start the writer and give it a moment to read the head: callers wait for the name, and find it ready.
+
+        The database need not be there: after `READY_S` commands are taken to be refused until it is.
+        """
         settings = get_settings()
         if settings.database_url is None:
             raise RuntimeError("the database's address is not set")
@@ -40,6 +46,8 @@ class Ledger(Process):
         _waiting.set_function(lambda: self._writer.waiting)
         # Fenced or InvariantBroken end the process: the next one reloads what is true.
         self._run = self.spawn(self._writer.run())
+        ready = self.spawn(self._writer.ready())
+        await asyncio.wait({self._run, ready}, timeout=READY_S, return_when=asyncio.FIRST_COMPLETED)
 
     async def terminate(self, reason: ExitReason) -> None:  # noqa: ARG002 - it makes no difference here
         """Take no more commands, commit and answer those that wait."""
