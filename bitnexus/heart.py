@@ -184,7 +184,9 @@ class Heart:
         now = time.monotonic()
         self._deaths.append(now)
         if len(self._deaths) > INTENSITY and now - self._deaths[0] <= PERIOD_S:
-            raise GaveUp(f"Gave up: {what} died{f' ({reason})' if reason else ''}, {INTENSITY + 1} deaths in {PERIOD_S:.0f} s.")
+            raise GaveUp(
+                f"Gave up: {what} died{f' ({reason})' if reason else ''}, {INTENSITY + 1} deaths in {PERIOD_S:.0f} s."
+            )
 
 
 def _prepare_schema(settings: Settings, url: str) -> None:
@@ -203,7 +205,9 @@ def _check_port(settings: Settings) -> None:
         message = error.strerror or str(error)
         raise CannotStart(f"{message[:1].upper()}{message[1:]}.") from error
     except OSError as error:
-        raise CannotStart(f"Cannot listen on {settings.host}:{settings.port}: {os.strerror(error.errno or 0)}.") from error
+        raise CannotStart(
+            f"Cannot listen on {settings.host}:{settings.port}: {os.strerror(error.errno or 0)}."
+        ) from error
 
 
 def _catch_signals(handler: Callable[[int, FrameType | None], None]) -> None:

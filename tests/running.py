@@ -1,8 +1,8 @@
 """The real service as a subprocess: ``run.py`` as a user starts it, with a data directory, a port and a log of its own.
 
 Nothing here reaches into the service: it is driven by signals and HTTP, and watched through its log lines and /proc.
-Every process of a run is found by its working directory, which forks inherit, whoever their parent has become (an environment
-would be overwritten by the title of the process).
+Every process of a run is found by its working directory, which forks inherit, whoever their parent has become (an
+environment would be overwritten by the title of the process).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import psutil
 
@@ -36,8 +36,8 @@ T = TypeVar("T")
 class RunningService:
     """One run of ``run.py``: `start`, then signals; `close` leaves nothing behind, whatever happened.
 
-    `directory`, its own, holds the data directory ``var``, what the service prints (``out``) and its log lines (``log``); a second run in
-    the same directory has the same data. `environment` adds to the settings.
+    `directory`, its own, holds the data directory ``var``, what the service prints (``out``) and its log lines (``log``);
+    a second run in the same directory has the same data. `environment` adds to the settings.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class RunningService:
                 found.kill()
         wait_until(lambda: not self.processes(), STOP_TIMEOUT_S, lambda: f"cannot be killed: {self.processes()}")
 
-    def __enter__(self) -> RunningService:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -148,7 +148,7 @@ class RunningService:
         return found
 
     def pid_of(self, name: str) -> int | None:
-        """The process id of the newest process called `name` in the tree, by the supervisors' reports; None at first."""
+        """The process id of the newest process called `name` in the tree, as its supervisor told; None at first."""
         self._read_log()
         return self._pids.get(name)
 

@@ -54,7 +54,7 @@ def test_it_prints_its_address_and_a_signal_stops_everything_in_order(service: R
 
 def test_a_signal_during_the_start_stops_everything_too(service: RunningService):
     service.launch()
-    wait_until(lambda: service.data_dir.exists(), 10, service.last_lines)
+    wait_until((service.data_dir / "postgresql").exists, 10, service.last_lines)
     service.process.terminate()
     assert service.wait() == 0, service.last_lines()
     assert service.processes() == []
