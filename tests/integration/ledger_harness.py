@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from hashlib import sha256
+from typing import Any
 from uuid import uuid4
 
 import asyncpg
@@ -60,7 +62,7 @@ class RunningWriter:
         self.writer.submit(command, caller)
         return caller
 
-    async def ask(self, command: Command):
+    async def ask(self, command: Command) -> Any:
         answer = self.submit(command).answer
         await asyncio.wait([self.task, answer], return_when=asyncio.FIRST_COMPLETED)
         if not answer.done():
@@ -95,6 +97,12 @@ async def running(url: str, **options) -> AsyncIterator[RunningWriter]:
     finally:
         writer.task.cancel()
         await asyncio.gather(writer.task, return_exceptions=True)
+
+
+def between(chance: random.Random, accounts: list[str], amount: int) -> PostTransfer:
+    """A transfer between two of the accounts."""
+    debit, credit = chance.sample(accounts, 2)
+    return post(debit, credit, amount)
 
 
 def post(debit: str, credit: str, amount: int = 1, *, transfer_id: str | None = None, **fields) -> PostTransfer:

@@ -35,6 +35,7 @@ async def test_an_account_is_found_by_its_id_and_by_its_owner_with_its_balance(l
     assert [(row.account_id, row.asset, row.balance) for row in rows] == [(first, ASSET, 70), (second, "EUR/2", 0)]
     assert await reads.account_by_id(db, first) == rows[0]
     world = await reads.account_by_id(db, WORLD)
+    assert world is not None
     assert (world.owner_id, world.balance) == ("", -70)
     assert await reads.account_by_id(db, str(uuid4())) is None
     assert await reads.accounts_of(db, str(uuid4())) == []
@@ -87,6 +88,7 @@ async def test_the_last_block_is_the_writer_s_head(ledger, db, empty_database_ur
     await ledger.ask(OpenAccount(str(uuid4()), USER, ASSET))
     row = await reads.last_block(db)
     head = ledger.writer.head
+    assert row is not None
     assert (row.height, row.hash, row.tree_size, row.tree_root) == (head.height, head.hash, head.tree.size, head.root)
 
 

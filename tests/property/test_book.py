@@ -266,6 +266,13 @@ def test_totals_never_exceed_63_bits(debits, amount):
     assert world.debits_posted == debits + (amount if refusal is None else 0)
 
 
+def test_the_receiver_s_total_overflows_too():
+    alice = Account(ALICE, owner_id=OWNER, asset="USD/2", credits_posted=MAX_TOTAL - 4)
+    book = book_of(Account(WORLD, owner_id="", asset="USD/2", flags=0), alice)
+    assert book.post(WORLD, ALICE, 5, "USD/2") == "overflow"
+    assert book.post(WORLD, ALICE, 4, "USD/2") is None
+
+
 @given(st.integers(0, 50), st.integers(1, 50))
 def test_a_user_spends_to_zero_and_not_below(balance, amount):
     alice = Account(ALICE, owner_id=OWNER, asset="USD/2", credits_posted=balance)
