@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Literal
 
+from bitnexus.actors.runtime.reasons import ExitReason
 from bitnexus.supervision.events import (
     Answer,
     CancelTimer,
@@ -27,7 +28,6 @@ from bitnexus.supervision.events import (
     Start,
     Stop,
 )
-from bitnexus.actors.runtime.reasons import ExitReason
 from bitnexus.supervision.spec import ChildSpec
 
 #: On whose behalf a child starts; it decides what a failure means.
@@ -63,6 +63,7 @@ class Child:
 
     @property
     def id(self) -> str:
+        """Its name under this supervisor."""
         return self.spec.id
 
     @property
@@ -72,6 +73,7 @@ class Child:
 
     @property
     def is_temporary(self) -> bool:
+        """Its spec goes when it ends."""
         return self.spec.restart == "temporary"
 
     @property
@@ -99,6 +101,7 @@ class Children:
         return iter(list(self._by_id.values()))
 
     def get(self, child_id: str) -> Child | None:
+        """The child of this id."""
         return self._by_id.get(child_id)
 
     def ids(self) -> list[str]:
@@ -127,14 +130,16 @@ class Children:
 
     def remove(self, child: Child) -> None:
         """Forget a child of which nothing is alive."""
-        assert not child.is_alive and child.timer is None, child
+        assert not child.is_alive, child
+        assert child.timer is None, child
         del self._by_id[child.id]
 
     # -- steps of one child ---------------------------------------------------------------------------------------
 
     def start(self, child: Child, cause: Cause) -> None:
         """Give Start; one of the three answers follows."""
-        assert not child.is_alive and child.timer is None, child
+        assert not child.is_alive, child
+        assert child.timer is None, child
         child.status, child.cause = Status.STARTING, cause
         self.emit(Start(child.id, child.spec))
 
@@ -154,13 +159,15 @@ class Children:
 
     def started_too_late(self, child: Child, pid: Pid) -> None:
         """The start that was being given up succeeded: the same Stop goes to its pid; the time goes on."""
-        assert child.status is Status.STOPPING and child.pid is None, child
+        assert child.status is Status.STOPPING, child
+        assert child.pid is None, child
         child.pid = pid
         self.emit(Stop(child.id, pid, child.how))
 
     def kill(self, child: Child) -> None:
         """Its time to stop is over."""
-        assert child.status is Status.STOPPING and child.timer is None, child
+        assert child.status is Status.STOPPING, child
+        assert child.timer is None, child
         child.how = "kill"
         self.emit(Stop(child.id, child.pid, "kill"))
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, Literal, assert_never
 
+from bitnexus.actors.runtime.reasons import SHUTDOWN, ExitReason, failed_to_start_child
 from bitnexus.supervision import operations
 from bitnexus.supervision.children import Child, Children, Status
 from bitnexus.supervision.events import (
@@ -44,7 +45,6 @@ from bitnexus.supervision.events import (
     TimerFired,
 )
 from bitnexus.supervision.intensity import RestartWindow
-from bitnexus.actors.runtime.reasons import SHUTDOWN, ExitReason, failed_to_start_child
 from bitnexus.supervision.spec import ChildSpec, Restart, SupervisorFlags, check_specs
 from bitnexus.supervision.sweep import Sweep
 

@@ -23,7 +23,7 @@ AutoShutdown = Literal["never", "any_significant", "all_significant"]
 
 SHUTDOWN_BY_TYPE: Final[Mapping[ChildType, ShutdownTime]] = {"worker": 5000, "supervisor": "infinity"}
 #: Stands for "not given" until __post_init__ knows the type.
-_BY_TYPE: Final = cast(ShutdownTime, None)
+_BY_TYPE: Final = cast("ShutdownTime", None)
 _CLASS_PATH: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
@@ -77,7 +77,7 @@ class ChildSpec:
         _check_start(self.start)
         _check_restart(self.restart)
         _check_type(self.type)
-        if self.shutdown is None:
+        if self.shutdown is _BY_TYPE:
             object.__setattr__(self, "shutdown", SHUTDOWN_BY_TYPE[self.type])
         _check_shutdown(self.shutdown)
         _check_significant(self.significant, self.restart)

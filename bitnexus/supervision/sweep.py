@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
-from bitnexus.supervision.children import Children, Status
 from bitnexus.actors.runtime.reasons import ExitReason
+from bitnexus.supervision.children import Children, Status
 
 
 class Sweep:
