@@ -1,7 +1,7 @@
 """Starts a node and watches it: Thespian's admin, the root supervisor, the tree below it.
 
-The launcher is no actor. It runs in the process that the operator started, on that process's loop, linked to the root both
-ways: if the launcher dies the tree stops, if the tree dies the launcher knows at once.
+The launcher is no actor. It runs in the process that the operator started, on that process's loop, linked to the root
+both ways: if the launcher dies the tree stops, if the tree dies the launcher knows at once.
 """
 
 from __future__ import annotations
@@ -11,24 +11,26 @@ import contextlib
 import gc
 import importlib
 import os
-import signal
 import socket
-import time
+from collections.abc import Callable
+from typing import Any, Final
 
 import psutil
 import structlog
+from thespian.actors import ActorSystemException
 
+from bitnexus.actors.runtime.connection import Connection
 from bitnexus.actors.runtime.context import Context
-from bitnexus.actors.runtime.message import Message, ProcessExiting, ProcessStarted, StopProcess
+from bitnexus.actors.runtime.message import Heartbeat, Message, ProcessExiting, ProcessStarted, StopProcess
 from bitnexus.actors.runtime.node import Node
 from bitnexus.actors.runtime.process import StartProcess
-from bitnexus.actors.runtime.reasons import NOPROC, ExitReason
+from bitnexus.actors.runtime.reasons import HUNG, NOPROC, ExitReason
 from bitnexus.actors.runtime.system import start_system
 from bitnexus.actors.runtime.transport import Transport
 from bitnexus.config import get_settings
-from bitnexus.errors import NoProcess
+from bitnexus.errors import InvalidSettings, NoProcess, Overloaded
+from bitnexus.supervision.root import RootSupervisor
 from bitnexus.supervision.spec import ChildSpec, ProcessStart, SupervisorFlags
-from bitnexus.supervision.supervisor import RootSupervisor
 
 log = structlog.get_logger("bitnexus.launcher")
 
@@ -40,11 +42,20 @@ _LOG_DEFS = {
     "disable_existing_loggers": False,
 }
 #: How long the whole tree may take to come up.
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S: Final = 60.0
+#: A root that is silent for so long is killed, and all below it.
+ROOT_HEARTBEAT_TIMEOUT_S: Final = 10.0
+#: How long what was killed may take to be gone.
+_GONE_WITHIN_S: Final = 2.0
+_STEP_S: Final = 0.01
+_WATCH_S: Final = 1.0
 
 
 class Launcher:
-    """One run of a tree. `start` returns when every process is up; `stop` when none is left."""
+    """One run of a tree. `start` returns when every process is up; `stop` when none is left.
+
+    Attributes: `node`, `loop`, `root_pid`, `admin_pid` (0 before the start), `reason` (why the tree ended, when known).
+    """
 
     def __init__(self, name: str, flags: SupervisorFlags, children: list[ChildSpec]) -> None:
         self._name = name
@@ -52,56 +63,85 @@ class Launcher:
         self._children = children
         self.root_pid = 0
         self.admin_pid = 0
+        self.reason: ExitReason | None = None
+        self.transport: Transport
+        self.loop: asyncio.AbstractEventLoop
+        self.node: Node
+        self._admin: psutil.Process | None = None
+        self._link: Connection | None = None
+        self._heard_at = 0.0
         self._ended: asyncio.Event
         self._started: asyncio.Future[ProcessStarted]
-        self.reason: ExitReason | None = None
+        self._watching: asyncio.Task[None] | None = None
+
+    # -- the start -------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Fork the admin and the root, wait until the tree is up. Call it with no loop running and no other thread.
 
-        Raises NoProcess when the tree does not come up; nothing of it is left then.
+        Raises NoProcess when the tree does not come up, InvalidSettings when BITNEXUS_NODE_PORT is taken; nothing of
+        the tree is left then.
         """
         _import_all(self._children)
         gc.collect()
         gc.freeze()  # what is loaded by now is shared by all processes: the collector must not write to its pages
-        port = get_settings().node_port or _free_port()
         os.environ["THESPLOG_FILE_MAXSIZE"] = "0"  # Thespian's own log file in /tmp
-        self._system = start_system(port, _LOG_DEFS)
-        self.transport: Transport = self._system.transport
+        port = _admin_port()
+        try:
+            system = start_system(port, _LOG_DEFS)
+        except ActorSystemException as error:
+            self._admin = _listener(port)
+            self._kill_and_wait()
+            raise NoProcess(f"Thespian's admin did not start: {error}") from error
+        self.transport = system.transport
         self.loop = self.transport.loop
-        self.admin_pid = _listener(port)
-        self._ended = asyncio.Event()
-        self._started = self.loop.create_future()
-        root = self._system.newPrimaryActor(RootSupervisor, None, None)
-        self.node = Node(self.transport, self._dispatch, self._root_lost)
-        self._root_address = self.transport.endpoint_of(root)
-        self._system.tell(
-            root,
-            StartProcess(
-                name=self._name,
-                path=self._name,
-                link_address=self.transport.address,
-                link_instance=self.transport.instance.hex(),
-                registry_address="",
-                registry_instance="",
-                args={"flags": self._flags, "children": self._children},
-            ),
-        )
-        self.loop.run_until_complete(self._until_up())
+        try:
+            self._admin = _listener(port)
+            self.admin_pid = 0 if self._admin is None else self._admin.pid
+            self._ended = asyncio.Event()
+            self._started = self.loop.create_future()
+            root = system.newPrimaryActor(RootSupervisor, None, None)
+            self.node = Node(self.transport.peers, self._dispatch, self._root_lost, _log_fault)
+            system.tell(root, self._first_message())
+            self.loop.run_until_complete(self._until_up(self.transport.address_behind(root)))
+        except BaseException as error:
+            self._kill_and_wait()
+            self.close()
+            if isinstance(error, ActorSystemException):
+                raise NoProcess(f"the root did not start: {error}") from error
+            raise
 
-    async def _until_up(self) -> None:
+    def _first_message(self) -> StartProcess:
+        return StartProcess(
+            name=self._name,
+            path=self._name,
+            link_address=self.transport.peers.address,
+            link_instance=self.transport.peers.instance.hex(),
+            registry_address="",
+            registry_instance="",
+            args={"flags": self._flags, "children": self._children},
+        )
+
+    async def _until_up(self, root_address: str) -> None:
+        # Linked from this side, too: a root that dies before it has said anything is missed at once.
+        early = self.node.link(root_address, "")
+        self.node.connection_lost = lambda connection: self._root_lost() if connection is early else None
         ended = asyncio.ensure_future(self._ended.wait())
-        await asyncio.wait({self._started, ended}, timeout=START_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
+        waited_for: set[asyncio.Future[Any]] = {self._started, ended}
+        await asyncio.wait(waited_for, timeout=START_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
         ended.cancel()
         if not self._started.done():
-            reason = self.reason or NOPROC
-            self.kill()
-            raise NoProcess(f"the tree did not start: {reason}")
-        started = self._started.result()
-        await self.node.join(self._root_address, started.instance)
+            raise NoProcess(f"the tree did not start: {self.reason or NOPROC}")
+        self._heard_at = self.loop.time()
+        await self.node.join(root_address, self._started.result().instance)
+        self._watching = self.loop.create_task(self._watch_root())
+
+    # -- its life --------------------------------------------------------------------------------------------
 
     def _dispatch(self, message: Message, context: Context) -> None:
-        if isinstance(message, ProcessStarted):
+        if isinstance(message, Heartbeat):
+            self._heard_at = self.loop.time()
+        elif isinstance(message, ProcessStarted):
             self.root_pid = message.pid
             self._link = context.connection
             if not self._started.done():
@@ -113,20 +153,41 @@ class Launcher:
     def _root_lost(self) -> None:
         self._ended.set()
 
+    async def _watch_root(self) -> None:
+        while not self._ended.is_set():
+            due = self.loop.time() + _WATCH_S
+            await asyncio.sleep(_WATCH_S)
+            now = self.loop.time()
+            if now - due > _WATCH_S:  # this process itself did not run: it may not have read what the root said
+                self._heard_at = now
+            if now - self._heard_at > ROOT_HEARTBEAT_TIMEOUT_S:
+                log.error("root_hung", pid=self.root_pid, silent_s=now - self._heard_at)
+                self.reason = HUNG
+                self.kill()
+                return
+
     async def wait(self) -> ExitReason:
         """Wait until the tree has ended by itself; gives its reason."""
         await self._ended.wait()
         return self.reason or NOPROC
 
+    # -- the end ---------------------------------------------------------------------------------------------
+
     async def stop(self, timeout_s: float) -> bool:
         """Stop the tree in order, kill what is left after `timeout_s`; True if all ended in time."""
-        deadline = time.monotonic() + timeout_s
-        if not self._link.is_closed:
-            self.node.cast_over(self._link, StopProcess(""))
-        while not self._link.is_closed and time.monotonic() < deadline:
-            await asyncio.sleep(0.01)
-        in_time = self._link.is_closed
-        self.kill()
+        deadline = self.loop.time() + timeout_s
+        link = self._link
+        if link is not None and not link.is_closed:
+            try:
+                self.node.cast_over(link, StopProcess(""))
+            except Overloaded as error:
+                log.warning("root_cannot_be_asked_to_stop", error=error.detail)
+        if link is not None:
+            await self._until(lambda: link.is_closed, deadline)
+        in_time = link is None or link.is_closed
+        if self._watching is not None:
+            self._watching.cancel()
+        await self._kill_all()
         return in_time
 
     def close(self) -> None:
@@ -135,8 +196,39 @@ class Launcher:
 
     def kill(self) -> None:
         """Kill the admin: the root dies with it, and everything below (each process dies with its parent)."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.admin_pid, signal.SIGKILL)
+        if self._admin is not None:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                self._admin.kill()
+
+    async def _kill_all(self) -> None:
+        left = self._processes()
+        self.kill()
+        deadline = self.loop.time() + _GONE_WITHIN_S
+        await self._until(lambda: not any(map(_is_alive, left)), deadline)
+        for each in filter(_is_alive, left):
+            log.error("process_left", pid=each.pid)
+
+    async def _until(self, condition: Callable[[], bool], deadline: float) -> None:
+        # What is waited for is the end of processes that are no children of ours: nothing announces it.
+        while not condition() and self.loop.time() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(_STEP_S)
+
+    def _kill_and_wait(self) -> None:
+        left = self._processes()
+        self.kill()
+        psutil.wait_procs(left, timeout=_GONE_WITHIN_S)
+
+    def _processes(self) -> list[psutil.Process]:
+        """The admin and all below it; those below die in its wake, not with it."""
+        if self._admin is None:
+            return []
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return [self._admin, *self._admin.children(recursive=True)]
+        return []
+
+
+def _log_fault(error: Exception) -> None:
+    log.error("launcher_fault", exc_info=error)
 
 
 def _import_all(children: list[ChildSpec]) -> None:
@@ -147,15 +239,33 @@ def _import_all(children: list[ChildSpec]) -> None:
         _import_all(list(start.args.get("children", ())))  # type: ignore[call-overload]  # a supervisor's arguments
 
 
-def _free_port() -> int:
+def _admin_port() -> int:
+    """The admin's port: as it is set, else a free one."""
+    settings = get_settings()
     with socket.socket() as probe:
-        probe.bind((get_settings().node_host, 0))
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.node_host, settings.node_port))
+        except OSError as error:
+            raise InvalidSettings(
+                f"Cannot listen on BITNEXUS_NODE_HOST:BITNEXUS_NODE_PORT {settings.node_host}:{settings.node_port}: "
+                f"{error.strerror}."
+            ) from error
         port: int = probe.getsockname()[1]
         return port
 
 
-def _listener(port: int) -> int:
+def _listener(port: int) -> psutil.Process | None:
+    """The process that listens on the admin's port: Thespian forks it twice and does not tell its pid."""
     for connection in psutil.net_connections("tcp4"):
         if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
-            return int(connection.pid)
-    raise NoProcess(f"nothing listens on the admin's port {port}")
+            with contextlib.suppress(psutil.NoSuchProcess):
+                return psutil.Process(connection.pid)
+    return None
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

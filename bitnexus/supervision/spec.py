@@ -23,7 +23,7 @@ AutoShutdown = Literal["never", "any_significant", "all_significant"]
 
 SHUTDOWN_BY_TYPE: Final[Mapping[ChildType, ShutdownTime]] = {"worker": 5000, "supervisor": "infinity"}
 #: Stands for "not given" until __post_init__ knows the type.
-_BY_TYPE: Final = cast(ShutdownTime, None)
+_BY_TYPE: Final = cast("ShutdownTime", None)
 _CLASS_PATH: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 

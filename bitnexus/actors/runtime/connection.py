@@ -16,7 +16,7 @@ import msgspec
 
 from bitnexus.actors.runtime import wire
 from bitnexus.actors.runtime.frames import FrameDecoder, FrameError, Kind, encode
-from bitnexus.actors.runtime.handshake import HANDSHAKE_TIMEOUT_S, NONCE_SIZE, Dialler, Listener
+from bitnexus.actors.runtime.handshake import DIAL_TIMEOUT_S, HANDSHAKE_TIMEOUT_S, NONCE_SIZE, Dialler, Listener
 from bitnexus.errors import Overloaded
 
 WINDOW_FRAMES = 4
@@ -27,6 +27,9 @@ MAX_BATCH_ITEMS = 2_048
 MAX_BATCH_BYTES = 1024 * 1024
 #: Thespian's own envelopes that may wait for one peer.
 MAX_QUEUED_ENVELOPES = 10_000
+_ACK_SIZE = 8
+#: After its time is over a handshake gets this long for what had arrived while this process was busy.
+_GRACE_S = 0.05
 
 
 class Delivery(Protocol):
@@ -68,6 +71,8 @@ class Connection(asyncio.Protocol):
         self.expected_instance = b""  # whom the dialler means to reach; empty: whoever listens there
         self.is_established = False
         self.is_closed = False
+        self.dialling: asyncio.Task[None] | None = None
+        self.open_calls = 0  # calls of the peer's that have no answer yet; counted by the process
         self._endpoint = endpoint
         self._loop = loop
         self._decoder = FrameDecoder(endpoint.frame_limit)
@@ -96,12 +101,18 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
             return
         endpoint = self._endpoint
-        self._timer = self._loop.call_later(HANDSHAKE_TIMEOUT_S, self.close, "no handshake in time")
+        self._timer = self._loop.call_later(
+            DIAL_TIMEOUT_S if self.dialled else HANDSHAKE_TIMEOUT_S, self._handshake_overdue
+        )
         if self.dialled:
             self._dialler = Dialler(endpoint.cookie, secrets.token_bytes(NONCE_SIZE), endpoint.address)
         else:
             self._listener = Listener(endpoint.cookie, secrets.token_bytes(NONCE_SIZE), endpoint.instance)
             self._write(encode(Kind.CHALLENGE, self._listener.challenge()))
+
+    def _handshake_overdue(self) -> None:
+        # Timers fire before sockets are read: a process that was busy would turn away whoever has long answered.
+        self._timer = self._loop.call_later(_GRACE_S, self.close, "no handshake in time")
 
     def data_received(self, data: bytes) -> None:
         """Feed the decoder and act on every complete frame."""
@@ -129,6 +140,8 @@ class Connection(asyncio.Protocol):
             self._timer.cancel()
         if self._transport is not None:
             self._transport.abort()
+        elif self.dialling is not None:
+            self.dialling.cancel()
         failed = [delivery for _, delivery in self._unacked if delivery is not None]
         failed += [delivery for _, delivery in self._envelopes]
         self._unacked.clear()
@@ -144,14 +157,10 @@ class Connection(asyncio.Protocol):
         """Frames and items that the peer has not acknowledged."""
         return len(self._unacked) + len(self._envelopes) + len(self._items)
 
-    def is_to(self, instance: bytes) -> bool:
-        """Whether this dialled connection leads to `instance`; before the handshake it can still be told to."""
-        if not instance:
-            return True
+    def may_lead_to(self, instance: bytes) -> bool:
+        """Whether this dialled connection leads to `instance`, as far as is known yet; b"" means any."""
         known = self.peer_instance or self.expected_instance
-        if not known:
-            self.expected_instance = instance
-        return known in (b"", instance)
+        return not instance or not known or known == instance
 
     # -- incoming --------------------------------------------------------------------------------------------
 
@@ -164,7 +173,7 @@ class Connection(asyncio.Protocol):
                     raise FrameError(f"malformed batch: {error}") from None
                 self._received += 1
                 self._endpoint.items_received(self, items)
-            case Kind.ACK | Kind.REJECT:
+            case Kind.ACK | Kind.REJECT if len(body) == _ACK_SIZE:
                 self._ack_received(int.from_bytes(body, "big"), rejected=kind is Kind.REJECT)
             case Kind.ENVELOPE:
                 self._received += 1
@@ -205,7 +214,7 @@ class Connection(asyncio.Protocol):
 
     def _acknowledge(self, kind: Kind) -> None:
         if not self.is_closed:
-            self._write(encode(kind, self._received.to_bytes(8, "big")))
+            self._write(encode(kind, self._received.to_bytes(_ACK_SIZE, "big")))
 
     # -- outgoing --------------------------------------------------------------------------------------------
 
@@ -220,8 +229,11 @@ class Connection(asyncio.Protocol):
     def post(self, item: bytes) -> None:
         """Queue an encoded item for the next batch.
 
-        Raises Overloaded, before any effect, when the item is too large or too much is waiting.
+        Raises Overloaded, before any effect, when the item is too large or too much is waiting. Over a closed
+        connection nothing is sent: its owner has been told of the end.
         """
+        if self.is_closed:
+            return
         if len(item) > wire.MAX_MESSAGE_BYTES:
             raise Overloaded(f"a message of {len(item)} bytes is over the bound")
         if len(self._items) >= MAX_QUEUED_ITEMS or self._queued_bytes + len(item) > MAX_QUEUED_BYTES:

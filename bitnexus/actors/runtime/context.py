@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+import structlog
+
 from bitnexus.actors.runtime import wire
 from bitnexus.actors.runtime.connection import Connection
 from bitnexus.actors.runtime.message import Message
 from bitnexus.errors import BitNexusError, Overloaded
+
+log = structlog.get_logger("bitnexus.runtime")
 
 
 class Context:
@@ -29,7 +33,7 @@ class Context:
         self.deadline = deadline
         self.request_id = request_id
         self.answered = ref is None
-        self.on_answered: Callable[[], None] | None = None
+        self.on_answered: Callable[[Context], None] | None = None
         self._loop = loop
 
     @property
@@ -50,8 +54,13 @@ class Context:
     def reply(self, message: Message) -> None:
         """Answer the call; nothing happens for a cast or when the caller is gone."""
         ref = self._take()
-        if ref is not None:
-            self._post(wire.encode_item(wire.Reply, ref, message=message))
+        if ref is None:
+            return
+        item = wire.encode_reply(ref, message)
+        if len(item) > wire.MAX_MESSAGE_BYTES:
+            log.error("answer_too_large", message=type(message).__name__, size=len(item))
+            item = wire.encode_failure(ref, BitNexusError.code, "The answer is too large")
+        self._post(item)
 
     def fail(self, error: BitNexusError) -> None:
         """Answer the call with an error: the caller's `call` raises the same class."""
@@ -66,7 +75,7 @@ class Context:
             raise RuntimeError("a call was answered twice")
         self.answered = True
         if self.on_answered is not None:
-            self.on_answered()
+            self.on_answered(self)
         return None if self.connection.is_closed else self.ref
 
     def _post(self, item: bytes) -> None:

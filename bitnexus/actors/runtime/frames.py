@@ -10,8 +10,8 @@ A connection is a stream of frames: a 4-byte big-endian length of the body, one 
     ACK        8 bytes: how many ENVELOPE and BATCH frames the sender of the ACK has taken from this connection so far
     REJECT     8 bytes: as ACK, and the last of them could not be understood
 
-Before the handshake is done a body is at most `HANDSHAKE_LIMIT` bytes and only handshake kinds exist; after it a body is
-at most the decoder's `limit`. A length above the bound is refused from its header alone: no memory is held for it.
+Before the handshake is done a body is at most `HANDSHAKE_LIMIT` bytes and only handshake kinds exist; after it a body
+is at most the decoder's `limit`. A length above the bound is refused from its header alone: no memory is held for it.
 """
 
 from __future__ import annotations

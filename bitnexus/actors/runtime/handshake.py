@@ -4,8 +4,8 @@
     dialler  → listener  HELLO      version, dialler's nonce, dialler's listening address, HMAC(cookie, "dialler" …)
     listener → dialler   WELCOME    the listener's instance, HMAC(cookie, "listener" …)
 
-Each proof is HMAC-SHA256 over its role, the version, both nonces and what its frame says, so that a proof can neither be
-replayed on another connection nor reflected to its maker. Comparison takes constant time. The *instance* is a number
+Each proof is HMAC-SHA256 over its role, the version, both nonces and what its frame says, so that a proof can neither
+be replayed on another connection nor reflected to its maker. Comparison takes constant time. The *instance* is a number
 made at a process's start: it tells a restarted process from its predecessor when the system reuses a port.
 """
 
@@ -20,8 +20,10 @@ from bitnexus.actors.runtime.frames import PROTOCOL_VERSION, FrameError
 NONCE_SIZE = 32
 PROOF_SIZE = 32
 INSTANCE_SIZE = 8
-#: A peer that has not finished its part of the handshake after this long is closed.
+#: A peer that dialled and has not finished its part of the handshake after this long is closed.
 HANDSHAKE_TIMEOUT_S = 5.0
+#: One whom we dialled is known to exist; it may be busy, as a process is that starts a hundred others.
+DIAL_TIMEOUT_S = 30.0
 
 _CHALLENGE = struct.Struct(f">3sH{NONCE_SIZE}s")
 _MAGIC = b"BNX"

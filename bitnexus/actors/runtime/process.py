@@ -7,9 +7,9 @@
         def post(self, message: PostTransfer, context: Context) -> Message | None: ...
 
 A handler that returns a message answers with it; one that returns None keeps its context and answers later, or not at
-all for a cast. Raising a BitNexusError answers with that error. Any other exception ends the process with its reason, which
-its supervisor learns: a message is never delivered twice to an actor that has already stumbled over it. An asynchronous
-handler runs as a task of its own.
+all for a cast. Raising a BitNexusError answers with that error. Any other exception ends the process with its reason,
+which its supervisor learns: a message is never delivered twice to an actor that has already stumbled over it. An
+asynchronous handler runs as a task of its own.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 
 import structlog
 from prometheus_client import REGISTRY, Gauge, generate_latest
-from thespian.actors import Actor, ActorAddress, ActorExitRequest
+from thespian.actors import Actor, ActorAddress
 
 from bitnexus.actors.runtime.connection import Connection
 from bitnexus.actors.runtime.context import Context
@@ -98,8 +98,11 @@ class Process(Actor):  # type: ignore[misc]  # Thespian has no type hints
     def __init_subclass__(cls) -> None:
         """Collect the handlers."""
         super().__init_subclass__()
-        methods = [method for base in reversed(cls.__mro__) for method in vars(base).values()]
-        cls._handlers = {message: method for method in methods for message in getattr(method, "handled", ())}
+        # By name, so that a subclass may override a handler of its base.
+        found = [(name, method) for base in reversed(cls.__mro__) for name, method in vars(base).items()]
+        cls._handlers = {
+            message: getattr(cls, name) for name, method in found for message in getattr(method, "handled", ())
+        }
 
     async def init(self) -> None:
         """Prepare; the process takes messages only after this. An exception is a failed start."""
@@ -109,20 +112,10 @@ class Process(Actor):  # type: ignore[misc]  # Thespian has no type hints
 
     # -- what Thespian calls ---------------------------------------------------------------------------------
 
-    def receiveMessage(self, message: object, sender: ActorAddress) -> None:  # noqa: N802
-        """Thespian's messages: the start, the end, and (for supervisors) children's ends."""
+    def receiveMessage(self, message: object, sender: ActorAddress) -> None:  # noqa: ARG002, N802
+        """Thespian's own messages: the start; the others need nothing more (the transport tells of exit requests)."""
         if isinstance(message, StartProcess):
             self._boot(message)
-        elif isinstance(message, ActorExitRequest):
-            # Thespian would end the process as soon as this returns: terminate() runs here, to its end.
-            if hasattr(self, "node"):
-                self.transport.loop.run_until_complete(self._stop(shutdown("exit request")))
-            os._exit(0)
-        else:
-            self.system_message(message, sender)
-
-    def system_message(self, message: object, sender: ActorAddress) -> None:
-        """Other messages of Thespian's; ignored unless overridden."""
 
     @property
     def transport(self) -> Transport:
@@ -132,15 +125,17 @@ class Process(Actor):  # type: ignore[misc]  # Thespian has no type hints
 
     def _boot(self, start: StartProcess) -> None:
         self.name, self.path, self.args = start.name, start.path, start.args
+        self._is_initialised = False
         self._stopping = False
+        self._crashed = False
         self._mailbox = 0
         self._tasks: set[asyncio.Task[Any]] = set()
         log_lines.configure(get_settings(), process=start.name)
         self.log = structlog.get_logger(f"bitnexus.{start.name}")
-        loop = self.transport.loop
-        loop.set_exception_handler(self._loop_failed)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the launcher, which stops the tree in order
-        self.node = Node(self.transport, self._dispatch, self._registry_lost)
+        _settle_signals()
+        self.transport.on_exit_request = self._exit_requested
+        self.transport.loop.set_exception_handler(self._loop_failed)
+        self.node = Node(self.transport.peers, self._dispatch, self._registry_lost, self.crash)
         self.node.connection_lost = self._connection_lost
         self._link = self.node.link(start.link_address, start.link_instance)
         self.spawn(self._start(start))
@@ -149,6 +144,7 @@ class Process(Actor):  # type: ignore[misc]  # Thespian has no type hints
         if start.registry_address:
             await self.node.join(start.registry_address, start.registry_instance)
         await self.init()
+        self._is_initialised = True
         if start.registry_address:
             await self.node.join(start.registry_address, start.registry_instance, self.info())
         self.spawn(self._beat())
@@ -156,30 +152,37 @@ class Process(Actor):  # type: ignore[misc]  # Thespian has no type hints
 
     def started(self) -> None:
         """Tell the supervisor that this process is up."""
-        self.node.cast_over(self._link, ProcessStarted(self.name, os.getpid(), self.transport.instance.hex()))
+        self.node.cast_over(self._link, ProcessStarted(self.name, os.getpid(), self.transport.peers.instance.hex()))
 
     def info(self) -> ProcessInfo:
         """This process as the registry knows it."""
-        return ProcessInfo(self.name, self.path, self.transport.address, self.transport.instance.hex(), os.getpid())
+        return ProcessInfo(
+            self.name, self.path, self.transport.peers.address, self.transport.peers.instance.hex(), os.getpid()
+        )
 
     # -- messages --------------------------------------------------------------------------------------------
 
     def _dispatch(self, message: Message, context: Context) -> None:
+        if self._crashed:
+            return  # what this process knows is not to be trusted any more; its end tells the caller
         handler = self._handlers.get(type(message))
         if handler is None:
             self.log.warning("unknown_message", message=type(message).__name__, peer=context.connection.peer_address)
             context.fail(UnknownMessage(f"{self.name} does not take {type(message).__name__}"))
             return
-        if context.ref is not None:
-            if self._mailbox >= MAX_MAILBOX:
-                context.fail(Overloaded(f"the mailbox of {self.name} is full"))
-                return
+        if self._mailbox >= MAX_MAILBOX:
+            self._refuse(message, context)
+            return
+        if context.is_call:
             self._mailbox += 1
+            context.connection.open_calls += 1
             context.on_answered = self._answered
         token = request_id.set(context.request_id)
         try:
             result = handler(self, message, context)
             if inspect.iscoroutine(result):
+                if not context.is_call:
+                    self._mailbox += 1  # until its work is done; a call counts until it is answered
                 self.spawn(self._finish(result, context))
             elif result is not None:
                 context.reply(result)
@@ -190,17 +193,26 @@ class Process(Actor):  # type: ignore[misc]  # Thespian has no type hints
         finally:
             request_id.reset(token)
 
+    def _refuse(self, message: Message, context: Context) -> None:
+        if not context.is_call:
+            self.log.warning("cast_refused", message=type(message).__name__, reason="the mailbox is full")
+        context.fail(Overloaded(f"the mailbox of {self.name} is full"))
+
     async def _finish(self, handler: Coroutine[Any, Any, Message | None], context: Context) -> None:
         try:
             result = await handler
-        except BitNexusError as error:
-            context.fail(error)
-        else:
             if result is not None:
                 context.reply(result)
+        except BitNexusError as error:
+            context.fail(error)
+        finally:
+            if not context.is_call:
+                self._mailbox -= 1
 
-    def _answered(self) -> None:
-        self._mailbox -= 1
+    def _answered(self, context: Context) -> None:
+        if not context.connection.is_closed:  # else it was counted out when its caller went
+            context.connection.open_calls -= 1
+            self._mailbox -= 1
 
     @handles(StopProcess)
     def _stop_received(self, message: StopProcess, context: Context) -> None:  # noqa: ARG002
@@ -227,8 +239,11 @@ class Process(Actor):  # type: ignore[misc]  # Thespian has no type hints
             self.crash(error)
 
     def _loop_failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:  # noqa: ARG002
-        """Faults outside handlers and tasks of ours: in a library's callback. They are logged; the process lives."""
-        self.log.error("loop_exception", message=context.get("message"), exc_info=context.get("exception"))
+        """Faults outside handlers and tasks: in a callback they end the process, in a socket they are logged."""
+        error = context.get("exception")
+        self.log.error("loop_exception", message=context.get("message"), exc_info=error)
+        if isinstance(error, Exception) and "handle" in context:
+            self.crash(error)
 
     async def _beat(self) -> None:
         loop = self.transport.loop
@@ -247,35 +262,40 @@ class Process(Actor):  # type: ignore[misc]  # Thespian has no type hints
     def stop(self, reason: ExitReason = SHUTDOWN) -> None:
         """End in order: `terminate`, last words, exit."""
         if not self._stopping:
-            self.transport.loop.create_task(self._stop(reason))
+            self._stopping = True
+            self._ending = self.transport.loop.create_task(self._stop(reason))
+
+    def _exit_requested(self) -> None:
+        """SIGTERM, or Thespian's word for it."""
+        self.stop(shutdown("exit request"))
 
     async def _stop(self, reason: ExitReason) -> None:
-        if self._stopping:
-            return
-        self._stopping = True
         code = 0
         try:
-            await self.terminate(reason)
-        except Exception as error:  # noqa: BLE001  # the process ends either way: the reason says how
+            if self._is_initialised:
+                await self.terminate(reason)
+        except Exception as error:  # the process ends either way: the reason says how
             self.log.exception("terminate_failed")
             reason, code = raised(error), EXIT_CRASHED
         await self._exit(reason, code)
 
     def crash(self, error: BaseException) -> None:
-        """End now, with `error` as the reason."""
+        """End now, with `error` as the reason: nothing more is received, nothing more is done."""
         if self._stopping:
             self.log.error("error_while_stopping", exc_info=error)
             return
-        self._stopping = True
+        self._crashed = self._stopping = True
         self.log.critical("process_crashed", exc_info=error)
-        self.transport.loop.create_task(self._exit(raised(error), EXIT_CRASHED))
+        for task in self._tasks:
+            task.cancel()
+        self._ending = self.transport.loop.create_task(self._exit(raised(error), EXIT_CRASHED))
 
     async def _exit(self, reason: ExitReason, code: int) -> None:
         try:
             self.node.cast_over(self._link, ProcessExiting(self.name, os.getpid(), list(reason.encode())))
         except Overloaded:
             self.log.warning("last_words_dropped")
-        await self.transport.drain(_LAST_WORDS_S)
+        await self.transport.peers.drain(_LAST_WORDS_S)
         os._exit(code)
 
     def _registry_lost(self) -> None:
@@ -284,6 +304,7 @@ class Process(Actor):  # type: ignore[misc]  # Thespian has no type hints
             os._exit(EXIT_UNLINKED)
 
     def _connection_lost(self, connection: Connection) -> None:
+        self._mailbox -= connection.open_calls  # their callers are gone
         if connection is self._link and not self._stopping:
             self.link_lost()
 
@@ -292,3 +313,8 @@ class Process(Actor):  # type: ignore[misc]  # Thespian has no type hints
         os._exit(EXIT_UNLINKED)
 
 
+def _settle_signals() -> None:
+    """Undo what Thespian does to signals, where it does harm; SIGTERM and SIGCHLD are its (see transport)."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the launcher, which stops the tree in order
+    for fault in (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT, signal.SIGTRAP):
+        signal.signal(fault, signal.SIG_DFL)  # caught, it would fault again for ever instead of ending the process

@@ -1,7 +1,7 @@
 """What a BATCH frame carries: calls, casts, replies and failures, encoded by msgspec, sans-I/O.
 
-A batch is one msgpack array of items. Every item is encoded on its own when it is posted, so its size is known before it
-is accepted, and decoded in two steps, so that one message the receiver does not know is refused alone.
+A batch is one msgpack array of items. Every item is encoded on its own when it is posted, so its size is known before
+it is accepted, and decoded in two steps, so that one message the receiver does not know is refused alone.
 """
 
 from __future__ import annotations
@@ -51,13 +51,26 @@ class Failure(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=4):
 
 Item = Call | Cast | Reply | Failure
 
+# msgpack's heads of an array: up to 15 items in one byte, up to 65,535 in three.
+_FIXARRAY, _FIXARRAY_MAX, _ARRAY16 = 0x90, 15, b"\xdc"
+
 _encoder = msgspec.msgpack.Encoder()
 _batches = msgspec.msgpack.Decoder(list[Item])
 
 
-def encode_item(kind: type[Call | Cast | Reply], *fields: Any, message: Message) -> bytes:
-    """One item around `message`, ready for `join`."""
-    return _encoder.encode(kind(*fields, cast("msgspec.Raw", message)))
+def encode_call(ref: int, ttl_ms: int, trace: str, message: Message) -> bytes:
+    """A call, ready for `join`."""
+    return _encoder.encode(Call(ref, ttl_ms, trace, cast("msgspec.Raw", message)))
+
+
+def encode_cast(trace: str, message: Message) -> bytes:
+    """A cast, ready for `join`."""
+    return _encoder.encode(Cast(trace, cast("msgspec.Raw", message)))
+
+
+def encode_reply(ref: int, message: Message) -> bytes:
+    """A reply, ready for `join`."""
+    return _encoder.encode(Reply(ref, cast("msgspec.Raw", message)))
 
 
 def encode_failure(ref: int, code: str, detail: str) -> bytes:
@@ -68,7 +81,7 @@ def encode_failure(ref: int, code: str, detail: str) -> bytes:
 def join(items: list[bytes]) -> bytes:
     """The body of a BATCH frame from at most 65,535 encoded items."""
     count = len(items)
-    header = bytes((0x90 | count,)) if count < 16 else b"\xdc" + count.to_bytes(2, "big")
+    header = bytes((_FIXARRAY | count,)) if count <= _FIXARRAY_MAX else _ARRAY16 + count.to_bytes(2, "big")
     return header + b"".join(items)
 
 
@@ -86,15 +99,36 @@ def _concrete(root: type[Message]) -> list[type[Message]]:
     return found
 
 
-@functools.cache
-def _messages() -> msgspec.msgpack.Decoder[Message]:
-    union: Any = functools.reduce(lambda a, b: a | b, cast("list[Any]", _concrete(Message)))
-    return msgspec.msgpack.Decoder(union)
+class _Messages:
+    """The decoder of every message class that has been defined so far."""
+
+    def __init__(self) -> None:
+        self._known = 0
+        self._decoder: msgspec.msgpack.Decoder[Message]
+
+    def decode(self, body: msgspec.Raw) -> Message:
+        if not self._known:
+            self.refresh()
+        return self._decoder.decode(body)
+
+    def refresh(self) -> bool:
+        """Take up classes that were defined since; False if there are none."""
+        classes = _concrete(Message)
+        if len(classes) == self._known:
+            return False
+        union: Any = functools.reduce(lambda a, b: a | b, cast("list[Any]", classes))
+        self._decoder, self._known = msgspec.msgpack.Decoder(union), len(classes)
+        return True
+
+
+_messages = _Messages()
 
 
 def decode_message(body: msgspec.Raw) -> Message:
     """The message in an item; raises UnknownMessage when its name, version or shape is not known here."""
     try:
-        return _messages().decode(body)
+        return _messages.decode(body)
     except msgspec.DecodeError as error:
+        if _messages.refresh():
+            return decode_message(body)
         raise UnknownMessage(str(error)) from None

@@ -1,0 +1,146 @@
+"""The connections of one process: its listening socket, those who dial it, those whom it dials.
+
+One connection leads to each peer that this process sends to; what the peer sends by itself comes over the connection
+that the peer dialled. Who has not shown the cookie yet is a stranger: strangers are few, and have a few seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import socket
+from collections.abc import Callable
+
+import structlog
+
+from bitnexus.actors.runtime import wire
+from bitnexus.actors.runtime.connection import Connection
+from bitnexus.actors.runtime.frames import DEFAULT_LIMIT
+from bitnexus.actors.runtime.handshake import DIAL_TIMEOUT_S, INSTANCE_SIZE
+
+#: Connections that have not shown the cookie yet; one more is closed at once.
+MAX_STRANGERS = 256
+_BACKLOG = 256
+#: How often `drain` looks.
+_DRAIN_STEP_S = 0.002
+
+log = structlog.get_logger("bitnexus.runtime")
+
+
+class Peers:
+    """What a `Connection` calls its endpoint. `on_envelope` takes one of Thespian's messages: False when it cannot."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        listen_at: tuple[str, int],
+        cookie: bytes,
+        on_envelope: Callable[[Connection, bytes], bool],
+    ) -> None:
+        self.loop = loop
+        self.cookie = cookie
+        self.instance = secrets.token_bytes(INSTANCE_SIZE)
+        self.frame_limit = DEFAULT_LIMIT
+        self.on_items: Callable[[Connection, list[wire.Item]], None] | None = None
+        self.on_closed: Callable[[Connection, str], None] | None = None
+        self._on_envelope = on_envelope
+        self._to: dict[str, Connection] = {}
+        self._all: set[Connection] = set()
+        self._strangers = 0
+        listener = _listen(listen_at)
+        self.host, self.port = listener.getsockname()
+        self.address = f"{self.host}:{self.port}"
+        self._server = loop.run_until_complete(loop.create_server(self._accept, sock=listener, backlog=_BACKLOG))
+
+    # -- connections -----------------------------------------------------------------------------------------
+
+    def connection_to(self, address: str, instance: bytes = b"") -> Connection:
+        """The connection to the process that listens at `address` ("host:port"), dialled when there is none.
+
+        With `instance` only that very process is meant: should another one listen there now, the connection closes.
+        """
+        connection = self._to.get(address)
+        if connection is not None and not connection.may_lead_to(instance):
+            connection.close("a newer process listens there")
+            connection = None
+        if connection is None:
+            connection = Connection(self, self.loop, dialled=True)
+            connection.peer_address = address
+            self._to[address] = connection
+            self._all.add(connection)
+            connection.dialling = self.loop.create_task(self._dial(connection), name=f"dial {address}")
+        if instance:
+            connection.expected_instance = instance
+        return connection
+
+    def known_connection_to(self, address: str) -> Connection | None:
+        """The connection to `address` if there is one."""
+        return self._to.get(address)
+
+    async def _dial(self, connection: Connection) -> None:
+        host, _, port = connection.peer_address.rpartition(":")
+        try:
+            await asyncio.wait_for(self.loop.create_connection(lambda: connection, host, int(port)), DIAL_TIMEOUT_S)
+        except (OSError, TimeoutError) as error:
+            connection.close(f"cannot connect: {error}")
+
+    def _accept(self) -> Connection:
+        connection = Connection(self, self.loop, dialled=False)
+        if self._strangers >= MAX_STRANGERS:
+            connection.is_closed = True  # aborted as soon as it is made
+            log.warning("too_many_strangers", limit=MAX_STRANGERS)
+            return connection
+        self._strangers += 1
+        self._all.add(connection)
+        return connection
+
+    # -- what connections report (connection.Endpoint) -------------------------------------------------------
+
+    def established(self, connection: Connection) -> None:
+        """The peer knows the cookie."""
+        if not connection.dialled:
+            self._strangers -= 1
+
+    def envelope_received(self, connection: Connection, body: bytes) -> bool:
+        """Pass one of Thespian's messages on."""
+        return self._on_envelope(connection, body)
+
+    def items_received(self, connection: Connection, items: list[wire.Item]) -> None:
+        """Pass application messages on; without a node (in Thespian's own processes) nobody takes them."""
+        if self.on_items is not None:
+            self.on_items(connection, items)
+        else:
+            connection.close("this process takes no application messages")
+
+    def closed(self, connection: Connection, reason: str) -> None:
+        """Forget the connection and tell whoever waits for it."""
+        self._all.discard(connection)
+        if not connection.dialled and not connection.is_established:
+            self._strangers -= 1
+            log.warning("connection_refused", peer=connection.remote, reason=reason)
+        if self._to.get(connection.peer_address) is connection:
+            del self._to[connection.peer_address]
+        if self.on_closed is not None and (connection.dialled or connection.is_established):
+            self.on_closed(connection, reason)
+
+    # -- the end ---------------------------------------------------------------------------------------------
+
+    async def drain(self, timeout_s: float) -> None:
+        """Wait until the peers have taken everything that was sent to them, but not longer than `timeout_s`."""
+        deadline = self.loop.time() + timeout_s
+        # Looked at now and then: an event for each frame would cost the hot path.
+        while any(connection.unsent for connection in self._all) and self.loop.time() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(_DRAIN_STEP_S)
+
+    def close(self) -> None:
+        """Stop listening and close every connection."""
+        self._server.close()
+        for connection in list(self._all):
+            connection.close("this process ends")
+
+
+def _listen(address: tuple[str, int]) -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(address)
+    return listener

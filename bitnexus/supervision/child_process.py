@@ -1,0 +1,57 @@
+"""A child of a supervisor as a forked process, from its fork to its burial."""
+
+from __future__ import annotations
+
+import os
+import signal
+from multiprocessing.process import BaseProcess
+
+from bitnexus.actors.runtime.connection import Connection
+from bitnexus.actors.runtime.reasons import ABORTED, ExitReason, from_wait_status
+from bitnexus.supervision.spec import ChildSpec
+
+
+class ChildProcess:
+    """What its supervisor knows of it; `now` is the loop's time of its fork, in seconds."""
+
+    def __init__(self, spec: ChildSpec, process: BaseProcess, now: float) -> None:
+        self.spec = spec
+        self._process = process
+        assert process.pid is not None
+        self.pid: int = process.pid
+        self.link: Connection | None = None
+        self.is_up = False
+        self.is_aborted = False  # its start has been given up
+        self.heard_at = now
+        self.verdict: ExitReason | None = None  # why it ends, when that is known before it has ended
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the process is gone (and reaped)."""
+        return self._process.exitcode is not None
+
+    @property
+    def can_be_asked(self) -> bool:
+        """Whether a request to stop would reach it."""
+        return self.is_up and self.link is not None and not self.link.is_closed
+
+    def came_up(self, link: Connection, now: float) -> None:
+        """It said that it is up."""
+        self.is_up, self.link, self.heard_at = True, link, now
+
+    def silent_s(self, now: float) -> float:
+        """Seconds since it was heard of."""
+        return now - self.heard_at
+
+    def kill(self) -> None:
+        """SIGKILL; nothing happens when it has ended."""
+        if not self.has_ended:  # not reaped: the pid is still its own
+            os.kill(self.pid, signal.SIGKILL)
+
+    def reason(self) -> ExitReason:
+        """Why it has ended: its supervisor's verdict, its own last words, or what the kernel says."""
+        code = self._process.exitcode
+        assert code is not None
+        if self.is_aborted and not self.is_up:
+            return ABORTED
+        return self.verdict or from_wait_status(code)
