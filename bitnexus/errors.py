@@ -221,7 +221,8 @@ class Refused(BitNexusError):
 
 
 def _family(root: type[BitNexusError]) -> dict[str, type[BitNexusError]]:
-    found = {root.code: root}
+    # A subclass without a code of its own does not stand for its parent's.
+    found = {root.code: root} if "code" in vars(root) else {}
     for child in root.__subclasses__():
         found.update(_family(child))
     return found

@@ -46,8 +46,10 @@ def run() -> None:
         ChildSpec(f"transactions-{n}", ProcessStart("bitnexus.actors.transactions.partition:Partition"))
         for n in range(settings.partitions)
     ]
+    args = json.loads(os.environ.get("TEST_FRONT_ARGS", "{}"))
     fronts = [
-        ChildSpec(f"http-{n}", ProcessStart("bitnexus.http.front:Front"), shutdown=8000) for n in range(settings.fronts)
+        ChildSpec(f"http-{n}", ProcessStart("bitnexus.http.front:Front", args), shutdown=8000)
+        for n in range(settings.fronts)
     ]
     ledger = ChildSpec("ledger", ProcessStart("bitnexus.actors.ledger.actor:Ledger"))
     notifier = ChildSpec("notifier", ProcessStart("bitnexus.actors.notifier.actor:Notifier"))
@@ -151,7 +153,7 @@ class Service:
 
     async def call(
         self, method: str, path: str, *, user: User | None = None, json: Any = None, **options: Any
-    ) -> tuple[int, Any, aiohttp.typedefs.LooseHeaders]:
+    ) -> tuple[int, Any, Any]:
         """Status, parsed body and headers of one request."""
         headers = {**(user.headers if user else {}), **options.pop("headers", {})}
         async with self.session.request(method, path, json=json, headers=headers, **options) as response:
@@ -199,9 +201,7 @@ class Service:
         status, answer, _ = await self.call("POST", "/api/v1/transactions", user=admin, json={"transaction": fields})
         assert status == 201, answer
 
-    async def transfer(
-        self, payer: User, payee: User, amount: int, **options: Any
-    ) -> tuple[int, Any, aiohttp.typedefs.LooseHeaders]:
+    async def transfer(self, payer: User, payee: User, amount: int, **options: Any) -> tuple[int, Any, Any]:
         """POST /transactions between two users' accounts; `fields` are further fields of the transaction."""
         fields = {
             "debit_account_id": payer.account_id,

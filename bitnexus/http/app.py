@@ -35,6 +35,9 @@ def build_app(services: Services, sockets: Sockets, traffic: Traffic) -> web.App
     app = web.Application(middlewares=[around], client_max_size=MAX_BODY_BYTES)
     time_limit_s = services.call_timeout_s + TIME_LIMIT_MARGIN_S
     for route in route_table(services):
-        app.router.add_route(route.method, route.path, endpoint(route, services.tokens, time_limit_s))
+        handler = endpoint(route, services.tokens, time_limit_s)
+        app.router.add_route(route.method, route.path, handler)
+        if route.method == "GET":
+            app.router.add_route("HEAD", route.path, handler)
     app.router.add_route("GET", SOCKET_PATH, sockets.handle)
     return app

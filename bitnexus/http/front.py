@@ -15,7 +15,7 @@ from bitnexus.actors.runtime.reasons import ExitReason
 from bitnexus.config import get_settings
 from bitnexus.http.app import build_app
 from bitnexus.http.channels.hub import Hub
-from bitnexus.http.channels.socket import Sockets
+from bitnexus.http.channels.socket import IDLE_S, Sockets
 from bitnexus.http.cursors import Cursors
 from bitnexus.http.health import Health
 from bitnexus.http.listener import PortInUse, check_port_free
@@ -40,7 +40,8 @@ class Front(Process):
     """Serves the API and the channels at the settings' host and port, together with the other fronts.
 
     args (all optional): `host`, `port` instead of the settings'; `origins`, the patterns of pages that may open sockets
-    (none: those of the same host); `drain_s` instead of :data:`DRAIN_S`.
+    (none: those of the same host); `idle_s`, after which a silent socket is closed, instead of 60; `drain_s` instead of
+    :data:`DRAIN_S`.
     """
 
     async def init(self) -> None:
@@ -67,7 +68,13 @@ class Front(Process):
             default_asset=settings.default_asset,
             call_timeout_s=settings.call_timeout_s,
         )
-        self._sockets = Sockets(tokens, self._hub, metrics, origins=self.args.get("origins", ()))
+        self._sockets = Sockets(
+            tokens,
+            self._hub,
+            metrics,
+            origins=self.args.get("origins", ()),
+            idle_s=self.args.get("idle_s", IDLE_S),
+        )
         self._traffic = Traffic()
         self._runner = web.AppRunner(
             build_app(services, self._sockets, self._traffic),

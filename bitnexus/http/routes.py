@@ -17,7 +17,8 @@ from aiohttp import web
 from pydantic import BaseModel, TypeAdapter
 
 from bitnexus.errors import CallTimeout, Forbidden, PayloadTooLarge, RequestTimedOut, Unauthorized, UnsupportedMediaType
-from bitnexus.http.tokens import AccessTokens, Principal
+from bitnexus.http.principal import Principal
+from bitnexus.http.tokens import AccessTokens
 from bitnexus.http.validation import parse_json, validate, validate_query
 
 MAX_BODY_BYTES: Final = 64 * 1024

@@ -18,8 +18,8 @@ from bitnexus.config import get_settings
 from bitnexus.storage.ledger_writer import LedgerConnection
 
 NOTIFIER: Final = "notifier"
-#: How long the first connection is waited for before commands are refused for want of it.
-CONNECT_PATIENCE_S: Final = 2.0
+#: How long a start waits for the database.
+READY_S: Final = 2.0
 
 _blocks = Counter("bitnexus_ledger_blocks", "Blocks committed by this process")
 _events = Counter("bitnexus_ledger_events", "Events committed by this process, refusals among them")
@@ -30,7 +30,7 @@ class Ledger(Process):
     """Answers PostTransfer, OpenAccount and GetHead; casts BlockCommitted to the notifier after each commit."""
 
     async def init(self) -> None:
-        """Start the writer; the database need not be there yet: commands are then refused until it is."""
+        """Start the writer, and wait for the head; without a database, commands are refused until there is one."""
         settings = get_settings()
         if settings.database_url is None:
             raise RuntimeError("the database's address is not set")
@@ -44,11 +44,10 @@ class Ledger(Process):
         _waiting.set_function(lambda: self._writer.waiting)
         # Fenced or InvariantBroken end the process: the next one reloads what is true.
         self._run = self.spawn(self._writer.run())
-        # Callers of a name that is not there yet wait, those of a ledger without its database are refused: after a
-        # restart they are to wait, unless the database really is away.
+        # Calls are parked until this process has its name: after a restart none needs to be refused, as long as the
+        # database is there.
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CONNECT_PATIENCE_S):
-                await self._writer.ready()
+            await asyncio.wait_for(self._writer.ready(), READY_S)
 
     async def terminate(self, reason: ExitReason) -> None:  # noqa: ARG002 - it makes no difference here
         """Take no more commands, commit and answer those that wait."""

@@ -18,17 +18,17 @@ from typing import Final, TypeAlias
 from prometheus_client import Counter, Gauge
 
 from bitnexus.actors.messages import OpenAccount, PostTransfer
+from bitnexus.actors.runtime.context import Context
 from bitnexus.actors.runtime.light import Crash, LightActor, Limits
 from bitnexus.actors.runtime.light_loop import LightActorLoop
 from bitnexus.actors.runtime.message import Message
-from bitnexus.actors.runtime.process import Context, Process, handles
+from bitnexus.actors.runtime.process import Process, handles
 from bitnexus.actors.runtime.reasons import ExitReason
 from bitnexus.actors.transactions.user import (
     Answered,
     Command,
     Incoming,
     Outgoing,
-    ToCaller,
     ToLedger,
     TransactionActor,
 )

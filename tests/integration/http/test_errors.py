@@ -26,6 +26,8 @@ async def test_a_wrong_method_is_told_the_right_ones(service):
     assert status == 405
     assert_problem(answer, headers, 405, "method_not_allowed")
     assert headers["Allow"] == "POST"
+    status, _, headers = await service.call("POST", "/health")
+    assert (status, headers["Allow"]) == (405, "GET, HEAD")
 
 
 async def test_another_media_type_is_refused(service):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 
 import aiohttp
+import pytest
 import pytest_asyncio
 
 from bitnexus.storage import schema
@@ -30,6 +32,14 @@ async def own_service(fresh_database_url, tmp_path):
 @pytest_asyncio.fixture
 async def one_front(fresh_database_url, tmp_path):
     running = await Service.start(fresh_database_url, tmp_path, BITNEXUS_FRONTS="1")
+    yield running
+    assert await running.stop() == 0
+
+
+@pytest_asyncio.fixture
+async def strict_service(fresh_database_url, tmp_path):
+    args = json.dumps({"idle_s": 0.3, "origins": ["https://app.example.com"]})
+    running = await Service.start(fresh_database_url, tmp_path, TEST_FRONT_ARGS=args)
     yield running
     assert await running.stop() == 0
 
@@ -117,6 +127,35 @@ async def test_without_its_database_the_service_says_so_and_recovers_by_itself(t
             await service.stop()
     finally:
         server.stop()
+
+
+async def test_a_silent_socket_is_closed_and_one_that_beats_is_not(strict_service):
+    ann = await strict_service.register()
+    path = f"/socket/websocket?vsn=2.0.0&token={ann.token}"
+    async with strict_service.session.ws_connect(path) as silent, strict_service.session.ws_connect(path) as alive:
+
+        async def beat():
+            while True:
+                await alive.send_str('[null,"1","phoenix","heartbeat",{}]')
+                await alive.receive_str()
+
+        beating = asyncio.create_task(beat())
+        message = await silent.receive(timeout=10)
+        assert message.type is aiohttp.WSMsgType.CLOSE
+        assert silent.close_code == 1002
+        assert not beating.done()
+        beating.cancel()
+
+
+async def test_pages_of_the_origins_that_were_set_alone_may_connect(strict_service):
+    ann = await strict_service.register()
+    path = f"/socket/websocket?vsn=2.0.0&token={ann.token}"
+    async with strict_service.session.ws_connect(path, headers={"Origin": "https://app.example.com"}):
+        pass
+    for origin in (f"http://127.0.0.1:{strict_service.port}", "https://app.example.com.evil.com"):
+        with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+            await strict_service.session.ws_connect(path, headers={"Origin": origin})
+        assert caught.value.status == 403
 
 
 async def health_becomes(service, wanted):

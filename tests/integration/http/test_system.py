@@ -17,6 +17,12 @@ async def test_a_running_service_is_healthy(service):
     assert (await service.call("GET", "/health/ready"))[0] == 200
 
 
+async def test_head_is_answered_like_get_without_the_body(service):
+    async with service.session.head("/health") as response:
+        assert response.status == 200
+        assert await response.read() == b""
+
+
 async def test_metrics_are_those_of_all_processes(service):
     for _ in range(4):
         await service.call("GET", "/health/live")

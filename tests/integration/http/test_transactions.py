@@ -192,7 +192,8 @@ async def test_pages_of_a_history_have_every_entry_once_while_it_grows(service, 
     for amount in range(1, 8):
         await service.transfer(ann, ben, amount)
     path = f"/api/v1/accounts/{ann.account_id}/history"
-    query, seen = "?limit=3", []
+    query: str | None = "?limit=3"
+    seen = []
     while query is not None:
         status, answer, headers = await service.call("GET", path + query, user=ann)
         assert status == 200
