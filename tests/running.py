@@ -36,8 +36,8 @@ T = TypeVar("T")
 class RunningService:
     """One run of ``run.py``: `start`, then signals; `close` leaves nothing behind, whatever happened.
 
-    `directory`, its own, holds the data directory ``var``, what the service prints (``out``) and its log lines (``log``);
-    a second run in the same directory has the same data. `environment` adds to the settings.
+    `directory`, its own, holds the data directory ``var``, what the service prints (``out``) and its log lines
+    (``log``); a second run in the same directory has the same data. `environment` adds to the settings.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """Does the database hold exactly what it must? Every check of a ledger that needs nothing but its tables.
 
-The log is recomputed from the stored fields: each leaf, the tree's root after each block, each block's hash and its link
-to the one before. An edited, missing, added or reordered row cannot pass.
+The log is recomputed from the stored fields: each leaf, the tree's root after each block, each block's hash and its
+link to the one before. An edited, missing, added or reordered row cannot pass.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ from bitnexus.actors.ledger import log
 from tests.chaos.clients import Acknowledged
 
 _EVENTS = """
-SELECT seq, block, id, NULL AS debit_account_id, NULL AS credit_account_id, owner_id AS person, NULL AS amount,
-    code, flags, asset, '' AS description, '' AS metadata, NULL AS refusal, salt, time_us, 0 AS debit_balance, 0 AS credit_balance
+SELECT seq, block, id, NULL AS debit_account_id, NULL AS credit_account_id, owner_id AS person,
+    NULL AS amount, code, flags, asset, '' AS description, '' AS metadata, NULL AS refusal, salt, time_us,
+    0 AS debit_balance, 0 AS credit_balance
 FROM ledger_accounts
 UNION ALL
-SELECT seq, block, id, debit_account_id, credit_account_id, user_id, amount, code, 0,
-    asset, description, metadata, refusal, salt, time_us, debit_balance, credit_balance
+SELECT seq, block, id, debit_account_id, credit_account_id, user_id,
+    amount, code, 0, asset, description, metadata, refusal, salt, time_us,
+    debit_balance, credit_balance
 FROM ledger_transfers
 ORDER BY seq
 """
