@@ -1,8 +1,8 @@
 """The heart: what beats in the process that the operator started.
 
-It owns the embedded PostgreSQL, brings the schema up to date, launches the tree and watches both. A tree that dies is started
-afresh and a server that dies is started again, each within an intensity; beyond that the process ends with code 1, so that
-systemd or a container's restart policy takes over. SIGTERM and SIGINT stop everything in order within `STOP_S`.
+It owns the embedded PostgreSQL, brings the schema up to date, launches the tree and watches both. A tree that dies is
+started afresh and a server that dies is started again, within an intensity; beyond that the process ends with code 1,
+so that systemd or a container's restart policy takes over. SIGTERM and SIGINT stop everything in order within `STOP_S`.
 """
 
 from __future__ import annotations

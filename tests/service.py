@@ -224,7 +224,7 @@ class Service:
         old = (await self.pids())[name]
         os.kill(old, signal.SIGKILL)
         async with asyncio.timeout(START_TIMEOUT_S):
-            while (await self.pids()).get(name, old) == old:  # noqa: ASYNC110 - another process's event
+            while (await self.pids()).get(name, old) == old:
                 await asyncio.sleep(0.02)
 
 

@@ -71,7 +71,7 @@ class Killer:
         killed_at = time.monotonic()
         os.kill(pid, signal.SIGKILL)
         async with asyncio.timeout(RESTART_WITHIN_S):
-            while not self._service.has_pid(victim, other_than=pid):  # noqa: ASYNC110 - its log is a file
+            while not self._service.has_pid(victim, other_than=pid):
                 await asyncio.sleep(0.01)
         self.kills.append(Kill(victim, killed_at, time.monotonic() - killed_at, safe_ports))
 

@@ -21,7 +21,7 @@ DEADLINE_S = 20
 async def until(condition) -> None:
     """Wait until the awaited condition is true."""
     async with asyncio.timeout(DEADLINE_S):
-        while not await condition():  # noqa: ASYNC110 - what is waited for is in the database
+        while not await condition():
             await asyncio.sleep(0.005)
 
 
@@ -160,7 +160,7 @@ async def test_a_commit_that_the_server_gave_up_is_made_again(fresh_database_url
         first = ledger.connections[-1]
         await admin.fetchval("SELECT pg_cancel_backend($1)", first.backend_pid)
         async with asyncio.timeout(DEADLINE_S):
-            while ledger.connections[-1] is first:  # noqa: ASYNC110 - it is another task's doing
+            while ledger.connections[-1] is first:
                 await asyncio.sleep(0.005)
         await blocked(admin, 1)
         assert len(ledger.writer._attempts) == 1, "the first one is known not to be written"

@@ -38,10 +38,10 @@ class Nobody:
 
     expired = False
 
-    def reply(self, message, /):  # noqa: ARG002 - a protocol's signature
+    def reply(self, message, /):
         raise AssertionError
 
-    def fail(self, error, /):  # noqa: ARG002 - a protocol's signature
+    def fail(self, error, /):
         raise AssertionError
 
 
