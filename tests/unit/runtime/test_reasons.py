@@ -1,7 +1,7 @@
 import msgspec
 import pytest
 
-from bitnexus.supervision import reasons as r
+from bitnexus.actors.runtime import reasons as r
 
 
 def crash(depth: int) -> None:
