@@ -221,7 +221,8 @@ class Refused(BitNexusError):
 
 
 def _family(root: type[BitNexusError]) -> dict[str, type[BitNexusError]]:
-    found = {root.code: root}
+    # A class without a code of its own (Refused has many) must not stand for that of its base.
+    found = {root.code: root} if "code" in vars(root) else {}
     for child in root.__subclasses__():
         found.update(_family(child))
     return found
