@@ -51,6 +51,16 @@ class Tree:
         assert info is not None
         return info.pid
 
+    def until_replaced(self, name: str, pid: int) -> int:
+        """Wait until another process than `pid` holds `name`; gives its pid."""
+
+        def is_replaced() -> bool:
+            info = self.node.whereis(name)
+            return info is not None and info.pid != pid
+
+        self.until(is_replaced, f"{name} is replaced")
+        return self.pid(name)
+
     def until(self, condition: Callable[[], object], what: str, within_s: float = PATIENCE_S) -> float:
         """Run the loop until `condition` holds; gives the seconds it took."""
 
