@@ -68,9 +68,8 @@ def test_a_message_that_the_process_does_not_take_is_refused_alone(journal):
 
 
 def test_nobody_of_that_name_is_no_process_at_once(journal):
-    with running(worker("a", journal)) as tree:
-        with pytest.raises(NoProcess):
-            tree.call("b", Ping(), timeout_s=60)
+    with running(worker("a", journal)) as tree, pytest.raises(NoProcess):
+        tree.call("b", Ping(), timeout_s=60)
 
 
 def test_a_call_to_nobody_that_may_be_repeated_waits_for_them_until_its_deadline(journal):

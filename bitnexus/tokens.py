@@ -15,8 +15,8 @@ from typing import Final
 import jwt
 
 from bitnexus.errors import Unauthorized
-from bitnexus.http.keys import derive_key, key_id
-from bitnexus.http.principal import ROLES, Principal
+from bitnexus.keys import derive_key, key_id
+from bitnexus.principal import ROLES, Principal
 
 ISSUER: Final = "bitnexus"
 AUDIENCE: Final = "bitnexus-api"

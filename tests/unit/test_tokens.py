@@ -8,9 +8,9 @@ import jwt
 import pytest
 
 from bitnexus.errors import Unauthorized
-from bitnexus.http.keys import derive_key, key_id
-from bitnexus.http.principal import Principal
-from bitnexus.http.tokens import AUDIENCE, ISSUER, AccessTokens
+from bitnexus.keys import derive_key, key_id
+from bitnexus.principal import Principal
+from bitnexus.tokens import AUDIENCE, ISSUER, AccessTokens
 
 SECRET = "s" * 64
 KEY = derive_key(SECRET, "access-token")
