@@ -52,9 +52,6 @@ class OpenCalls:
     def __len__(self) -> int:
         return len(self._open)
 
-    def __contains__(self, ref: int) -> bool:
-        return ref in self._open
-
     def open(self, name: str, message: Message, on_reply: OnReply, *, deadline: float, retry: bool = False) -> OpenCall:
         """A new call. Raises Overloaded when too many are open."""
         if len(self._open) >= MAX_OPEN_CALLS:
@@ -67,6 +64,17 @@ class OpenCalls:
     def close(self, ref: int) -> OpenCall | None:
         """Take the call out; None when it is over already."""
         return self._open.pop(ref, None)
+
+    def get(self, ref: int) -> OpenCall | None:
+        """The open call with this number."""
+        return self._open.get(ref)
+
+    def take_all(self) -> list[OpenCall]:
+        """Every open call; none is open any more."""
+        taken = list(self._open.values())
+        self._open.clear()
+        self._parked.clear()
+        return taken
 
     def park(self, call: OpenCall) -> None:
         """Keep the call until somebody holds its name."""
