@@ -61,7 +61,7 @@ class AccessTokens:
         return jwt.encode(claims, self._keys[self._kid], algorithm=ALGORITHM, headers={"kid": self._kid})
 
     def complete(self, unsigned: str) -> str:
-        """The token with the header and payload `unsigned`, signed: for peers that prove a signature and do not show it.
+        """The token with the header and payload `unsigned`, signed: for peers that prove it, not show it.
 
         It must go nowhere else, and whoever named `unsigned` is nobody until it has proved that it has the signature.
 

@@ -1,4 +1,4 @@
-"""The certificate, key and CA by which the hosts of a node know each other: what is wrong with them is said at the start."""
+"""The certificate, key and CA by which hosts know each other: what is wrong with them is said at the start."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LONGEST_CHAIN = 5
 
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
-    """PEM files: the own certificate (and its intermediates), its key, and the CA (or several) that all peers must have."""
+    """PEM files: the own certificate (and intermediates), its key, and the CA (or several) of all peers."""
 
     cert: Path
     key: Path
@@ -34,11 +34,11 @@ class _Unfit(ValueError):
 
 
 def check(files: TlsFiles, *, address: str | None, now: datetime | None = None) -> datetime:
-    """When the first of the certificates ends. `address`: the IP address that the certificate must stand for (a node's).
+    """When the first of the certificates ends. `address`: a node's, an IP address: the certificate must stand for it.
 
     Raises:
-        InvalidSettings: names the variable and what is wrong: unreadable, expired, not of that CA, not of that key, not for
-            that address, or for other uses; or a key that everybody may read.
+        InvalidSettings: names the variable and what is wrong: unreadable, expired, not of that CA or key, not for that
+            address or use; or a key that everybody may read.
     """
     now = now or datetime.now(UTC)
     try:
@@ -55,7 +55,8 @@ def _check(files: TlsFiles, address: str | None, now: datetime) -> datetime:
         if certificate.not_valid_after_utc <= now:
             raise _Unfit(f"{variable}: {path} has expired, at {certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC")
         if certificate.not_valid_before_utc > now:
-            raise _Unfit(f"{variable}: {path} is valid only from {certificate.not_valid_before_utc:%Y-%m-%d %H:%M} UTC on")
+            begin = certificate.not_valid_before_utc
+            raise _Unfit(f"{variable}: {path} is valid only from {begin:%Y-%m-%d %H:%M} UTC on")
     if _public_key_of(files.key) != own.public_key():
         raise _Unfit(f"{KEY}: {files.key} is not the key of the certificate in {CERT}")
     if not _leads_to(own, chain[1:], authorities):
@@ -94,9 +95,7 @@ def _public_key_of(path: Path) -> object:
         raise _Unfit(f"{KEY}: {path} holds no private key in PEM form") from error
 
 
-def _leads_to(
-    own: x509.Certificate, between: list[x509.Certificate], authorities: list[x509.Certificate]
-) -> bool:
+def _leads_to(own: x509.Certificate, between: list[x509.Certificate], authorities: list[x509.Certificate]) -> bool:
     certificate = own
     for _ in range(LONGEST_CHAIN):
         if any(_issued(authority, certificate) for authority in authorities):

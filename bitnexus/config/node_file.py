@@ -1,4 +1,4 @@
-"""``data_dir/node.json``: where the running node can be reached, for clients on its host. Mode 0600, gone with the node."""
+"""``data_dir/node.json``: where the running node can be reached, for clients on its host. Mode 0600, gone with it."""
 
 from __future__ import annotations
 

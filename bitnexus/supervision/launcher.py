@@ -87,9 +87,12 @@ class Launcher:
         """Fork the admin and the root, wait until the tree is up. Call it with no loop running and no other thread.
 
         Raises NoProcess when the tree does not come up, SpecError when it cannot, InvalidSettings when
-        BITNEXUS_NODE_PORT is taken; nothing of the tree is left then.
+        BITNEXUS_NODE_PORT is taken or the files of BITNEXUS_NODE_TLS_… are of no use; nothing of the tree is left then.
         """
         _check(self._children)
+        _check_tls()
+        _check_node_port()
+        membership.renew()
         gc.collect()
         gc.freeze()  # what is loaded by now is shared by all processes: the collector must not write to its pages
         os.environ["THESPLOG_FILE_MAXSIZE"] = "0"  # Thespian's own log file in /tmp

@@ -156,7 +156,7 @@ class Connection(asyncio.Protocol):
         self.close(self._reason if exc is None else str(exc))
 
     def close(self, reason: str, *, flush: bool = False) -> None:
-        """Close now; what has not been acknowledged fails as dead. With `flush` what was written may leave. Idempotent."""
+        """Close now; what is not acknowledged fails as dead. With `flush` what was written leaves. Idempotent."""
         if self.is_closed:
             return
         self.is_closed = True
@@ -203,6 +203,11 @@ class Connection(asyncio.Protocol):
                 self._received += 1
                 if not self._endpoint.envelope_received(self, body):
                     self._acknowledge(Kind.REJECT)
+            case _:
+                self._handshake_frame_received(kind, body)
+
+    def _handshake_frame_received(self, kind: Kind, body: bytes) -> None:
+        match kind:
             case Kind.CHALLENGE if self._dialler is not None:
                 self._write(encode(Kind.HELLO, self._dialler.receive_challenge(body)))
             case Kind.HELLO if self._listener is not None:

@@ -7,8 +7,8 @@
     listener → dialler   WELCOME    the listener's instance, proof
                          REFUSED    to a client that knows the cookie: the code of an error, a line feed, its detail
 
-A *process* proves the secret of this very start of the node, which its processes inherit by fork and nobody else has. A
-*client* proves the node's cookie. Each proof is HMAC-SHA256 over its maker's part in the talk, version and role, both
+A *process* proves the secret of this very start of the node, which its processes inherit by fork and nobody else has.
+A *client* proves the node's cookie. Each proof is HMAC-SHA256 over its maker's part in the talk, version and role, both
 nonces and what its frame says, so that it can neither be replayed on another connection nor reflected to its maker.
 Between processes it covers the address that was dialled as well: nobody who took a dead process's port can pass the
 talk on to a living one.
@@ -80,7 +80,7 @@ class Keys:
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """What a dialler said that has proved its role; `token` is an access token without its signature, not proved yet."""
+    """What a dialler said that has proved its role; its `token` is one without the signature, and not proved yet."""
 
     role: Role
     address: str = ""
@@ -150,7 +150,7 @@ class Listener:
             raise HandshakeError("an address or token is not ASCII") from None
 
     def check_token(self, token: str) -> None:
-        """Check that the client has the signature of `token`, which is the one it named, signed. Raises HandshakeError."""
+        """Check that the client has the signature of `token`: the one it named, signed. Raises HandshakeError."""
         said, self._signature = _split(token)
         if not hmac.compare_digest(self._token_proof, _proof(self._signature, b"token", *self._talk, said.encode())):
             raise HandshakeError("wrong access token")

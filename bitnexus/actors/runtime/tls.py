@@ -33,7 +33,7 @@ def contexts(files: TlsFiles | None) -> Contexts | None:
 
 
 @functools.lru_cache(maxsize=4)
-def _contexts(files: TlsFiles, pid: int) -> Contexts:  # noqa: ARG001  # not one inherited by fork: what it keeps of sessions
+def _contexts(files: TlsFiles, pid: int) -> Contexts:  # noqa: ARG001  # not one inherited by fork
     try:
         return Contexts(_context(files, ssl.PROTOCOL_TLS_SERVER), _context(files, ssl.PROTOCOL_TLS_CLIENT))
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
@@ -57,7 +57,8 @@ def _no_password() -> str:
 class Entrance(asyncio.Protocol):
     """Leads an accepted socket through the TLS handshake, then hands it to its connection.
 
-    By hand, because a server with a context of its own keeps a failed handshake to itself: nobody could count or log it.
+    By hand, because a server with a context of its own keeps a failed handshake to itself: nobody could count it or
+    log it.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, context: ssl.SSLContext, connection: Connection) -> None:
@@ -83,9 +84,12 @@ class Entrance(asyncio.Protocol):
             secure = await self._loop.start_tls(
                 plain, connection, self._context, server_side=True, ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S
             )
+        except asyncio.CancelledError:
+            plain.abort()
+            raise
         except OSError as error:  # ssl.SSLError, ConnectionError and timeouts among them
             plain.abort()
-            connection.close(f"no TLS: {error or type(error).__name__}")
+            connection.close(f"no TLS: {str(error) or type(error).__name__}")
             return
         if secure is None:  # the peer left in the moment of the handshake's end
             connection.close("no TLS: closed by the peer")
