@@ -1,8 +1,8 @@
 """What a client may send to a process of the node. Pure.
 
 Two must agree: the receiving class, which opens a handler to clients (``@handles(X, clients=True)``), and the message,
-which knows whose it is (``Message.permits``). Both say no unless told otherwise, so that a new message, or a new handler,
-is internal to the node until somebody decides that it is not.
+which knows whose it is (``Message.permits``). Both say no unless told otherwise, so that a new message, or a new
+handler, is internal to the node until somebody decides that it is not.
 """
 
 from __future__ import annotations

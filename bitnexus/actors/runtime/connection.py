@@ -153,7 +153,10 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the owner and fail what was in flight."""
-        self.close(self._reason if exc is None else str(exc))
+        reason = self._reason if exc is None else str(exc)
+        if self.dialled and not self.is_established:
+            reason = f"it broke the handshake off ({reason}): it may not know this cookie or certificate"
+        self.close(reason)
 
     def close(self, reason: str, *, flush: bool = False) -> None:
         """Close now; what is not acknowledged fails as dead. With `flush` what was written leaves. Idempotent."""

@@ -13,8 +13,8 @@ nonces and what its frame says, so that it can neither be replayed on another co
 Between processes it covers the address that was dialled as well: nobody who took a dead process's port can pass the
 talk on to a living one.
 
-An access token is itself never sent: its signature is the key of one more proof, which the node can check because it can
-sign what was sent. The listener's proof to that client needs the same signature. So whoever knows the cookie, and
+An access token is itself never sent: its signature is the key of one more proof, which the node can check because it
+can sign what was sent. The listener's proof to that client needs the same signature. So whoever knows the cookie, and
 listens where the node should, learns no token, and cannot pass for the node.
 
 Comparison takes constant time. The *instance* is a number made at a process's start: it tells a restarted process from

@@ -30,6 +30,7 @@ MAX_CLIENTS = 256
 _BACKLOG = 256
 #: How often `drain` looks.
 _DRAIN_STEP_S = 0.002
+_CLOSING_TURNS = 3
 
 log = structlog.get_logger("bitnexus.runtime")
 
@@ -111,6 +112,12 @@ class Peers:
         """The connection to `address` if there is one."""
         return self._to.get(address)
 
+    def forget(self, address: str, reason: str) -> None:
+        """Close the connection to `address`, if there is one: the next use dials anew."""
+        connection = self._to.get(address)
+        if connection is not None:
+            connection.close(reason)
+
     async def _dial(self, connection: Connection) -> None:
         host, _, port = connection.peer_address.rpartition(":")
         context = None if self._tls is None else self._tls.dialling
@@ -191,11 +198,16 @@ class Peers:
             await asyncio.sleep(_DRAIN_STEP_S)
 
     def close(self) -> None:
-        """Stop listening and close every connection."""
+        """Stop listening and close every connection. One that does not listen can be used again."""
         for server in self._servers:
             server.close()
         for connection in list(self._all):
             connection.close("this process ends")
+
+    async def closed_all(self) -> None:
+        """Give the loop the turns in which what was closed and cancelled ends."""
+        for _ in range(_CLOSING_TURNS):
+            await asyncio.sleep(0)
 
 
 def _listen(address: tuple[str, int]) -> socket.socket:
