@@ -12,7 +12,6 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from bitnexus.config.certificates import TlsFiles
@@ -39,7 +38,7 @@ class Issued:
 
 
 def issue(directory: Path, name: str, *, hosts: list[str], days: int, as_node: bool) -> Issued:
-    """Make ``<name>.pem`` and ``<name>.key`` (0600), replacing earlier ones; ``ca.pem`` and ``ca.key`` if there are none.
+    """Make ``<name>.pem`` and ``<name>.key`` (0600), and ``ca.pem`` and ``ca.key`` if there are none.
 
     A node's certificate stands for `hosts` (IP addresses and host names); any other is good for clients alone.
 
@@ -78,7 +77,7 @@ def issue(directory: Path, name: str, *, hosts: list[str], days: int, as_node: b
     return Issued(files, new_ca, ends)
 
 
-def _authority(directory: Path) -> tuple[x509.Certificate, CertificateIssuerPrivateKeyTypes, bool]:
+def _authority(directory: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey, bool]:
     cert_path, key_path = directory / "ca.pem", directory / "ca.key"
     if cert_path.exists() != key_path.exists():
         there, missing = (cert_path, key_path) if cert_path.exists() else (key_path, cert_path)
@@ -89,8 +88,8 @@ def _authority(directory: Path) -> tuple[x509.Certificate, CertificateIssuerPriv
             key = serialization.load_pem_private_key(key_path.read_bytes(), password=None)
         except (ValueError, TypeError) as error:
             raise CannotIssue(f"{cert_path} and {key_path} are no CA in PEM form without a password") from error
-        if key.public_key() != certificate.public_key() or not isinstance(key, CertificateIssuerPrivateKeyTypes):
-            raise CannotIssue(f"{key_path} is not the key of {cert_path}")
+        if key.public_key() != certificate.public_key() or not isinstance(key, ec.EllipticCurvePrivateKey):
+            raise CannotIssue(f"{key_path} is not the key of {cert_path}, or not one on an elliptic curve")
         return certificate, key, False
     new_key = ec.generate_private_key(ec.SECP256R1())
     now = datetime.now(UTC)

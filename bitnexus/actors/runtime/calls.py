@@ -52,6 +52,9 @@ class OpenCalls:
     def __len__(self) -> int:
         return len(self._open)
 
+    def __contains__(self, ref: int) -> bool:
+        return ref in self._open
+
     def open(self, name: str, message: Message, on_reply: OnReply, *, deadline: float, retry: bool = False) -> OpenCall:
         """A new call. Raises Overloaded when too many are open."""
         if len(self._open) >= MAX_OPEN_CALLS:
