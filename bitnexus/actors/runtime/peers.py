@@ -73,15 +73,18 @@ class Peers:
         self._strangers = 0
         self._clients = 0
         self._tls = tls
-        self._servers: list[asyncio.Server] = []
+        self._servers: list[asyncio.Server | Entrance] = []
         self.host, self.port, self.address = "", 0, ""
 
     async def listen(self, host: str, port: int) -> tuple[str, int]:
         """Take connections at this address, too (port 0: a free one); the first is the address of this process."""
         listener = _listen((host, port))
         bound: tuple[str, int] = listener.getsockname()
-        factory = self._accept if self._tls is None else self._entrance
-        self._servers.append(await self.loop.create_server(factory, sock=listener, backlog=_BACKLOG))
+        if self._tls is None:
+            self._servers.append(await self.loop.create_server(self._accept, sock=listener, backlog=_BACKLOG))
+        else:
+            listener.listen(_BACKLOG)
+            self._servers.append(Entrance(self.loop, listener, self._tls.listening, self._accept))
         if not self.address:
             self.host, self.port = bound
             self.address = f"{self.host}:{self.port}"
@@ -126,10 +129,6 @@ class Peers:
             await asyncio.wait_for(dialled, DIAL_TIMEOUT_S)
         except (OSError, TimeoutError) as error:
             connection.close(f"cannot connect: {error}")
-
-    def _entrance(self) -> Entrance:
-        assert self._tls is not None
-        return Entrance(self.loop, self._tls.listening, self._accept())
 
     def _accept(self) -> Connection:
         connection = Connection(self, self.loop, dialled=False)

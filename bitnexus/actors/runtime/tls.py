@@ -9,14 +9,21 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+import socket
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
+
+import structlog
 
 from bitnexus.actors.runtime.connection import Connection
 from bitnexus.actors.runtime.handshake import HANDSHAKE_TIMEOUT_S
 from bitnexus.config.certificates import TlsFiles
 from bitnexus.errors import InvalidSettings
+
+_ACCEPT_PAUSE_S = 0.5
+
+log = structlog.get_logger("bitnexus.runtime")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,44 +61,69 @@ def _no_password() -> str:
     raise ValueError("the key is encrypted")
 
 
-class Entrance(asyncio.Protocol):
-    """Leads an accepted socket through the TLS handshake, then hands it to its connection.
+class Entrance:
+    """A listening socket whose every connection passes the TLS handshake before it speaks.
 
-    By hand, because a server with a context of its own keeps a failed handshake to itself: nobody could count it or
-    log it.
+    By hand, because a server of asyncio's keeps a failed handshake to itself: nobody could count it or log it. `accept`
+    makes the connection for each socket; one that is closed already is turned away.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, context: ssl.SSLContext, connection: Connection) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        listener: socket.socket,
+        context: ssl.SSLContext,
+        accept: Callable[[], Connection],
+    ) -> None:
         self._loop = loop
+        self._listener = listener
         self._context = context
-        self._connection = connection
-        self._task: asyncio.Task[None] | None = None
+        self._accept = accept
+        self._passing: set[asyncio.Task[None]] = set()
+        listener.setblocking(False)
+        loop.add_reader(listener, self._readable)
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin the handshake."""
-        plain = cast("asyncio.Transport", transport)
-        peer = plain.get_extra_info("peername")
-        self._connection.remote = f"{peer[0]}:{peer[1]}" if peer else ""
-        if self._connection.is_closed:  # there were too many
-            plain.abort()
-            return
-        plain.pause_reading()  # what has come already is for the TLS layer
-        self._task = self._loop.create_task(self._pass(plain), name=f"TLS with {self._connection.remote}")
+    def close(self) -> None:
+        """Take no more connections; those that are in the handshake are cut."""
+        if self._listener.fileno() >= 0:
+            self._loop.remove_reader(self._listener)
+            self._listener.close()
+        for task in self._passing:
+            task.cancel()
 
-    async def _pass(self, plain: asyncio.Transport) -> None:
-        connection = self._connection
+    def _readable(self) -> None:
         try:
-            secure = await self._loop.start_tls(
-                plain, connection, self._context, server_side=True, ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S
+            taken, peer = self._listener.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return
+        except OSError as error:  # no descriptors are left, say: others must get a turn to close theirs
+            log.error("cannot_accept", error=str(error))  # noqa: TRY400  # where is clear
+            self._loop.remove_reader(self._listener)
+            self._loop.call_later(_ACCEPT_PAUSE_S, self._resume)
+            return
+        connection = self._accept()
+        if connection.is_closed:  # there are too many
+            taken.close()
+            return
+        connection.remote = f"{peer[0]}:{peer[1]}"
+        task = self._loop.create_task(self._pass(taken, connection), name=f"TLS with {connection.remote}")
+        self._passing.add(task)
+        task.add_done_callback(self._passing.discard)
+
+    def _resume(self) -> None:
+        if self._listener.fileno() >= 0:
+            self._loop.add_reader(self._listener, self._readable)
+
+    async def _pass(self, taken: socket.socket, connection: Connection) -> None:
+        taken.setblocking(False)
+        try:
+            await self._loop.connect_accepted_socket(
+                lambda: connection, taken, ssl=self._context, ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S
             )
-        except asyncio.CancelledError:
-            plain.abort()
-            raise
         except OSError as error:  # ssl.SSLError, ConnectionError and timeouts among them
-            plain.abort()
+            taken.close()
             connection.close(f"no TLS: {str(error) or type(error).__name__}")
-            return
-        if secure is None:  # the peer left in the moment of the handshake's end
-            connection.close("no TLS: closed by the peer")
-            return
-        connection.connection_made(secure)
+        except asyncio.CancelledError:
+            taken.close()
+            connection.close("this process ends")
+            raise
