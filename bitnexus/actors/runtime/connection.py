@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol, cast
 
 import msgspec
@@ -32,11 +33,9 @@ _ACK_SIZE = 8
 _GRACE_S = 0.05
 
 
-class Delivery(Protocol):
-    """The fate of one envelope: called exactly once."""
-
-    def __call__(self, outcome: str) -> None:
-        """`outcome` is "sent", "rejected" (the peer could not read it) or "dead" (the connection is gone)."""
+#: The fate of one envelope, told exactly once: "sent", "rejected" (the peer could not read it) or "dead" (the
+#: connection is gone).
+Delivery = Callable[[str], None]
 
 
 class Endpoint(Protocol):

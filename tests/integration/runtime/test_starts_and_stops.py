@@ -50,7 +50,7 @@ def test_a_tree_starts_in_order_and_stops_in_the_reverse(journal):
 def test_two_trees_live_one_after_another_in_one_process(journal):
     for _ in range(2):
         with running(worker("a", journal)) as tree:
-            assert tree.ping("a")
+            tree.ping("a")
 
 
 def test_a_child_that_does_not_stop_in_its_time_is_killed_and_the_others_are_stopped(journal, log):
@@ -202,7 +202,7 @@ def test_sigterm_ends_a_process_through_terminate_and_counts_as_shutdown(journal
         os.kill(tree.pid("b"), signal.SIGTERM)
         tree.until(lambda: tree.node.whereis("b") is None, "the end of b")
         tree.until(lambda: "terminated b" in lines(journal), "terminate")
-        assert tree.ping("a")
+        tree.ping("a")
         assert tree.node.whereis("b") is None  # as after any normal end of a transient child
 
 
