@@ -13,12 +13,12 @@ UV  = $(firstword $(wildcard $(VENV)/bin/uv) uv)
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .SUFFIXES:
-.PHONY: help run test check fmt lock clean
+.PHONY: help run test bench check fmt lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo "  PYTHON=python3.12 chooses the interpreter of a new environment; ARGS=… goes to run and test."
+	@echo "  PYTHON=python3.12 chooses the interpreter of a new environment; ARGS=… goes to run, test and bench."
 
 run: $(VENV)/.run-installed ## Start the service (Ctrl-C or SIGTERM stops it)
 	@exec $(PY) run.py $(ARGS)
@@ -26,10 +26,14 @@ run: $(VENV)/.run-installed ## Start the service (Ctrl-C or SIGTERM stops it)
 test: $(VENV)/.dev-installed ## Run the tests, in random order
 	$(PY) -m pytest $(ARGS)
 
+bench: $(VENV)/.dev-installed ## Measure transfers beside the peers, and memory (ARGS=--help)
+	$(PY) -m bench.transfers $(ARGS)
+	$(PY) -m bench.memory
+
 check: $(VENV)/.dev-installed ## Lint, check the formatting, the types and the arrows between packages
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	$(PY) -m mypy bitnexus tests run.py
+	$(PY) -m mypy bitnexus tests bench run.py
 	$(VENV)/bin/lint-imports
 
 fmt: $(VENV)/.dev-installed ## Format, and fix what can be fixed

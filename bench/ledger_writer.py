@@ -23,7 +23,7 @@ from uuid import uuid4
 import uvloop
 
 from bitnexus.actors.ledger.accounts import world_account_id
-from bitnexus.actors.ledger.blocks import Command
+from bitnexus.actors.ledger.commands import Command
 from bitnexus.actors.ledger.writer import Writer
 from bitnexus.actors.messages import OpenAccount, PostTransfer
 from bitnexus.actors.runtime.message import Message
@@ -45,9 +45,11 @@ class Waiter:
         self.future = future
 
     def reply(self, message: Message, /) -> None:
+        """Wake the client."""
         self.future.set_result(message)
 
     def fail(self, error: BitNexusError, /) -> None:
+        """Fail the client."""
         self.future.set_exception(error)
 
 
@@ -59,11 +61,13 @@ class Client:
         self.latencies_s: list[float] = []
 
     async def ask(self, command: Command) -> Message:
+        """One command, to its answer."""
         future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
         self._writer.submit(command, Waiter(future))
         return await future
 
     async def run(self, commands: Iterable[PostTransfer], stop_at: float) -> None:
+        """Post them one by one until `stop_at` (of `time.perf_counter`)."""
         for command in commands:
             begun = time.perf_counter()
             if begun > stop_at:
@@ -73,7 +77,19 @@ class Client:
         raise RuntimeError("out of commands: the run was shorter than asked for")
 
 
+def transfer(user: str, debit: str, credit: str, amount: int) -> PostTransfer:
+    """A new transfer."""
+    return PostTransfer(user, "user", str(uuid4()), debit, credit, amount, ASSET)
+
+
+def any_transfer(user: str, accounts: list[str]) -> PostTransfer:
+    """A new transfer between two of the accounts."""
+    debit, credit = random.sample(accounts, 2)
+    return transfer(user, debit, credit, 1)
+
+
 def cpu_s() -> float:
+    """CPU seconds of this process so far."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
 
@@ -85,14 +101,15 @@ async def baseline(seconds: float) -> float:
         def submit(self, command: Command, caller: Waiter) -> None:
             asyncio.get_running_loop().call_soon(caller.reply, command)
 
-    command = PostTransfer(str(uuid4()), "user", str(uuid4()), str(uuid4()), str(uuid4()), 1, ASSET)
+    command = transfer(str(uuid4()), str(uuid4()), str(uuid4()), 1)
     clients = [Client(Echo(), [], "") for _ in range(64)]  # type: ignore[arg-type]
     before, stop_at = cpu_s(), time.perf_counter() + seconds
     await asyncio.gather(*(client.run(repeat(command), stop_at) for client in clients))
     return (cpu_s() - before) / sum(len(client.latencies_s) for client in clients)
 
 
-async def measure(url: str, clients: int, seconds: float, accounts: int, profile: bool) -> None:  # noqa: FBT001
+async def measure(url: str, clients: int, seconds: float, accounts: int, *, profile: bool) -> None:
+    """Print one row of the table."""
     writer = Writer(lambda: LedgerConnection.open(url))
     running = asyncio.create_task(writer.run())
     await writer.ready()
@@ -100,16 +117,11 @@ async def measure(url: str, clients: int, seconds: float, accounts: int, profile
     ids = [str(uuid4()) for _ in range(accounts)]
     first = Client(writer, ids, user)
     await asyncio.gather(*(first.ask(OpenAccount(id_, user, ASSET)) for id_ in ids))
-    await asyncio.gather(
-        *(first.ask(PostTransfer(user, "admin", str(uuid4()), world, id_, 10**9, ASSET)) for id_ in ids)
-    )
+    await asyncio.gather(*(first.ask(transfer(user, world, id_, 10**9)) for id_ in ids))
     people = [Client(writer, ids, user) for _ in range(clients)]
     # Made before the clock runs: making an id costs as much as deciding a transfer.
     most = int(60_000 * seconds / clients) + 100
-    commands = [
-        [PostTransfer(user, "user", str(uuid4()), *random.sample(ids, 2), 1, ASSET) for _ in range(most)]
-        for _ in people
-    ]
+    commands = [[any_transfer(user, ids) for _ in range(most)] for _ in people]
     profiler = cProfile.Profile()
     height = writer.head.height
     before, begun = cpu_s(), time.perf_counter()
@@ -123,7 +135,8 @@ async def measure(url: str, clients: int, seconds: float, accounts: int, profile
     client_cpu = await baseline(0.3)
     print(
         f"{clients:>8} {count / elapsed:>12,.0f} {count / blocks:>12.1f} {latencies[count // 2] * 1e3:>9.2f} "
-        f"{latencies[int(count * 0.99)] * 1e3:>9.2f} {(cpu / count - client_cpu) * 1e6:>14.1f} {client_cpu * 1e6:>10.1f}",
+        f"{latencies[int(count * 0.99)] * 1e3:>9.2f} {(cpu / count - client_cpu) * 1e6:>14.1f} "
+        f"{client_cpu * 1e6:>10.1f}",
         flush=True,
     )
     writer.stop()
@@ -133,13 +146,14 @@ async def measure(url: str, clients: int, seconds: float, accounts: int, profile
 
 
 async def main(options: argparse.Namespace, url: str) -> None:
+    """Print the table."""
     await schema.migrate(url)
     print(
         f"{'clients':>8} {'transfers/s':>12} {'per block':>12} {'p50 ms':>9} {'p99 ms':>9} "
         f"{'writer CPU µs':>14} {'client µs':>10}"
     )
     for clients in options.clients:
-        await measure(url, clients, options.seconds, options.accounts, options.profile)
+        await measure(url, clients, options.seconds, options.accounts, profile=options.profile)
 
 
 if __name__ == "__main__":
@@ -147,9 +161,7 @@ if __name__ == "__main__":
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 64, 1000])
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--accounts", type=int, default=1_000)
-    parser.add_argument(
-        "--url", help="a database of its own; default: an embedded server, fsync on, in a temporary place"
-    )
+    parser.add_argument("--url", help="a database of its own; default: an embedded server with fsync")
     parser.add_argument("--profile", action="store_true")
     arguments = parser.parse_args()
     if arguments.url:

@@ -3,8 +3,8 @@
     python bench/light_actors.py [--actors 200000] [--messages 2000000]
 
 Runs the real table and scheduler on a real asyncio loop, in one process, without durable state (activation from
-PostgreSQL is measured elsewhere). Bytes are the growth of the resident set divided by the number of actors, their keys and
-places in the table included.
+PostgreSQL is measured elsewhere). Bytes are the growth of the resident set divided by the number of actors, their
+keys and places in the table included.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from pathlib import Path
 from bitnexus.actors.runtime.light import Crash, LightActor, Limits
 from bitnexus.actors.runtime.light_loop import LightActorLoop
 from bitnexus.errors import BitNexusError
+
+BURST = 1000
 
 
 class Counter(LightActor[int, None, None]):
@@ -49,7 +51,7 @@ class Bench:
         """Nothing may fail here."""
         raise error
 
-    def crashed(self, crash: Crash) -> bool:
+    def crashed(self, crash: Crash, context: object) -> bool:
         """Nothing may crash here."""
         raise AssertionError(crash.reason)
 
@@ -75,7 +77,7 @@ async def measure(actors: int, messages: int) -> list[tuple[str, str]]:
     started = time.perf_counter()
     for n in range(actors):
         table.tell(f"{n:08x}-0000-4000-8000-000000000000", 1, None)
-        if n % 1000 == 999:
+        if (n + 1) % BURST == 0:
             await settled(n + 1)
     await settled(actors)
     start_s = time.perf_counter() - started

@@ -221,7 +221,7 @@ class Refused(BitNexusError):
 
 
 def _family(root: type[BitNexusError]) -> dict[str, type[BitNexusError]]:
-    # A class without a code of its own (Refused has many) must not stand for that of its base.
+    # A subclass without a code of its own does not stand for its parent's.
     found = {root.code: root} if "code" in vars(root) else {}
     for child in root.__subclasses__():
         found.update(_family(child))

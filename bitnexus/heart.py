@@ -1,8 +1,8 @@
 """The heart: what beats in the process that the operator started.
 
-It owns the embedded PostgreSQL, brings the schema up to date, launches the tree and watches both. A tree that dies is started
-afresh and a server that dies is started again, each within an intensity; beyond that the process ends with code 1, so that
-systemd or a container's restart policy takes over. SIGTERM and SIGINT stop everything in order within `STOP_S`.
+It owns the embedded PostgreSQL, brings the schema up to date, launches the tree and watches both. A tree that dies is
+started afresh and a server that dies is started again, within an intensity; beyond that the process ends with code 1,
+so that systemd or a container's restart policy takes over. SIGTERM and SIGINT stop everything in order within `STOP_S`.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class Heart:
         if settings.database_url is None:
             self._server = EmbeddedPostgres(settings.data_dir)
             url = self._server.start()
-            log.info("postgresql_started", pid=self._server.pid)
+            log.info("postgresql_started", server_pid=self._server.pid)
             settings = settings.model_copy(update={"database_url": url})
             use(settings)
         assert settings.database_url is not None
@@ -178,13 +178,15 @@ class Heart:
             # Blocks this loop: it has nothing to do but to wait for the very same.
             self._server.stop()
             self._server.start()
-            log.info("postgresql_started", pid=self._server.pid)
+            log.info("postgresql_started", server_pid=self._server.pid)
 
     def _count_death(self, what: str, reason: ExitReason | None) -> None:
         now = time.monotonic()
         self._deaths.append(now)
         if len(self._deaths) > INTENSITY and now - self._deaths[0] <= PERIOD_S:
-            raise GaveUp(f"Gave up: {what} died{f' ({reason})' if reason else ''}, {INTENSITY + 1} deaths in {PERIOD_S:.0f} s.")
+            raise GaveUp(
+                f"Gave up: {what} died{f' ({reason})' if reason else ''}, {INTENSITY + 1} deaths in {PERIOD_S:.0f} s."
+            )
 
 
 def _prepare_schema(settings: Settings, url: str) -> None:
@@ -200,9 +202,12 @@ def _check_port(settings: Settings) -> None:
     try:
         check_port_free(settings.host, settings.port)
     except PortInUse as error:
-        raise CannotStart(f"{error.strerror}.".capitalize()) from error
+        message = error.strerror or str(error)
+        raise CannotStart(f"{message[:1].upper()}{message[1:]}.") from error
     except OSError as error:
-        raise CannotStart(f"Cannot listen on {settings.host}:{settings.port}: {os.strerror(error.errno or 0)}.") from error
+        raise CannotStart(
+            f"Cannot listen on {settings.host}:{settings.port}: {os.strerror(error.errno or 0)}."
+        ) from error
 
 
 def _catch_signals(handler: Callable[[int, FrameType | None], None]) -> None:

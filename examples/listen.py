@@ -1,6 +1,6 @@
 """Joins a user's topic as any Phoenix client would and prints the events that arrive.
 
-    python examples/listen.py TOKEN [--seconds 30] [--url http://127.0.0.1:4000]
+python examples/listen.py TOKEN [--seconds 30] [--url http://127.0.0.1:4000]
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import base64
+import contextlib
 import json
 
 import aiohttp
@@ -37,10 +38,10 @@ async def listen(url: str, token: str) -> None:
                 await socket.send_json([None, "hb", "phoenix", "heartbeat", {}])
                 continue
             if message.type is not aiohttp.WSMsgType.TEXT:
-                print(f"closed with code {socket.close_code}", flush=True)  # noqa: T201
+                print(f"closed with code {socket.close_code}", flush=True)
                 return
             _, _, _, event, payload = json.loads(message.data)
-            print(event, json.dumps(payload), flush=True)  # noqa: T201
+            print(event, json.dumps(payload), flush=True)
 
 
 def main() -> None:
@@ -50,10 +51,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=None, help="stop after this long (default: never)")
     parser.add_argument("--url", default="http://127.0.0.1:4000")
     options = parser.parse_args()
-    try:
+    with contextlib.suppress(TimeoutError, KeyboardInterrupt):
         asyncio.run(asyncio.wait_for(listen(options.url, options.token), options.seconds))
-    except (TimeoutError, KeyboardInterrupt):
-        pass
 
 
 if __name__ == "__main__":

@@ -46,8 +46,10 @@ def run() -> None:
         ChildSpec(f"transactions-{n}", ProcessStart("bitnexus.actors.transactions.partition:Partition"))
         for n in range(settings.partitions)
     ]
+    args = json.loads(os.environ.get("TEST_FRONT_ARGS", "{}"))
     fronts = [
-        ChildSpec(f"http-{n}", ProcessStart("bitnexus.http.front:Front"), shutdown=8000) for n in range(settings.fronts)
+        ChildSpec(f"http-{n}", ProcessStart("bitnexus.http.front:Front", args), shutdown=8000)
+        for n in range(settings.fronts)
     ]
     ledger = ChildSpec("ledger", ProcessStart("bitnexus.actors.ledger.actor:Ledger"))
     notifier = ChildSpec("notifier", ProcessStart("bitnexus.actors.notifier.actor:Notifier"))
@@ -108,6 +110,7 @@ class Service:
             "BITNEXUS_PROFILE": "test",
             "BITNEXUS_DATA_DIR": str(directory / "var"),
             "BITNEXUS_LOG_FORMAT": "json",
+            "BITNEXUS_PARTITIONS": "2",
             **environment,
         }
         with (directory / "log").open("ab") as log:
@@ -124,8 +127,12 @@ class Service:
         async with asyncio.timeout(START_TIMEOUT_S):
             line = await process.stdout.readline()
         assert line == b"ready\n", (directory / "log").read_text()
-        session = aiohttp.ClientSession(f"http://127.0.0.1:{port}", cookie_jar=aiohttp.DummyCookieJar())
-        return cls(process, port, session, merged)
+        return cls(process, port, new_session(port), merged)
+
+    async def reconnect(self) -> None:
+        """Leave the connections to killed fronts behind."""
+        await self.session.close()
+        self.session = new_session(self.port)
 
     async def stop(self) -> int:
         """Stop the tree in order; its exit code."""
@@ -147,7 +154,7 @@ class Service:
 
     async def call(
         self, method: str, path: str, *, user: User | None = None, json: Any = None, **options: Any
-    ) -> tuple[int, Any, aiohttp.typedefs.LooseHeaders]:
+    ) -> tuple[int, Any, Any]:
         """Status, parsed body and headers of one request."""
         headers = {**(user.headers if user else {}), **options.pop("headers", {})}
         async with self.session.request(method, path, json=json, headers=headers, **options) as response:
@@ -195,9 +202,7 @@ class Service:
         status, answer, _ = await self.call("POST", "/api/v1/transactions", user=admin, json={"transaction": fields})
         assert status == 201, answer
 
-    async def transfer(
-        self, payer: User, payee: User, amount: int, **options: Any
-    ) -> tuple[int, Any, aiohttp.typedefs.LooseHeaders]:
+    async def transfer(self, payer: User, payee: User, amount: int, **options: Any) -> tuple[int, Any, Any]:
         """POST /transactions between two users' accounts; `fields` are further fields of the transaction."""
         fields = {
             "debit_account_id": payer.account_id,
@@ -222,6 +227,11 @@ class Service:
         async with asyncio.timeout(START_TIMEOUT_S):
             while (await self.pids()).get(name, old) == old:
                 await asyncio.sleep(0.02)
+
+
+def new_session(port: int) -> aiohttp.ClientSession:
+    """A client of the service at this port."""
+    return aiohttp.ClientSession(f"http://127.0.0.1:{port}", cookie_jar=aiohttp.DummyCookieJar())
 
 
 if __name__ == "__main__":

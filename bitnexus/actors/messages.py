@@ -8,9 +8,7 @@ microseconds since 1970 (UTC). Commands are imperative, events past tense.
 
 from __future__ import annotations
 
-from bitnexus.actors.runtime.message import GetMetrics as GetMetrics
 from bitnexus.actors.runtime.message import Message
-from bitnexus.actors.runtime.message import Metrics as Metrics
 
 # -- transfers: front → user's transaction actor → ledger ---------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
@@ -15,8 +16,8 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 def transaction(transfer: Transfer) -> dict[str, Any]:
     """The transfer as public JSON: nothing of whom it belongs to, nor of balances.
 
-    Keys: id, debit_account_id, credit_account_id, amount (minor units), asset, code, kind, description, metadata (object),
-    status, seq, block, inserted_at (RFC 3339, UTC, µs).
+    Keys: id, debit_account_id, credit_account_id, amount (minor units), asset, code, kind, description, metadata
+    (object), status, seq, block, inserted_at (RFC 3339, UTC, µs).
     """
     return {
         "id": transfer.transfer_id,
@@ -42,4 +43,11 @@ def transaction_json(transfer: Transfer) -> str:
 
 def timestamp(time_us: int) -> str:
     """Microseconds since 1970 as RFC 3339 in UTC, always with six digits of the second's fraction."""
-    return (_EPOCH + timedelta(microseconds=time_us)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    seconds, fraction = divmod(time_us, 1_000_000)
+    return f"{_second(seconds)}.{fraction:06d}Z"
+
+
+@lru_cache(maxsize=256)
+def _second(seconds: int) -> str:
+    # Transfers of one time are shown together: most ask for the second that was asked for last.
+    return (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")

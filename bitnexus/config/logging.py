@@ -111,7 +111,7 @@ def _add_origin(_logger: WrappedLogger, _method: str, event: EventDict) -> Event
 
 def thespian_handler() -> logging.Handler:
     """The handler of Thespian's logger process, for its ``logDefs``: our lines, from a process named ``thespian``."""
-    from bitnexus.config.settings import get_settings
+    from bitnexus.config.settings import get_settings  # noqa: PLC0415 - called in Thespian's logger process alone
 
     configure(get_settings(), process="thespian")
     return _ROOT.handlers[-1]

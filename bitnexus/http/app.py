@@ -16,6 +16,7 @@ from bitnexus.http.correlation import RequestIds
 from bitnexus.http.edge import edge
 from bitnexus.http.routes import MAX_BODY_BYTES, Route, endpoint
 from bitnexus.http.services import Services
+from bitnexus.http.traffic import Traffic
 
 SOCKET_PATH: Final = "/socket/websocket"
 #: Beyond the longest call, so that its own error is what a client sees.
@@ -28,16 +29,15 @@ def route_table(services: Services) -> list[Route]:
     return [route for resource in resources for route in resource.routes()]
 
 
-def build_app(services: Services, sockets: Sockets) -> web.Application:
-    """The application; closes its sockets with 1012 when it shuts down."""
-    app = web.Application(middlewares=[edge(RequestIds(), services.metrics)], client_max_size=MAX_BODY_BYTES)
+def build_app(services: Services, sockets: Sockets, traffic: Traffic) -> web.Application:
+    """The application."""
+    around = edge(RequestIds(), services.metrics, traffic)
+    app = web.Application(middlewares=[around], client_max_size=MAX_BODY_BYTES)
     time_limit_s = services.call_timeout_s + TIME_LIMIT_MARGIN_S
     for route in route_table(services):
-        app.router.add_route(route.method, route.path, endpoint(route, services.tokens, time_limit_s))
+        handler = endpoint(route, services.tokens, time_limit_s)
+        app.router.add_route(route.method, route.path, handler)
+        if route.method == "GET":
+            app.router.add_route("HEAD", route.path, handler)
     app.router.add_route("GET", SOCKET_PATH, sockets.handle)
-
-    async def drain(_: web.Application) -> None:
-        await sockets.drain()
-
-    app.on_shutdown.append(drain)
     return app

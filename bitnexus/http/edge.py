@@ -24,6 +24,7 @@ from bitnexus.errors import (
 from bitnexus.http.correlation import RequestIds
 from bitnexus.http.problem import problem
 from bitnexus.http.request_metrics import RequestMetrics
+from bitnexus.http.traffic import Traffic
 
 UNMATCHED: Final = "unmatched"
 SERVER: Final = "bitnexus"  # not which libraries of which versions
@@ -32,7 +33,7 @@ _MAX_INSTANCE_CHARS: Final = 256
 log = structlog.get_logger(__name__)
 
 
-def edge(request_ids: RequestIds, metrics: RequestMetrics) -> Middleware:
+def edge(request_ids: RequestIds, metrics: RequestMetrics, traffic: Traffic) -> Middleware:
     """The application's only middleware."""
 
     @web.middleware
@@ -41,6 +42,7 @@ def edge(request_ids: RequestIds, metrics: RequestMetrics) -> Middleware:
         request_id = request_ids.of(request.headers)
         # aiohttp runs each request in a task of its own: this ends with it.
         correlation.request_id.set(request_id)
+        traffic.enter()
         try:
             response = await handler(request)
         except BitNexusError as error:
@@ -48,8 +50,12 @@ def edge(request_ids: RequestIds, metrics: RequestMetrics) -> Middleware:
         except web.HTTPException as error:
             response = _answer(translated(error), request, request_id)
         except Exception:
-            log.exception("request failed", method=request.method, path=_instance(request))
+            log.exception("request_failed", method=request.method, path=_instance(request))
             response = _answer(BitNexusError(), request, request_id)
+        finally:
+            traffic.leave()
+        if traffic.draining:
+            response.force_close()
         if not response.prepared:
             headers = response.headers
             headers["X-Request-Id"] = request_id
@@ -79,7 +85,7 @@ def translated(error: web.HTTPException) -> BitNexusError:
 
 def _answer(error: BitNexusError, request: web.Request, request_id: str) -> web.Response:
     if error.status == BitNexusError.status:
-        log.error("request failed", code=error.code, method=request.method, path=_instance(request))
+        log.error("request_failed", code=error.code, method=request.method, path=_instance(request))
     status, body, headers = problem(error, instance=_instance(request), request_id=request_id)
     return web.Response(status=status, body=body, headers=headers)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
 from aiohttp import web
@@ -14,7 +15,7 @@ from bitnexus.actors.runtime.reasons import ExitReason
 from bitnexus.config import get_settings
 from bitnexus.http.app import build_app
 from bitnexus.http.channels.hub import Hub
-from bitnexus.http.channels.socket import Sockets
+from bitnexus.http.channels.socket import IDLE_S, Sockets
 from bitnexus.http.cursors import Cursors
 from bitnexus.http.health import Health
 from bitnexus.http.listener import PortInUse, check_port_free
@@ -22,12 +23,15 @@ from bitnexus.http.password_threads import PasswordThreads
 from bitnexus.http.request_metrics import RequestMetrics
 from bitnexus.http.services import Services
 from bitnexus.http.tokens import AccessTokens
+from bitnexus.http.traffic import Traffic
 from bitnexus.storage.database import Database
 
 __all__ = ["DRAIN_S", "Front", "PortInUse", "check_port_free"]
 
-#: How long requests in flight may take when the front stops. Give the child 8 s: closing sockets takes up to 2 s besides.
+#: How long requests in flight may take when the front stops. Give the child 8 s: what else ends takes up to 3 s.
 DRAIN_S: Final = 3.0
+#: For answers that are made to leave.
+LAST_ANSWERS_S: Final = 0.5
 BACKLOG: Final = 1024
 KEEP_ALIVE_S: Final = 75.0
 
@@ -36,7 +40,8 @@ class Front(Process):
     """Serves the API and the channels at the settings' host and port, together with the other fronts.
 
     args (all optional): `host`, `port` instead of the settings'; `origins`, the patterns of pages that may open sockets
-    (none: those of the same host); `drain_s` instead of :data:`DRAIN_S`.
+    (none: those of the same host); `idle_s`, after which a silent socket is closed, instead of 60; `drain_s` instead of
+    :data:`DRAIN_S`.
     """
 
     async def init(self) -> None:
@@ -63,13 +68,20 @@ class Front(Process):
             default_asset=settings.default_asset,
             call_timeout_s=settings.call_timeout_s,
         )
-        sockets = Sockets(tokens, self._hub, metrics, origins=self.args.get("origins", ()))
+        self._sockets = Sockets(
+            tokens,
+            self._hub,
+            metrics,
+            origins=self.args.get("origins", ()),
+            idle_s=self.args.get("idle_s", IDLE_S),
+        )
+        self._traffic = Traffic()
         self._runner = web.AppRunner(
-            build_app(services, sockets),
+            build_app(services, self._sockets, self._traffic),
             access_log=None,
             handle_signals=False,
             keepalive_timeout=KEEP_ALIVE_S,
-            shutdown_timeout=self.args.get("drain_s", DRAIN_S),
+            shutdown_timeout=LAST_ANSWERS_S,
         )
         await self._runner.setup()
         self._hub.start()
@@ -82,6 +94,11 @@ class Front(Process):
     async def terminate(self, reason: ExitReason) -> None:
         """Accept no more, close the sockets with 1012, finish the requests in flight."""
         self.log.info("draining", reason=str(reason))
+        for site in tuple(self._runner.sites):
+            await site.stop()
+        _, drained = await asyncio.gather(self._sockets.drain(), self._traffic.drain(self.args.get("drain_s", DRAIN_S)))
+        if not drained:
+            self.log.warning("requests_cut", requests=self._traffic.under_way)
         await self._runner.cleanup()
         await self._hub.close()
         self._passwords.close()

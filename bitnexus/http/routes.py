@@ -17,7 +17,8 @@ from aiohttp import web
 from pydantic import BaseModel, TypeAdapter
 
 from bitnexus.errors import CallTimeout, Forbidden, PayloadTooLarge, RequestTimedOut, Unauthorized, UnsupportedMediaType
-from bitnexus.http.tokens import AccessTokens, Principal
+from bitnexus.http.principal import Principal
+from bitnexus.http.tokens import AccessTokens
 from bitnexus.http.validation import parse_json, validate, validate_query
 
 MAX_BODY_BYTES: Final = 64 * 1024
@@ -51,7 +52,10 @@ class Call(Generic[BodyT, QueryT]):
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Method and path (an aiohttp template), who may call it, its models, and the handler of a :class:`Call`."""
+    """Method and path (an aiohttp template), who may call it, its models, and the handler of a :class:`Call`.
+
+    `timed` False: the handler keeps a deadline itself, and need not pay for another.
+    """
 
     method: str
     path: str
@@ -60,6 +64,7 @@ class Route:
     access: Access = Access.USER
     body: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
+    timed: bool = True
 
 
 def endpoint(
@@ -68,7 +73,7 @@ def endpoint(
     """The aiohttp handler of a route. One coroutine: on the hot path each more costs a microsecond."""
     body_of = TypeAdapter[Any](route.body) if route.body else None
     query_of = TypeAdapter[Any](route.query) if route.query else None
-    access, handler = route.access, route.handler
+    access, handler, timed = route.access, route.handler, route.timed
 
     async def handle(request: web.Request) -> web.Response:
         principal = NOBODY if access is Access.PUBLIC else authenticate(tokens, request.headers)
@@ -76,9 +81,12 @@ def endpoint(
             raise Forbidden
         query = validate_query(query_of, request.query) if query_of else None
         body = validate(body_of, parse_json(await _read(request))) if body_of else None
+        call = Call(request, principal, body, query)
+        if not timed:
+            return await handler(call)
         try:
             async with asyncio.timeout(time_limit_s):
-                return await handler(Call(request, principal, body, query))
+                return await handler(call)
         except TimeoutError as error:
             raise CallTimeout from error
 

@@ -10,39 +10,19 @@ import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 import jwt
 
 from bitnexus.errors import Unauthorized
 from bitnexus.http.keys import derive_key, key_id
+from bitnexus.http.principal import ROLES, Principal
 
 ISSUER: Final = "bitnexus"
 AUDIENCE: Final = "bitnexus-api"
 ALGORITHM: Final = "HS256"
-ROLES: Final = frozenset({"user", "service", "admin"})
 MAX_TOKEN_CHARS: Final = 2048
 CACHE_SIZE: Final = 10_000  # about 10 MB of tokens at most
-
-
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """Who makes a request: the user's id, the role, and until when (seconds since 1970) that is vouched for."""
-
-    user_id: str
-    role: str
-    expires_at: float
-
-    @property
-    def is_admin(self) -> bool:
-        """True for operators."""
-        return self.role == "admin"
-
-    @property
-    def may_use_world(self) -> bool:
-        """True for those who may bring money in and take it out through the world account."""
-        return self.role in ("admin", "service")
 
 
 class AccessTokens:

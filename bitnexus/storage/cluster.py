@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,22 +149,31 @@ class Cluster:
         options = self.popen_options(directory)
         del options["stdin"]
         try:
-            done = subprocess.run(  # noqa: S603 - our own programs, no shell
+            with subprocess.Popen(  # noqa: S603 - our own programs, no shell
                 command,
-                input=text,
-                text=True,
-                errors="replace",
+                stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                timeout=_INITDB_TIMEOUT_S,
-                check=False,
+                text=True,
+                errors="replace",
                 **options,
-            )
+            ) as process:
+                output = _communicate(process, text)
         except (OSError, subprocess.TimeoutExpired) as error:
             raise EmbeddedServerError(f"{command[0]} failed: {error}.") from error
-        if done.returncode != 0:
-            raise EmbeddedServerError(f"{command[0]} ended with {done.returncode}:\n{done.stdout[-4000:]}")
-        return str(done.stdout)
+        if process.returncode != 0:
+            raise EmbeddedServerError(f"{command[0]} ended with {process.returncode}:\n{output[-4000:]}")
+        return output
+
+
+def _communicate(process: subprocess.Popen[str], text: str) -> str:
+    try:
+        return process.communicate(text, timeout=_INITDB_TIMEOUT_S)[0]
+    except BaseException:
+        # Interrupted, or too slow: initdb has children of its own, in the session that was made for it.
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()  # returns when the last of them has closed its output
+        raise
 
 
 def _sync(directory: Path) -> None:

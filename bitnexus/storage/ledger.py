@@ -18,10 +18,10 @@ from bitnexus.storage.ledger_rows import AccountRow, BlockRow, EventPage
 class Executor(Protocol):
     """What runs a query: a connection or a pool."""
 
-    async def fetch(self, query: str, /, *args: Any) -> list[Any]:
+    async def fetch(self, query: str, /, *args: object) -> list[Any]:
         """All rows."""
 
-    async def fetchrow(self, query: str, /, *args: Any) -> Any | None:
+    async def fetchrow(self, query: str, /, *args: object) -> Any:  # noqa: ANN401 - asyncpg has no types
         """The first row, if there is one."""
 
 

@@ -80,8 +80,8 @@ class AccountToOpen(Protocol):
 class BlockToWrite:
     """A block with everything that is written with it, in one transaction.
 
-    `transfers`, `refusals` and `salts` run in parallel. `totals` are (account id, debits, credits) after the block, of accounts
-    that were there before it.
+    `transfers`, `refusals` and `salts` run in parallel. `totals` are (account id, debits, credits) after the block, of
+    accounts that were there before it.
     """
 
     row: BlockRow

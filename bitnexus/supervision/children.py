@@ -63,7 +63,7 @@ class Child:
 
     @property
     def id(self) -> str:
-        """Its name under this supervisor."""
+        """The id of its spec."""
         return self.spec.id
 
     @property
@@ -73,7 +73,7 @@ class Child:
 
     @property
     def is_temporary(self) -> bool:
-        """Its spec goes when it ends."""
+        """It is forgotten when it ends."""
         return self.spec.restart == "temporary"
 
     @property
@@ -101,7 +101,7 @@ class Children:
         return iter(list(self._by_id.values()))
 
     def get(self, child_id: str) -> Child | None:
-        """The child of this id."""
+        """The child with this id, or None."""
         return self._by_id.get(child_id)
 
     def ids(self) -> list[str]:

@@ -17,33 +17,9 @@ from collections.abc import Iterable
 from typing import Final, Literal, assert_never
 
 from bitnexus.actors.runtime.reasons import SHUTDOWN, ExitReason, failed_to_start_child
+from bitnexus.supervision import events as ev
 from bitnexus.supervision import operations
 from bitnexus.supervision.children import Child, Children, Status
-from bitnexus.supervision.events import (
-    Answer,
-    Begin,
-    ChildCounts,
-    ChildExited,
-    ChildIgnored,
-    ChildInfo,
-    ChildStarted,
-    ChildStartFailed,
-    DeleteChild,
-    Effect,
-    Error,
-    Event,
-    Exit,
-    How,
-    Ok,
-    Operation,
-    Pid,
-    RestartChild,
-    Running,
-    Shutdown,
-    StartChild,
-    TerminateChild,
-    TimerFired,
-)
 from bitnexus.supervision.intensity import RestartWindow
 from bitnexus.supervision.spec import ChildSpec, Restart, SupervisorFlags, check_specs
 from bitnexus.supervision.sweep import Sweep
@@ -76,7 +52,7 @@ def is_worth_a_report(restart: Restart, reason: ExitReason) -> bool:
     return restart == "permanent" or not reason.is_normal
 
 
-def is_clean_stop(restart: Restart, asked: How, reason: ExitReason) -> bool:
+def is_clean_stop(restart: Restart, asked: ev.How, reason: ExitReason) -> bool:
     """A child that had to stop ended as it was first asked to, or normally where that is allowed."""
     if asked == "kill" and reason.is_kill:
         return True
@@ -99,25 +75,25 @@ class SupervisorMachine:
         self._sweep: Sweep | None = None
         self._phase: Literal["new", "up", "ending", "ended"] = "new"
 
-    def handle(self, event: Event, now: float) -> list[Effect]:
+    def handle(self, event: ev.Event, now: float) -> list[ev.Effect]:
         """Take one event at the time `now` (monotonic seconds, never less than before); give what is to be done."""
-        assert (self._phase == "new") == isinstance(event, Begin), event
+        assert (self._phase == "new") == isinstance(event, ev.Begin), event
         match event:
-            case Begin():
+            case ev.Begin():
                 self._begin()
-            case ChildStarted(child_id, pid):
+            case ev.ChildStarted(child_id, pid):
                 self._on_started(child_id, pid)
-            case ChildIgnored(child_id):
+            case ev.ChildIgnored(child_id):
                 self._on_not_started(child_id, None)
-            case ChildStartFailed(child_id, reason):
+            case ev.ChildStartFailed(child_id, reason):
                 self._on_not_started(child_id, reason)
-            case ChildExited(child_id, pid, reason):
+            case ev.ChildExited(child_id, pid, reason):
                 self._on_exited(child_id, pid, reason, now)
-            case TimerFired(token):
+            case ev.TimerFired(token):
                 self._on_timer(token, now)
-            case Shutdown(reason):
+            case ev.Shutdown(reason):
                 self._end(reason)
-            case StartChild() | RestartChild() | DeleteChild() | TerminateChild():
+            case ev.StartChild() | ev.RestartChild() | ev.DeleteChild() | ev.TerminateChild():
                 self._operate(event)
             case _:
                 assert_never(event)
@@ -126,18 +102,18 @@ class SupervisorMachine:
 
     # -- queries --------------------------------------------------------------------------------------------------
 
-    def which_children(self) -> list[ChildInfo]:
+    def which_children(self) -> list[ev.ChildInfo]:
         """All children, newest first."""
         return self._children.infos()
 
-    def count_children(self) -> ChildCounts:
+    def count_children(self) -> ev.ChildCounts:
         """How many specs and live children there are."""
         return self._children.counts()
 
-    def get_childspec(self, child_id: str) -> ChildSpec | Error:
-        """The spec of a child, or ``Error("not_found")``."""
+    def get_childspec(self, child_id: str) -> ChildSpec | ev.Error:
+        """The spec of a child, or ``ev.Error("not_found")``."""
         child = self._children.get(child_id)
-        return child.spec if child else Error("not_found")
+        return child.spec if child else ev.Error("not_found")
 
     def restarts_used(self, now: float) -> int:
         """How many of the allowed restarts count at this time."""
@@ -145,7 +121,7 @@ class SupervisorMachine:
 
     # -- events of a child ----------------------------------------------------------------------------------------
 
-    def _on_started(self, child_id: str, pid: Pid) -> None:
+    def _on_started(self, child_id: str, pid: ev.Pid) -> None:
         child = self._children.get(child_id)
         if child and child.status is Status.STARTING:
             self._children.started(child, pid)
@@ -165,37 +141,39 @@ class SupervisorMachine:
                 "ChildIgnored" if failure is None else "ChildStartFailed", child_id, None, failure
             )
         elif failure is None:
-            self._children.answer_starts(child, Ok())
-            self._children.settle(child)
+            self._children.answer_starts(child, ev.Ok())
+            if self._has_to_stop(child):
+                self._stopped(child)
+            else:
+                self._children.settle(child)
+        elif child.cause in ("start_child", "restart_child"):
+            # The operator hears of it, nobody else; what the operator added is gone.
+            self._children.answer_starts(child, ev.Error("start_failed", failure))
+            self._children.rest(child, Status.STOPPED)
+            if child.cause == "start_child" or child.is_temporary:
+                self._children.remove(child)
         else:
-            self._children.answer_starts(child, Error("start_failed", failure))
+            self._children.report("start_error", child, failure, child.cause)
             self._on_start_failed(child, failure)
 
     def _on_start_failed(self, child: Child, failure: ExitReason) -> None:
-        if child.cause not in ("start_child", "restart_child"):  # the operator has been told
-            self._children.report("start_error", child, failure, child.cause)
-        match child.cause:
-            case "start_child":
-                self._children.rest(child, Status.STOPPED)
-                self._children.remove(child)
-            case "restart_child":
-                self._children.settle(child)
-            case "restart":
-                self._children.retry_after(child, RETRY_AFTER_S)
-            case "sweep":
-                self._give_sweep_up(failure)
-                self._children.retry_after(child, RETRY_AFTER_S)
-            case "initial_start":
-                self._children.settle(child)
-                self._end(failed_to_start_child(child.id, failure))
-            case _:
-                assert_never(child.cause)
+        if self._has_to_stop(child):
+            self._stopped(child)
+            return
+        self._children.answer_starts(child, ev.Error("start_failed", failure))
+        if child.cause == "initial_start":
+            self._children.settle(child)
+            self._end(failed_to_start_child(child.id, failure))
+            return
+        if child.cause == "sweep":
+            self._give_sweep_up(failure)
+        self._children.retry_after(child, RETRY_AFTER_S)
 
-    def _on_exited(self, child_id: str, pid: Pid, reason: ExitReason, now: float) -> None:
+    def _on_exited(self, child_id: str, pid: ev.Pid, reason: ExitReason, now: float) -> None:
         child = self._children.get(child_id)
         if not child or child.pid is None or child.pid != pid:
             self._children.report_unexpected("ChildExited", child_id, pid, reason)
-        elif child.status is Status.STOPPING or (self._sweep and self._sweep.stops(child.id)):
+        elif child.status is Status.STOPPING or self._has_to_stop(child):
             if not is_clean_stop(child.spec.restart, child.first_asked, reason):
                 self._children.report("shutdown_error", child, reason, child.how)
             self._stopped(child)
@@ -232,13 +210,17 @@ class SupervisorMachine:
             self._children.rest(child, Status.STOPPED)
             self._restart(child, now)
 
+    def _has_to_stop(self, child: Child) -> bool:
+        """A sweep will stop it or has asked it to: whatever ends it before is the end that was wanted."""
+        return self._sweep is not None and self._sweep.stops(child.id)
+
     def _stopped(self, child: Child) -> None:
         """A child that had to stop has stopped; an operator's wish is stronger than a sweep that wants it again."""
         wanted_again = self._phase == "up" and not child.terminate_refs
         if wanted_again and not child.is_temporary:
             self._children.rest(child, Status.WAITING)
         else:
-            self._children.answer_starts(child, Error("terminated" if child.terminate_refs else "shutdown"))
+            self._children.answer_starts(child, ev.Error("terminated" if child.terminate_refs else "shutdown"))
             self._children.settle(child)
 
     # -- restarts -------------------------------------------------------------------------------------------------
@@ -269,14 +251,14 @@ class SupervisorMachine:
         self._sweep = None
         for child in self._children:
             if child.status is Status.WAITING:
-                self._children.answer_starts(child, Error("start_failed", failure))
+                self._children.answer_starts(child, ev.Error("start_failed", failure))
                 self._children.settle(child)
 
-    def _operate(self, call: Operation) -> None:
+    def _operate(self, call: ev.Operation) -> None:
         if self._phase == "ended":
-            self._children.emit(Answer(call.ref, Error("noproc")))
-        elif self._phase == "ending" and not isinstance(call, TerminateChild):
-            self._children.emit(Answer(call.ref, Error("shutdown")))
+            self._children.emit(ev.Answer(call.ref, ev.Error("noproc")))
+        elif self._phase == "ending" and not isinstance(call, ev.TerminateChild):
+            self._children.emit(ev.Answer(call.ref, ev.Error("shutdown")))
         else:
             operations.carry_out(call, self._children, self.flags, self._sweep)
 
@@ -294,7 +276,7 @@ class SupervisorMachine:
         self._phase = "ending"
         for child in self._children:
             if not child.is_alive:
-                self._children.answer_starts(child, Error("shutdown"))
+                self._children.answer_starts(child, ev.Error("shutdown"))
                 self._children.settle(child)
         self._sweep = Sweep(self._children.ids(), exit_reason=reason)
 
@@ -305,6 +287,6 @@ class SupervisorMachine:
         self._sweep = None
         if sweep.exit_reason is not None:
             self._phase = "ended"
-            self._children.emit(Exit(sweep.exit_reason))
+            self._children.emit(ev.Exit(sweep.exit_reason))
         elif sweep.is_initial:
-            self._children.emit(Running())
+            self._children.emit(ev.Running())

@@ -45,11 +45,8 @@ class ProcessStart:
     args: Mapping[str, object] = field(default_factory=dict, repr=False)  # may hold what must not be logged
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.process, str) and _CLASS_PATH.fullmatch(self.process)):
-            raise SpecError("invalid_start", "process", self.process)
-        if not isinstance(self.args, Mapping):
-            # The type alone: arguments may hold what must not be printed.
-            raise SpecError("invalid_start", "args", type(self.args).__name__)
+        _check_process(self.process)
+        _check_args(self.args)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +144,17 @@ def _check_id(value: object) -> None:
 def _check_start(value: object) -> None:
     if value is None:
         raise SpecError("missing_start", "start", value)
+
+
+def _check_process(value: object) -> None:
+    if not (isinstance(value, str) and _CLASS_PATH.fullmatch(value)):
+        raise SpecError("invalid_start", "process", value)
+
+
+def _check_args(value: object) -> None:
+    if not isinstance(value, Mapping):
+        # The type alone: arguments may hold what must not be printed.
+        raise SpecError("invalid_start", "args", type(value).__name__)
 
 
 def _check_restart(value: object) -> None:

@@ -117,6 +117,7 @@ class Supervisor(Process):
             f"supervisor_{report.kind}",
             supervisor=self.path,
             child=report.child,
+            child_pid=report.pid,
             reason=None if report.reason is None else str(report.reason),
             context=report.context,
             traceback=report.reason.traceback or None if report.reason else None,

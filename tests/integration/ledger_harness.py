@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from hashlib import sha256
+from typing import Any
 from uuid import uuid4
 
 import asyncpg
 
 from bitnexus.actors.ledger import log
 from bitnexus.actors.ledger.accounts import world_account_id
-from bitnexus.actors.ledger.blocks import Command, Recorded, leaf_of_account, leaf_of_transfer
+from bitnexus.actors.ledger.blocks import leaf_of_account, leaf_of_transfer
 from bitnexus.actors.ledger.book import Account
+from bitnexus.actors.ledger.commands import Command, Recorded
 from bitnexus.actors.ledger.writer import Writer
 from bitnexus.actors.messages import BlockCommitted, OpenAccount, PostTransfer
 from bitnexus.storage.ledger import ACCOUNT_COLUMNS, TRANSFER_COLUMNS, account_row, transfer_row
@@ -48,7 +51,7 @@ class RunningWriter:
         self.url = url
         self.writer = Writer(self._connect, on_commit=self.committed.append, **options)
         self.task = asyncio.create_task(self.writer.run())
-        self.task.add_done_callback(lambda task: print("writer ended:", task))
+        self.task.add_done_callback(lambda task: print("writer ended:", task))  # noqa: T201 - why others wait
 
     async def _connect(self) -> LedgerConnection:
         self.connections.append(await LedgerConnection.open(self.url))
@@ -59,7 +62,7 @@ class RunningWriter:
         self.writer.submit(command, caller)
         return caller
 
-    async def ask(self, command: Command):
+    async def ask(self, command: Command) -> Any:
         answer = self.submit(command).answer
         await asyncio.wait([self.task, answer], return_when=asyncio.FIRST_COMPLETED)
         if not answer.done():
@@ -96,8 +99,16 @@ async def running(url: str, **options) -> AsyncIterator[RunningWriter]:
         await asyncio.gather(writer.task, return_exceptions=True)
 
 
-def post(debit: str, credit: str, amount: int = 1, *, id: str | None = None, **fields) -> PostTransfer:
-    return PostTransfer(USER, "user", id or str(uuid4()), debit, credit, amount, fields.pop("asset", ASSET), **fields)
+def between(chance: random.Random, accounts: list[str], amount: int) -> PostTransfer:
+    """A transfer between two of the accounts."""
+    debit, credit = chance.sample(accounts, 2)
+    return post(debit, credit, amount)
+
+
+def post(debit: str, credit: str, amount: int = 1, *, transfer_id: str | None = None, **fields) -> PostTransfer:
+    return PostTransfer(
+        USER, "user", transfer_id or str(uuid4()), debit, credit, amount, fields.pop("asset", ASSET), **fields
+    )
 
 
 async def audit(url: str) -> dict[str, int]:

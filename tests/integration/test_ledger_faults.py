@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import random
-from uuid import uuid4
 
 import asyncpg
 import pytest
 
 from bitnexus import errors
 from bitnexus.actors.ledger.writer import Fenced
+from bitnexus.actors.messages import TransferResult
 from bitnexus.storage import schema
 from bitnexus.storage.embedded import EmbeddedPostgres
-from tests.integration.ledger_harness import USER, WORLD, RunningWriter, audit, post, running
+from tests.integration.ledger_harness import USER, WORLD, RunningWriter, audit, between, post, running
 
 DEADLINE_S = 20
 
@@ -50,13 +50,13 @@ async def test_connections_killed_in_the_middle_of_commits_lose_nothing_and_doub
     admin = await asyncpg.connect(fresh_database_url)
     async with running(fresh_database_url, max_block=50) as ledger:
         accounts = await ledger.funded(20, 1_000)
-        answered: dict[str, object] = {}
+        answered: dict[str, TransferResult] = {}
         stop = asyncio.Event()
 
         async def customer(number: int) -> None:
             chance = random.Random(number)
             while not stop.is_set():
-                command = post(*chance.sample(accounts, 2), chance.randint(1, 400))
+                command = between(chance, accounts, chance.randint(1, 400))
                 while command.transfer_id not in answered:
                     try:
                         answered[command.transfer_id] = await ledger.ask(command)
@@ -142,7 +142,7 @@ async def test_a_commit_rolled_back_with_its_connection_is_made_again(fresh_data
         unlock = await lock(fresh_database_url, alice)
         caller = ledger.submit(post(alice, bob, 30))
         await blocked(admin, 1)
-        await admin.execute("SELECT pg_terminate_backend($1)", ledger.connections[-1].backend_pid)
+        await admin.fetchval("SELECT pg_terminate_backend($1)", ledger.connections[-1].backend_pid)
         await blocked(admin, 1)
         await unlock()
         assert (await caller.answer).transfer.debit_balance == 70
@@ -150,8 +150,42 @@ async def test_a_commit_rolled_back_with_its_connection_is_made_again(fresh_data
     await audit(fresh_database_url)
 
 
+async def test_a_commit_that_the_server_gave_up_is_made_again(fresh_database_url):
+    admin = await asyncpg.connect(fresh_database_url)
+    async with running(fresh_database_url) as ledger:
+        alice, bob = await ledger.funded(2, 100)
+        unlock = await lock(fresh_database_url, alice)
+        caller = ledger.submit(post(alice, bob, 30))
+        await blocked(admin, 1)
+        first = ledger.connections[-1]
+        await admin.fetchval("SELECT pg_cancel_backend($1)", first.backend_pid)
+        async with asyncio.timeout(DEADLINE_S):
+            while ledger.connections[-1] is first:
+                await asyncio.sleep(0.005)
+        await blocked(admin, 1)
+        assert len(ledger.writer._attempts) == 1, "the first one is known not to be written"
+        await unlock()
+        assert (await caller.answer).transfer.debit_balance == 70
+    await admin.close()
+    await audit(fresh_database_url)
+
+
+async def test_a_writer_stopped_while_the_database_is_away_ends_in_order(tmp_path):
+    server = EmbeddedPostgres(tmp_path)
+    await schema.migrate(server.start())
+    ledger = RunningWriter(server.url)
+    async with asyncio.timeout(DEADLINE_S):
+        await ledger.writer.ready()
+        await ledger.funded(1)
+        await asyncio.to_thread(server.stop)
+        with pytest.raises(errors.DatabaseUnavailable):
+            await ledger.fund(WORLD, 1)
+        ledger.writer.stop()
+        await ledger.task
+
+
 async def test_another_s_block_found_after_a_lost_connection_ends_the_writer(fresh_database_url):
-    with pytest.raises(Fenced):
+    with pytest.raises(Fenced):  # noqa: PT012 - the block's end raises
         async with running(fresh_database_url) as ledger:
             alice, bob = await ledger.funded(2, 100)
             async with running(fresh_database_url) as other:
@@ -221,13 +255,13 @@ async def test_a_server_killed_in_the_middle_of_commits_keeps_what_was_acknowled
         async with asyncio.timeout(DEADLINE_S):
             await ledger.writer.ready()
         accounts = await ledger.funded(10, 1_000)
-        answered: dict[str, object] = {}
+        answered: dict[str, TransferResult] = {}
         stop = asyncio.Event()
 
         async def customer(number: int) -> None:
             chance = random.Random(number)
             while not stop.is_set():
-                command = post(*chance.sample(accounts, 2), 1, id=str(uuid4()))
+                command = between(chance, accounts, 1)
                 while command.transfer_id not in answered:
                     try:
                         answered[command.transfer_id] = await ledger.ask(command)
@@ -253,7 +287,7 @@ async def test_a_server_killed_in_the_middle_of_commits_keeps_what_was_acknowled
         stored = {str(row["id"]): row["seq"] for row in await connection.fetch("SELECT id, seq FROM ledger_transfers")}
         await connection.close()
         assert len(stored) == len(answered) + len(accounts)
-        assert all(stored[id_] == result.transfer.seq for id_, result in answered.items())
+        assert all(result.transfer and stored[id_] == result.transfer.seq for id_, result in answered.items())
         await audit(url)
     finally:
         await asyncio.to_thread(server.stop)

@@ -35,6 +35,7 @@ async def test_an_account_is_found_by_its_id_and_by_its_owner_with_its_balance(l
     assert [(row.account_id, row.asset, row.balance) for row in rows] == [(first, ASSET, 70), (second, "EUR/2", 0)]
     assert await reads.account_by_id(db, first) == rows[0]
     world = await reads.account_by_id(db, WORLD)
+    assert world is not None
     assert (world.owner_id, world.balance) == ("", -70)
     assert await reads.account_by_id(db, str(uuid4())) is None
     assert await reads.accounts_of(db, str(uuid4())) == []
@@ -87,6 +88,7 @@ async def test_the_last_block_is_the_writer_s_head(ledger, db, empty_database_ur
     await ledger.ask(OpenAccount(str(uuid4()), USER, ASSET))
     row = await reads.last_block(db)
     head = ledger.writer.head
+    assert row is not None
     assert (row.height, row.hash, row.tree_size, row.tree_root) == (head.height, head.hash, head.tree.size, head.root)
 
 
@@ -97,3 +99,40 @@ async def test_a_page_of_history_uses_the_indexes_however_long_it_is(ledger, db)
     assert "ledger_transfers_debit" in plan
     assert "ledger_transfers_credit" in plan
     assert "Seq Scan" not in plan
+
+
+async def test_the_accounts_of_many_users_are_read_at_once(ledger, db):
+    alice, bob, nobody = (str(uuid4()) for _ in range(3))
+    accounts = [await ledger.open(owner=owner) for owner in (alice, bob, alice)]
+    found = await reads.accounts_of_owners(db, [alice, bob, nobody])
+    assert set(found) == {alice, bob}
+    assert set(found[alice]) == {accounts[0], accounts[2]}
+    assert found[bob] == [accounts[1]]
+
+
+async def test_the_transfers_of_some_users_are_read_on_from_a_position_in_order_each_once(ledger, db):
+    alice, bob, carol = (str(uuid4()) for _ in range(3))
+    a, b, c = [await ledger.open(owner=owner) for owner in (alice, bob, carol)]
+    for account in (a, b, c):
+        await ledger.fund(account, 100)
+    made = [(await ledger.ask(post(*pair, 1))).transfer for pair in [(a, b), (b, c), (c, a), (b, a)] * 3]
+    await ledger.ask(post(a, b, 10_000))
+    last = made[-1].seq
+    of_two = {"owners": [alice, bob], "after": made[0].seq, "wanted": made[1:-1]}
+    of_one = {
+        "owners": [alice],
+        "after": made[0].seq,
+        "wanted": [t for t in made[1:-1] if b != t.debit_account_id or c != t.credit_account_id],
+    }
+    for case in (of_two, of_one):
+        seen, after = [], case["after"]
+        while True:
+            page, owners = await reads.transfers_of_owners(
+                db, case["owners"], after_seq=after, up_to_seq=last - 1, limit=2
+            )
+            assert all({t.debit_account_id, t.credit_account_id} <= set(owners) for t in page)
+            seen += page
+            if len(page) < 2:
+                break
+            after = page[-1].seq
+        assert seen == case["wanted"]

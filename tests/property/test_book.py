@@ -19,8 +19,9 @@ from bitnexus.actors.ledger.accounts import (
     uuid_bytes,
     world_account_id,
 )
-from bitnexus.actors.ledger.blocks import Block, Item, Recorded, decide
+from bitnexus.actors.ledger.blocks import Block, decide
 from bitnexus.actors.ledger.book import Account, Book, InvariantBroken
+from bitnexus.actors.ledger.commands import Item, Recorded
 from bitnexus.actors.ledger.log import Head
 from bitnexus.actors.messages import AccountOpened, OpenAccount, PostTransfer, TransferResult
 from bitnexus.errors import REFUSALS, Conflict
@@ -85,7 +86,7 @@ class Model:
     def credits(self, account_id: str) -> int:
         return self.total(account_id, "credit_account_id")
 
-    def refusal(self, c: PostTransfer) -> str | None:
+    def refusal(self, c: PostTransfer) -> str | None:  # noqa: PLR0911 - one return per refusal
         if c.debit_account_id == c.credit_account_id:
             return "accounts_must_be_different"
         if c.debit_account_id not in self.accounts:
@@ -263,6 +264,13 @@ def test_totals_never_exceed_63_bits(debits, amount):
     refusal = book.post(WORLD, ALICE, amount, "USD/2")
     assert refusal == ("overflow" if debits + amount > MAX_TOTAL else None)
     assert world.debits_posted == debits + (amount if refusal is None else 0)
+
+
+def test_the_receiver_s_total_overflows_too():
+    alice = Account(ALICE, owner_id=OWNER, asset="USD/2", credits_posted=MAX_TOTAL - 4)
+    book = book_of(Account(WORLD, owner_id="", asset="USD/2", flags=0), alice)
+    assert book.post(WORLD, ALICE, 5, "USD/2") == "overflow"
+    assert book.post(WORLD, ALICE, 4, "USD/2") is None
 
 
 @given(st.integers(0, 50), st.integers(1, 50))

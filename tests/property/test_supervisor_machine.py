@@ -10,22 +10,24 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from bitnexus.actors.runtime.reasons import ABORTED, NORMAL, SHUTDOWN, exited, killed, shutdown
 from bitnexus.supervision import events as ev
 from bitnexus.supervision.machine import RETRY_AFTER_S, SupervisorMachine
-from bitnexus.actors.runtime.reasons import ABORTED, NORMAL, SHUTDOWN, exited, killed, shutdown
-from bitnexus.supervision.spec import ChildSpec, ProcessStart, SupervisorFlags
+from bitnexus.supervision.spec import ChildSpec, ProcessStart, Restart, SupervisorFlags
 
 IDS = [f"c{number}" for number in range(6)]
 REASONS = st.sampled_from([NORMAL, SHUTDOWN, shutdown("done"), killed(9), exited(1)])
 STRATEGIES = st.sampled_from(["one_for_one", "one_for_all", "rest_for_one"])
-CALLS = st.sampled_from([ev.RestartChild, ev.DeleteChild, ev.TerminateChild])
+CALLS: st.SearchStrategy[type[ev.RestartChild | ev.DeleteChild | ev.TerminateChild]] = st.sampled_from(
+    [ev.RestartChild, ev.DeleteChild, ev.TerminateChild]
+)
 
 
 @st.composite
-def child_specs(draw: st.DrawFn, ids: st.SearchStrategy[str] | None = None, significant: bool = False) -> ChildSpec:
-    restart = draw(st.sampled_from(["permanent", "permanent", "transient", "temporary"]))
+def child_specs(draw: st.DrawFn, *, ids: st.SearchStrategy[str], significant: bool) -> ChildSpec:
+    restart: Restart = draw(st.sampled_from(["permanent", "permanent", "transient", "temporary"]))
     return ChildSpec(
-        draw(ids or st.sampled_from(IDS)),
+        draw(ids),
         ProcessStart("some.module:Class"),
         restart=restart,
         shutdown=draw(st.sampled_from([5000, 100, "brutal_kill", "infinity"])),
@@ -59,7 +61,7 @@ class Supervised(RuleBasedStateMachine):
     )
     def begin(self, strategy: str, intensity: int, auto_shutdown: str, count: int, data: st.DataObject) -> None:
         self.flags = SupervisorFlags(strategy, intensity, 5, auto_shutdown)  # type: ignore[arg-type]
-        self.specs = child_specs(significant=auto_shutdown != "never")
+        self.specs = child_specs(ids=st.sampled_from(IDS), significant=auto_shutdown != "never")
         specs = [
             data.draw(child_specs(ids=st.just(child_id), significant=auto_shutdown != "never"))
             for child_id in IDS[:count]
@@ -111,14 +113,16 @@ class Supervised(RuleBasedStateMachine):
         self.send(ev.StartChild(data.draw(self.specs), self.serial))
 
     @rule(call=CALLS, child_id=st.sampled_from(IDS))
-    def an_operator_calls(self, call: type[ev.RestartChild], child_id: str) -> None:
+    def an_operator_calls(
+        self, call: type[ev.RestartChild | ev.DeleteChild | ev.TerminateChild], child_id: str
+    ) -> None:
         self.serial += 1
         self.refs.add(self.serial)
         if call is ev.TerminateChild:
             self.terminated.add(child_id)
         self.send(call(child_id, self.serial))
 
-    @precondition(lambda self: self.serial > 30)  # late enough for something to have happened
+    @precondition(lambda self: self.serial > 15)  # late enough for something to have happened
     @rule()
     def shutdown(self) -> None:
         self.is_ending = True
@@ -132,12 +136,12 @@ class Supervised(RuleBasedStateMachine):
             isinstance(e, ev.Report) and e.context == "restart" and e.kind == "child_terminated" for e in effects
         )
         gives_up = any(isinstance(e, ev.Report) and e.kind == "shutdown" for e in effects)
-        self.check_intensity(restarts, gives_up)
+        self.check_intensity(restarts, gives_up=gives_up)
         self.is_ending |= gives_up
         for effect in effects:
             self.carry_out(event, effect)
 
-    def check_intensity(self, restarts: int, gives_up: bool) -> None:
+    def check_intensity(self, restarts: int, *, gives_up: bool) -> None:
         assert restarts <= 1
         self.units += [self.now] * restarts
         counting = [at for at in self.units if at >= self.now - self.flags.period_s]
@@ -164,12 +168,14 @@ class Supervised(RuleBasedStateMachine):
                 self.refs.remove(ref)
             case ev.Report(kind, child_id, _, _, context):
                 assert kind != "unexpected", effect
-                self.is_ending |= context == "initial_start" and kind == "start_error"
+                # Under the other strategies a sweep may have been about to stop and start this child anyway.
+                fatal = kind == "start_error" and context == "initial_start"
+                self.is_ending |= fatal and self.flags.strategy == "one_for_one"
             case ev.Running():
                 assert not self.is_up
                 self.is_up = True
             case ev.Exit(_):
-                assert not (self.live or self.starting or self.timers or self.refs)
+                assert (self.live, self.starting, self.timers, self.refs) == ({}, set(), {}, set())
                 self.is_over = self.is_ending = True
 
     def check_start(self, event: ev.Event, child_id: str, spec: ChildSpec) -> None:
@@ -216,7 +222,7 @@ class Supervised(RuleBasedStateMachine):
             assert under_way
         if self.is_ending and not self.is_over:
             assert self.asked, "an end that nobody drives"
-        if not self.is_up and not self.is_ending and not self.flags.auto_shutdown != "never":
+        if not self.is_up and not self.is_ending and self.flags.auto_shutdown == "never":
             assert under_way or self.is_over, "a first start that nobody drives"
 
     @invariant()
@@ -267,5 +273,5 @@ class Supervised(RuleBasedStateMachine):
         raise AssertionError("it does not settle")
 
 
-Supervised.TestCase.settings = settings(max_examples=300, stateful_step_count=60, deadline=None)
+Supervised.TestCase.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
 TestSupervised = Supervised.TestCase

@@ -63,7 +63,7 @@ class House:
     def undelivered(self, key: str, message: object, context: object, error: BitNexusError) -> None:
         self.failed.append((key, message, error.code))
 
-    def crashed(self, crash: Crash) -> bool:
+    def crashed(self, crash: Crash, context: object) -> bool:
         self.crashes.append(crash)
         return self.restart
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from functools import partial
 from typing import Final
 
@@ -16,6 +18,8 @@ from bitnexus.config import get_settings
 from bitnexus.storage.ledger_writer import LedgerConnection
 
 NOTIFIER: Final = "notifier"
+#: How long a start waits for the database.
+READY_S: Final = 2.0
 
 _blocks = Counter("bitnexus_ledger_blocks", "Blocks committed by this process")
 _events = Counter("bitnexus_ledger_events", "Events committed by this process, refusals among them")
@@ -26,7 +30,7 @@ class Ledger(Process):
     """Answers PostTransfer, OpenAccount and GetHead; casts BlockCommitted to the notifier after each commit."""
 
     async def init(self) -> None:
-        """Start the writer; the database need not be there yet: commands are refused until it is."""
+        """Start the writer, and wait for the head; without a database, commands are refused until there is one."""
         settings = get_settings()
         if settings.database_url is None:
             raise RuntimeError("the database's address is not set")
@@ -40,6 +44,10 @@ class Ledger(Process):
         _waiting.set_function(lambda: self._writer.waiting)
         # Fenced or InvariantBroken end the process: the next one reloads what is true.
         self._run = self.spawn(self._writer.run())
+        # Calls are parked until this process has its name: after a restart none needs to be refused, as long as the
+        # database is there.
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._writer.ready(), READY_S)
 
     async def terminate(self, reason: ExitReason) -> None:  # noqa: ARG002 - it makes no difference here
         """Take no more commands, commit and answer those that wait."""

@@ -1,27 +1,19 @@
 """From commands to a block: idempotency, the book's decisions, the leaves, the answers. Pure.
 
 A block is decided on what is known: the ids of recent transfers in memory, and ids looked up in the database. An id
-about which nothing is known is taken for new. That is a guess, and the database is its judge: ids are unique there, so a
-block with a wrong guess cannot be written; the writer then looks its ids up and decides the same commands again.
+about which nothing is known is taken for new. That is a guess, and the database is its judge: ids are unique there, so
+a block with a wrong guess cannot be written; the writer then looks its ids up and decides the same commands again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, Protocol
 
 from bitnexus import errors
-from bitnexus.actors.ledger.accounts import (
-    DEBITS_MUST_NOT_EXCEED_CREDITS,
-    MAX_AMOUNT,
-    MAX_CODE,
-    canonical_uuid,
-    is_asset,
-    uuid_bytes,
-    world_account_id,
-)
+from bitnexus.actors.ledger.accounts import DEBITS_MUST_NOT_EXCEED_CREDITS, uuid_bytes
 from bitnexus.actors.ledger.book import TIMELESS, Account, Book
+from bitnexus.actors.ledger.commands import Item, Recorded, replay
 from bitnexus.actors.ledger.log import (
     NOBODY,
     SALT_BYTES,
@@ -34,43 +26,6 @@ from bitnexus.actors.ledger.log import (
 )
 from bitnexus.actors.messages import AccountOpened, BlockCommitted, OpenAccount, PostTransfer, Transfer, TransferResult
 from bitnexus.actors.runtime.message import Message
-
-#: Bounds of what the ledger keeps of a caller's words, in characters.
-MAX_DESCRIPTION: Final = 1_024
-MAX_METADATA: Final = 16_384
-
-#: The fields that make a command the same as the one its id was first used for.
-_COMPARED: Final = ("debit_account_id", "credit_account_id", "amount", "asset", "code", "description", "metadata")
-
-Command = PostTransfer | OpenAccount
-
-
-class Caller(Protocol):
-    """Who waits for the answer to one command; a process's `Context` is one."""
-
-    @property
-    def expired(self) -> bool:
-        """Whether the caller no longer waits."""
-
-    def reply(self, message: Message, /) -> None:
-        """Answer."""
-
-    def fail(self, error: errors.BitNexusError, /) -> None:
-        """Answer with an error."""
-
-
-class Recorded(NamedTuple):
-    """What the ledger holds under a transfer's id: a posted transfer, or a refused one (its balances are 0)."""
-
-    transfer: Transfer
-    refusal: str | None
-
-
-class Item(NamedTuple):
-    """A command and who waits for its answer."""
-
-    command: Command
-    caller: Caller
 
 
 @dataclass(slots=True)
@@ -98,66 +53,6 @@ class Block:
         return BlockCommitted(self.head.height, *sizes, self.events, self.owners)
 
 
-def check_syntax(command: Command) -> None:
-    """Refuse what no caller of the ledger may send; it precedes everything and burns nothing.
-
-    Raises:
-        BadRequest: naming the field.
-    """
-    if isinstance(command, PostTransfer):
-        _check_transfer(command)
-    elif not (canonical_uuid(command.account_id) and canonical_uuid(command.owner_id)):
-        raise errors.BadRequest("An id is not a canonical UUID.")
-    elif command.account_id == world_account_id(command.asset):
-        raise errors.BadRequest("The id is that of the asset's world account.")
-    if not is_asset(command.asset):
-        raise errors.BadRequest("asset must be a code and a scale, as in USD/2.")
-    if not 0 <= command.code <= MAX_CODE:
-        raise errors.BadRequest(f"code must be 0 … {MAX_CODE}.")
-
-
-def _check_transfer(command: PostTransfer) -> None:
-    if not (
-        canonical_uuid(command.transfer_id)
-        and canonical_uuid(command.debit_account_id)
-        and canonical_uuid(command.credit_account_id)
-        and canonical_uuid(command.user_id)
-    ):
-        raise errors.BadRequest("An id is not a canonical UUID.")
-    if not 1 <= command.amount <= MAX_AMOUNT:
-        raise errors.BadRequest(f"amount must be 1 … {MAX_AMOUNT}.")
-    if command.description:
-        _check_text("description", command.description, MAX_DESCRIPTION)
-    if command.metadata:
-        _check_text("metadata", command.metadata, MAX_METADATA)
-
-
-def _check_text(name: str, value: str, longest: int) -> None:
-    if len(value) > longest:
-        raise errors.BadRequest(f"{name} must have at most {longest} characters.")
-    if "\x00" in value or any("\ud800" <= character <= "\udfff" for character in value):
-        raise errors.BadRequest(f"{name} must be text without U+0000 and surrogates.")
-
-
-def difference(recorded: Transfer, command: PostTransfer) -> str | None:
-    """The refusal of a command whose id was used with other fields; None if they are the same."""
-    for name in _COMPARED:
-        if getattr(recorded, name) != getattr(command, name):
-            return "exists_with_different_" + name
-    return None
-
-
-def replay(recorded: Recorded, command: PostTransfer) -> TransferResult:
-    """The answer to a command whose id the ledger holds."""
-    transfer, refusal = recorded
-    different = difference(transfer, command)
-    if different is not None:
-        return TransferResult(command.transfer_id, None, different)
-    if refusal is not None:
-        return TransferResult(command.transfer_id, None, refusal, replayed=True)
-    return TransferResult(command.transfer_id, transfer, None, replayed=True)
-
-
 def decide(
     book: Book,
     head: Head,
@@ -170,8 +65,9 @@ def decide(
 ) -> Block:
     """Decide commands, in their order, into the block after `head`; the book has carried it out, not yet for good.
 
-    Every account that they name must have been loaded, if it exists. `recent` and `looked_up` tell what ids hold (None: looked
-    up, not there). `entropy` is 16 random bytes per command. The block's time is `now_us`, or later: after the last block's.
+    Every account that they name must have been loaded, if it exists. `recent` and `looked_up` tell what ids hold (None:
+    looked up, not there). `entropy` is 16 random bytes per command. The block's time is `now_us`, or later: after the
+    last block's.
 
     In `guessed` of the block stand ids which were taken for new without anything in the block that would prove
     it: while there are any, its answers must not be given.
@@ -198,7 +94,7 @@ def decide(
                     block.guessed.add(transfer_id)
                 block.answers.append(TransferResult(transfer_id, None, refusal))
                 continue
-            _record(block, book, command, refusal, time_us, salt)
+            _record(block, book, command, refusal, salt=salt, time_us=time_us)
         else:
             block.answers.append(_open(block, book, command, time_us, salt))
     book.check(moved)
@@ -209,7 +105,7 @@ def decide(
     return block
 
 
-def _record(block: Block, book: Book, command: PostTransfer, refusal: str | None, time_us: int, salt: bytes) -> None:
+def _record(block: Block, book: Book, command: PostTransfer, refusal: str | None, *, time_us: int, salt: bytes) -> None:
     """Append a decided transfer to the block."""
     seq = block.before.tree.size + len(block.leaves)
     height = block.before.height + 1

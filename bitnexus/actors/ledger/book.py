@@ -8,8 +8,8 @@ to be durable (:meth:`Book.commit`). Between blocks the book is a cache: the acc
 above its capacity and loaded again when they are needed.
 
 Refusals, in the order in which they are looked for (idempotency, which precedes all of them, is in `blocks`):
-``accounts_must_be_different`` › ``debit_account_not_found`` › ``credit_account_not_found`` › ``asset_mismatch`` ›
-``overflow`` › ``exceeds_credits`` › ``exceeds_debits``.
+``accounts_must_be_different`` > ``debit_account_not_found`` > ``credit_account_not_found`` > ``asset_mismatch`` >
+``overflow`` > ``exceeds_credits`` > ``exceeds_debits``.
 """
 
 from __future__ import annotations
@@ -117,7 +117,9 @@ class Book:
         self.load(account)
         self._opened[account.id] = account
 
-    def post(self, debit_id: str, credit_id: str, amount: int, asset: str) -> str | None:
+    def post(  # noqa: PLR0911 - one return per refusal, in the order of precedence
+        self, debit_id: str, credit_id: str, amount: int, asset: str
+    ) -> str | None:
         """Decide a transfer and carry it out; the refusal's code if it must not be, and nothing changed."""
         if debit_id == credit_id:
             return "accounts_must_be_different"

@@ -35,12 +35,12 @@ refusal               text      kind 3 only: the code of the refusal
 ====================  ========  ==============================================================
 
 **Private.** What can be personal enters only as ``SHA-256(salt ‖ id ‖ n₁ ‖ description ‖ n₂ ‖ metadata)``: salt is 16
-random bytes of the row's own, id the owner (kind 1; 16 zero bytes for nobody) or the asking user (kinds 2, 3), n₁ and n₂ the
-4-byte lengths of the UTF-8 texts (empty in kind 1). Once salt and texts are erased, and this hash is kept in their
-place, the leaf can still be verified and says nothing.
+random bytes of the row's own, id the owner (kind 1; 16 zero bytes for nobody) or the asking user (kinds 2, 3), n₁ and
+n₂ the 4-byte lengths of the UTF-8 texts (empty in kind 1). Once salt and texts are erased, and this hash is kept in
+their place, the leaf can still be verified and says nothing.
 
-**Block.** ``SHA-256(height ‖ prev_hash ‖ tree_size ‖ tree_root ‖ time)``, 8 + 32 + 8 + 32 + 8 bytes. The first block has height
-1 and a `prev_hash` of 32 zero bytes. `tree_size` and `tree_root` are those after its last leaf.
+**Block.** ``SHA-256(height ‖ prev_hash ‖ tree_size ‖ tree_root ‖ time)``, 8 + 32 + 8 + 32 + 8 bytes. The first block
+has height 1 and a `prev_hash` of 32 zero bytes. `tree_size` and `tree_root` are those after its last leaf.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ KIND_ACCOUNT_OPENED: Final = 1
 KIND_TRANSFER: Final = 2
 KIND_REFUSAL: Final = 3
 SALT_BYTES: Final = 16
+HASH_BYTES: Final = 32
 NOBODY: Final = bytes(16)
 EMPTY_ROOT: Final = sha256(b"").digest()
 NO_HASH: Final = bytes(32)
@@ -90,8 +91,8 @@ class Tree:
     def extend(self, leaf_hashes: Iterable[bytes]) -> Tree:
         """The tree with these leaves appended."""
         peaks, size = list(self.peaks), self.size
-        for node in leaf_hashes:
-            carry = size
+        for leaf in leaf_hashes:
+            node, carry = leaf, size
             while carry & 1:
                 node = sha256(b"\x01" + peaks.pop() + node).digest()
                 carry >>= 1
@@ -153,7 +154,7 @@ def account_leaf(
     return _ACCOUNT.pack(*head) + text(asset)
 
 
-def transfer_leaf(
+def transfer_leaf(  # noqa: PLR0917 - a record's fields, by position because it is called once per transfer
     seq: int,
     block: int,
     time_us: int,

@@ -10,11 +10,12 @@ at once. Nobody is answered before the commit. One task (:meth:`Writer.run`) doe
 
 What can go wrong at 4, and what is true then:
 
-- *An id is recorded already.* PostgreSQL has rolled the block back. Its ids are looked up, and the same commands are decided
-  again with that knowledge.
+- *An id is recorded already.* PostgreSQL has rolled the block back. Its ids are looked up, and the same commands are
+  decided again with that knowledge.
 - *The connection failed.* The block is there or not. The callers are kept, a new connection is made, and the height is
   read: our hash there means it was committed; nothing there means that it is decided again, and its earlier form is
-  remembered, because the old connection's server process may still commit it: then writing the height fails, and its hash tells.
+  remembered, because the old connection's server process may still commit it: then writing the height fails, and its
+  hash tells.
 - *The height is taken by a hash that is not ours.* Another writer is at work: :class:`Fenced` ends this one.
 
 While there is no connection, new commands are refused with `DatabaseUnavailable` before they are looked at, and so are
@@ -27,7 +28,6 @@ import asyncio
 import os
 import random
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -35,12 +35,15 @@ import structlog
 
 from bitnexus import errors
 from bitnexus.actors.ledger.accounts import world_account_id
-from bitnexus.actors.ledger.blocks import Block, Caller, Command, Item, Recorded, check_syntax, decide
-from bitnexus.actors.ledger.book import Account, Book, InvariantBroken
-from bitnexus.actors.ledger.log import SALT_BYTES, Head, Tree
+from bitnexus.actors.ledger.blocks import Block, decide
+from bitnexus.actors.ledger.book import Book, InvariantBroken
+from bitnexus.actors.ledger.commands import Caller, Command, Item, Recorded
+from bitnexus.actors.ledger.intake import Intake
+from bitnexus.actors.ledger.log import SALT_BYTES, Head
+from bitnexus.actors.ledger.stored import account_of, head_of, to_write
 from bitnexus.actors.messages import BlockCommitted, OpenAccount, PostTransfer
 from bitnexus.actors.runtime.message import Message
-from bitnexus.storage.ledger_rows import AccountRow, BlockRow, BlockToWrite
+from bitnexus.storage.ledger_rows import BlockRow
 from bitnexus.storage.ledger_writer import HeightTaken, IdTaken, LedgerConnection, OutcomeUnknown
 
 #: How many results are remembered, so that a repeated command is answered without asking the database.
@@ -84,16 +87,12 @@ class Writer:
         self._connect = connect
         self._on_commit = on_commit
         self._assets = assets
-        self._max_block = max_block
-        self._max_waiting = max_waiting
+        self._intake = Intake(max_block=max_block, max_waiting=max_waiting)
         self._book = Book(balance_cache)
         self._head: Head | None = None
         self._recent: dict[str, Recorded] = {}
         self._attempts: dict[bytes, Block] = {}
-        self._waiting: deque[Item] = deque()
-        self._arrival = asyncio.Event()
         self._db: LedgerConnection | None = None
-        self._stopping = False
         self._failures = 0
         self._ready = asyncio.Event()
 
@@ -105,16 +104,9 @@ class Writer:
         Raises:
             BadRequest, DatabaseUnavailable, Overloaded: nothing was done, and nothing will be.
         """
-        if self._stopping:
-            raise errors.Overloaded("The ledger is shutting down.")
         if self._db is None:
             raise errors.DatabaseUnavailable
-        if len(self._waiting) >= self._max_waiting:
-            raise errors.Overloaded("Too many commands wait for the ledger.")
-        check_syntax(command)
-        self._waiting.append(Item(command, caller))
-        if not self._arrival.is_set():
-            self._arrival.set()
+        self._intake.put(command, caller)
 
     @property
     def head(self) -> Head:
@@ -130,12 +122,12 @@ class Writer:
     @property
     def waiting(self) -> int:
         """How many commands wait for the next block."""
-        return len(self._waiting)
+        return len(self._intake)
 
     @property
     def available(self) -> bool:
         """Whether commands are taken."""
-        return self._db is not None and not self._stopping
+        return self._db is not None and not self._intake.stopping
 
     async def ready(self) -> None:
         """Wait until commands are taken."""
@@ -143,8 +135,7 @@ class Writer:
 
     def stop(self) -> None:
         """Take no more commands; :meth:`run` commits those that wait and returns."""
-        self._stopping = True
-        self._arrival.set()
+        self._intake.stop()
 
     # -- the one task ----------------------------------------------------------------------------------------
 
@@ -157,18 +148,13 @@ class Writer:
         try:
             await self._reconnect()
             await self._open_world_accounts()
-            while True:
-                await self._arrival.wait()
-                items = self._gather()
-                if items:
-                    await self._settle(items)
-                elif self._stopping:
-                    break
+            while items := await self._intake.take():
+                await self._settle(items)
             if self._db is not None:
                 db, self._db = self._db, None
                 await db.close()
         except errors.DatabaseUnavailable as error:
-            if not self._stopping:
+            if not self._intake.stopping:
                 raise
             _log.warning("stopped without the database", cause=repr(error.__cause__))
         finally:
@@ -176,20 +162,6 @@ class Writer:
             if self._db is not None:
                 self._db.abort()
                 self._db = None
-
-    def _gather(self) -> list[Item]:
-        """The next block's commands, from callers who still wait for the answer."""
-        waiting = self._waiting
-        items: list[Item] = []
-        while waiting and len(items) < self._max_block:
-            item = waiting.popleft()
-            if item.caller.expired:
-                item.caller.fail(errors.CallTimeout("The deadline passed before the command was begun."))
-            else:
-                items.append(item)
-        if not waiting and not self._stopping:
-            self._arrival.clear()
-        return items
 
     async def _settle(self, items: list[Item]) -> None:
         """Have the commands decided, committed and answered, whatever happens to the connection."""
@@ -218,40 +190,50 @@ class Writer:
         await self._load_accounts(db, items)
         entropy = os.urandom(SALT_BYTES * len(items))
         while True:
-            now_us = time.time_ns() // 1_000
             block = decide(
-                self._book, head, tuple(items), recent=self._recent, looked_up=looked_up, now_us=now_us, entropy=entropy
+                self._book,
+                head,
+                tuple(items),
+                recent=self._recent,
+                looked_up=looked_up,
+                now_us=time.time_ns() // 1_000,
+                entropy=entropy,
             )
             unknown = block.guessed
             if not unknown:
-                if block.head is head:
+                if block.head is head or await self._write(db, block):
                     return block
-                self._attempts[block.head.hash] = block
-                if len(self._attempts) > MOST_ATTEMPTS:
-                    del self._attempts[next(iter(self._attempts))]
-                try:
-                    await db.write(_to_write(block))
-                    return block
-                except IdTaken as taken:
-                    del self._attempts[block.head.hash]
-                    if self._attempts:
-                        # An earlier form of this block, its outcome unknown until now, may be what took the id.
-                        last = await db.last_block()
-                        if last is not None and last.height > head.height:
-                            raise HeightTaken from taken
-                    unknown = {id_ for id_ in block.recorded if id_ not in looked_up}
-                    if not unknown:
-                        raise InvariantBroken("an id is taken that was looked up and not there") from taken
-                except OutcomeUnknown:
-                    raise
-                except errors.DatabaseUnavailable:
-                    del self._attempts[block.head.hash]
-                    raise
+                unknown = block.recorded.keys() - looked_up.keys()
+                if not unknown:
+                    raise InvariantBroken("an id is taken that was looked up and not there")
             self._book.rollback()
-            rows = await db.transfers(unknown)
-            found = {row.transfer.transfer_id: Recorded(row.transfer, row.refusal) for row in rows}
+            found = {
+                row.transfer.transfer_id: Recorded(row.transfer, row.refusal) for row in await db.transfers(unknown)
+            }
             looked_up.update((id_, found.get(id_)) for id_ in unknown)
             self._remember(found)
+
+    async def _write(self, db: LedgerConnection, block: Block) -> bool:
+        """Write the block; False, and nothing is written, if an id in it is recorded already."""
+        attempts, attempt = self._attempts, block.head.hash
+        attempts[attempt] = block
+        if len(attempts) > MOST_ATTEMPTS:
+            del attempts[next(iter(attempts))]
+        try:
+            await db.write(to_write(block))
+        except IdTaken as taken:
+            del attempts[attempt]
+            if attempts:
+                # An earlier form of this block, its outcome unknown until now, may be what took the id.
+                last = await db.last_block()
+                if last is not None and last.height > block.before.height:
+                    raise HeightTaken from taken
+            return False
+        except errors.DatabaseUnavailable as trouble:
+            if not isinstance(trouble, OutcomeUnknown):
+                del attempts[attempt]
+            raise
+        return True
 
     async def _load_accounts(self, db: LedgerConnection, items: list[Item]) -> None:
         book = self._book
@@ -266,7 +248,7 @@ class Writer:
                 missing.add(command.account_id)
         if missing:
             for row in await db.accounts(missing):
-                book.load(_account(row))
+                book.load(account_of(row))
 
     def _answer(self, block: Block, among: set[int] | None = None) -> None:
         """The block is durable: make it the head, answer its callers, tell of it.
@@ -311,36 +293,34 @@ class Writer:
             self._ready.clear()
             _log.warning("ledger connection given up", reason=repr(trouble), cause=repr(trouble and trouble.__cause__))
         while True:
-            db: LedgerConnection | None = None
+            if self._failures:
+                self._turn_away(items)
+                await asyncio.sleep(_backoff_s(self._failures))
+            self._failures += 1
             try:
-                if self._failures:
-                    self._turn_away(items)
-                    await asyncio.sleep(_backoff_s(self._failures))
-                self._failures += 1
-                db = await self._connect()
-                late = self._resume(await db.last_block())
+                self._db, late = await self._connect_and_compare()
             except errors.DatabaseUnavailable as error:
-                if db is not None:
-                    db.abort()
                 _log.warning("database unavailable", failures=self._failures, cause=repr(error.__cause__))
-                if self._stopping:
+                if self._intake.stopping:
                     raise
-            except BaseException:
-                if db is not None:
-                    db.abort()
-                raise
             else:
-                self._db = db
                 self._ready.set()
                 if late is None and items:
                     self._drop_expired(items)
                 return late
 
+    async def _connect_and_compare(self) -> tuple[LedgerConnection, Block | None]:
+        """A new connection, and the block that was in doubt, if it is there."""
+        db = await self._connect()
+        try:
+            return db, self._resume(await db.last_block())
+        except BaseException:
+            db.abort()
+            raise
+
     def _turn_away(self, items: list[Item] | None) -> None:
         """The database is away: nobody is kept waiting whose command has certainly had no effect."""
-        refused, self._waiting = self._waiting, deque()
-        for item in refused:
-            item.caller.fail(errors.DatabaseUnavailable())
+        self._intake.refuse(errors.DatabaseUnavailable())
         if items is None:
             return
         if self._attempts:
@@ -366,7 +346,7 @@ class Writer:
         Raises:
             Fenced: it is neither.
         """
-        found = Head() if last is None else _head(last)
+        found = head_of(last)
         if self._head is None:
             self._head = found
         elif found.hash in self._attempts:
@@ -388,7 +368,7 @@ class Writer:
 
 
 def _backoff_s(failures: int) -> float:
-    longest_s = min(FIRST_RETRY_S * 2 ** min(failures - 1, 10), LONGEST_RETRY_S)
+    longest_s = min(FIRST_RETRY_S * 2.0 ** min(failures - 1, 10), LONGEST_RETRY_S)
     return longest_s * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
 
 
@@ -401,41 +381,9 @@ class _WorldAccount:
         self.asset = asset
         self.is_open = False
 
-    def reply(self, message: Message, /) -> None:
+    def reply(self, message: Message, /) -> None:  # noqa: ARG002 - any reply will do
         self.is_open = True
 
     def fail(self, error: errors.BitNexusError, /) -> None:
         if not isinstance(error, errors.DatabaseUnavailable):
             raise InvariantBroken(f"the world account of {self.asset}: {error.detail}")
-
-
-def _head(row: BlockRow) -> Head:
-    """The head as a block's row has it."""
-    peaks = tuple(row.peaks[at : at + 32] for at in range(0, len(row.peaks), 32))
-    head = Head(row.height, row.hash, Tree(row.tree_size, peaks), row.tree_root, row.time_us)
-    if head.tree.root() != row.tree_root:
-        raise InvariantBroken(f"block {row.height}: its peaks do not make its root")
-    return head
-
-
-def _account(row: AccountRow) -> Account:
-    return Account(
-        row.account_id,
-        owner_id=row.owner_id,
-        asset=row.asset,
-        code=row.code,
-        flags=row.flags,
-        debits_posted=row.debits_posted,
-        credits_posted=row.credits_posted,
-        opened_seq=row.seq,
-        opened_block=row.block,
-        opened_us=row.time_us,
-        salt=row.salt,
-    )
-
-
-def _to_write(block: Block) -> BlockToWrite:
-    head = block.head
-    peaks = b"".join(head.tree.peaks)
-    row = BlockRow(head.height, block.before.hash, head.hash, head.tree.size, head.root, peaks, head.time_us)
-    return BlockToWrite(row, block.transfers, block.refusals, block.salts, block.opened, block.totals)

@@ -1,8 +1,9 @@
 """The notifier process: turns committed blocks into events for the fronts that have readers.
 
-The log is the only truth; this process keeps positions in it and nothing else. The ledger's BlockCommitted is a hint that
-saves a read: when one is lost, comes twice, or the notifier was not there, what is missing is read from the database.
-When it starts it begins at the end of the log, and fronts subscribe again from the positions that they have come to.
+The log is the only truth; this process keeps positions in it and nothing else. The ledger's BlockCommitted is a hint
+that saves a read: when one is lost, comes twice, or the notifier was not there, what is missing is read from the
+database. When it starts it begins at the end of the log, and fronts subscribe again from the positions that they have
+come to.
 """
 
 from __future__ import annotations

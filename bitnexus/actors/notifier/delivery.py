@@ -25,8 +25,8 @@ RETRY_S: Final = 0.5
 PAGE: Final = 1_000
 #: A front that does not acknowledge for so long is not live.
 ACKNOWLEDGE_TIMEOUT_S: Final = 10.0
-#: Up to so many events behind, the log is read as a whole, for all lagging topics at once; further behind, the transfers
-#: of some users at a time, by their index.
+#: Up to so many events behind, the log is read as a whole, for all lagging topics at once; further behind, the
+#: transfers of some users at a time, by their index.
 SCAN: Final = 20_000
 USERS: Final = 50
 
@@ -34,7 +34,10 @@ log = structlog.get_logger(__name__)
 
 
 class Delivery:
-    """The sending side of `topics`. `spawn` runs a task of the process; `on_gone` is told of a front that is not there."""
+    """The sending side of `topics`.
+
+    `spawn` runs a task of the process; `on_gone` is told of a front that is not there.
+    """
 
     def __init__(
         self,
@@ -54,11 +57,14 @@ class Delivery:
 
     def send(self, sends: list[tuple[str, TopicEvent]]) -> None:
         """Cast live events; fronts that do not keep up are brought up to date afterwards."""
+        dropped: set[str] = set()
         for name, event in sends:
-            self._node.cast(name, event)
-        for name in self._topics.fronts:
-            front = self._topics.front(name)
-            assert front is not None
+            # Behind one that is lost there must be none that arrives: a reader would take it for the next.
+            if name not in dropped and not self._node.cast(name, event):
+                dropped.add(name)
+        for front in self._topics.fronts:
+            if front.name in dropped:
+                self._topics.fall_back(front)
             self._ask(front)
             self.catch_up(front)
 
@@ -84,9 +90,7 @@ class Delivery:
             return
         on_reply = partial(self._answered, front)
         try:
-            self._node.request(
-                front.name, AcknowledgeEvents(position), on_reply, timeout_s=ACKNOWLEDGE_TIMEOUT_S
-            )
+            self._node.request(front.name, AcknowledgeEvents(position), on_reply, timeout_s=ACKNOWLEDGE_TIMEOUT_S)
         except Overloaded as error:
             on_reply(error)
 
@@ -138,8 +142,9 @@ class Delivery:
                 log.warning("log not readable", front=front.name, error=error.detail)
                 await asyncio.sleep(RETRY_S)
                 continue
-            for event in sends:
-                self._node.cast(front.name, event)
+            if not all(self._node.cast(front.name, event) for event in sends):
+                self._topics.rewind(front)
+                await asyncio.sleep(RETRY_S)
             self._ask(front)
 
     async def _page(self, front: Front) -> list[TopicEvent]:

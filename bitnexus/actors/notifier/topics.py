@@ -1,11 +1,11 @@
 """Who gets which events: fronts, their topics, and how far each of them has come. Pure.
 
-Every event has a position in the log, `seq`. The notifier has come to `head`: every event up to there was offered to the fronts.
-A topic of a front is in one of two states:
+Every event has a position in the log, `seq`. The notifier has come to `head`: every event up to there was offered to
+the fronts. A topic of a front is in one of two states:
 
     live      gets every event as it is committed
-    lagging   has come to a position before `head`; the events after it are read from the database and replayed, and only
-              when it has come to `head` is it live again, so its events never overtake each other
+    lagging   has come to a position before `head`; the events after it are read from the database and replayed, and
+              only when it has come to `head` is it live again, so its events never overtake each other
 
            subscribe(after_seq < head)                        replayed up to head
     (none) ───────────────────────────▶ lagging ─────────────────────────────▶ live
@@ -74,9 +74,9 @@ class Topics:
         return self._fronts.get(name)
 
     @property
-    def fronts(self) -> list[str]:
+    def fronts(self) -> list[Front]:
         """The fronts with subscriptions."""
-        return list(self._fronts)
+        return list(self._fronts.values())
 
     # -- subscriptions ----------------------------------------------------------------------------------------
 
@@ -98,7 +98,9 @@ class Topics:
                     self._make_live(front, topic, after_seq)
             else:
                 self._make_lagging(front, topic, min(after_seq, front.lagging.get(topic, after_seq)))
-        return self.head if after_seq < 0 else after_seq
+        # Event 0 is no transfer, for an account must be opened first. To say 0 of an empty log is as true as -1, and
+        # cannot be taken for "from now" when the front gives it back.
+        return max(0, self.head) if after_seq < 0 else after_seq
 
     def unsubscribe(self, name: str, topics: Iterable[str]) -> None:
         """Take topics of a front away; those it has not are passed over."""
@@ -133,7 +135,7 @@ class Topics:
 
         A front whose window is full gets nothing more: it lags from what it has acknowledged.
         """
-        assert not self.is_gap(first_seq)
+        assert not self.is_gap(first_seq), "events are missing"
         sends: list[tuple[str, TopicEvent]] = []
         for event in events[self.head + 1 - first_seq :]:
             self.head += 1
@@ -176,11 +178,15 @@ class Topics:
         for topic in list(front.live):
             self._make_lagging(front, topic, _arrived(front, topic))
 
-    def fail_mark(self, front: Front) -> None:
-        """No acknowledgement came: what was sent since the last one, live or replayed, may be lost."""
+    def rewind(self, front: Front) -> None:
+        """Something of what was sent, live or replayed, is lost: all topics lag from what has arrived."""
         self.fall_back(front)
         for topic in front.lagging:
             front.lagging[topic] = _arrived(front, topic)
+
+    def fail_mark(self, front: Front) -> None:
+        """No acknowledgement came: what was sent since the last one may be lost."""
+        self.rewind(front)
         front.mark = None
         front.unacknowledged = 0
         front.unconfirmed = {}
@@ -198,7 +204,8 @@ class Topics:
         """Bring lagging topics up to `up_to_seq`; what to send to the front, in order.
 
         `topics` are those the events were read for, with the positions they had then; one that was subscribed anew
-        meanwhile, from elsewhere, stays where it is. `events`, with their positions, are all of theirs up to `up_to_seq`.
+        meanwhile, from elsewhere, stays where it is. `events`, with their positions, are all of theirs up to
+        `up_to_seq`.
         """
         up_to_seq = min(up_to_seq, self.head)
         due = {topic: at for topic, at in topics.items() if front.lagging.get(topic) == at}

@@ -1,8 +1,9 @@
 """Which light actors have been idle longest: a coarse wheel, with no timer and no list node per actor.
 
-Time is cut into ticks. Every actor lies in one bucket, that of the tick in which it was last looked at; using an actor
-only stores the tick's number in it. When the oldest bucket is searched, an actor used since is moved to the bucket of that
-use. So a message costs one attribute store, an idle actor one slot of a bucket, and the order is exact to a tick.
+Time is cut into ticks. Every actor lies in one bucket, that of the tick in which it was last looked at; using an
+actor only stores the tick's number in it. When the oldest bucket is searched, an actor used since is moved to the
+bucket of that use. So a message costs one attribute store, an idle actor one slot of a bucket, and the order is exact
+to a tick.
 """
 
 from __future__ import annotations
@@ -52,8 +53,8 @@ class IdleWheel(Generic[A]):
     def take_oldest(self, before_tick: int, look_at: int) -> tuple[A | None, int]:
         """Take out one idle actor whose last use lies before `before_tick`, the oldest first.
 
-        Looks at no more than `look_at` actors. Returns the actor, or None when there is none (or none was found in time),
-        and how many were looked at.
+        Looks at no more than `look_at` actors. Returns the actor, or None when there is none (or none was found in
+        time), and how many were looked at.
         """
         for looked in range(look_at):
             bucket = self._oldest_bucket(before_tick)

@@ -1,8 +1,8 @@
 """Light actors: many objects with a mailbox inside one process, each as cheap as a BEAM process.
 
-An actor is an object with a synchronous :meth:`LightActor.receive`. It has no task, no queue and no timer of its own; its
-mailbox exists only while there is something in it. :class:`LightActors` is the table of them and their scheduler, without
-I/O: the time, the function that schedules and the one that starts a load are passed in
+An actor is an object with a synchronous :meth:`LightActor.receive`. It has no task, no queue and no timer of its own;
+its mailbox exists only while there is something in it. :class:`LightActors` is the table of them and their scheduler,
+without I/O: the time, the function that schedules and the one that starts a load are passed in
 (:mod:`bitnexus.actors.runtime.light_loop` gives it those of an asyncio loop).
 
 What holds:
@@ -11,12 +11,12 @@ What holds:
   actor is being activated.
 - **Fairness.** A turn takes at most `actor_messages` messages of one actor before the next one's turn comes, and
   at most `turn_messages` in all; then the loop gets the word, so I/O is never kept waiting longer than that.
-- **Isolation.** An exception ends that actor alone. It is reported with its reason and the head of its traceback. The message
-  that it died of is handed to `undelivered`; those still queued go to a fresh actor, rebuilt from durable state, or to
-  `undelivered` too: `crashed` decides.
+- **Isolation.** An exception ends that actor alone. It is reported with its reason and the head of its traceback. The
+  message that it died of is handed to `undelivered`; those still queued go to a fresh actor, rebuilt from durable
+  state, or to `undelivered` too: `crashed` decides.
 - **Bounds.** Mailbox, actors, activations: above each of them `tell` raises Overloaded before any effect.
-- **Passivation.** An idle actor is forgotten after `idle_s`, or earlier when the table is full, the one idle longest first;
-  never one that has messages or says that it is `busy`. Whatever it knew must be durable.
+- **Passivation.** An idle actor is forgotten after `idle_s`, or earlier when the table is full, the one idle longest
+  first; never one that has messages or says that it is `busy`. Whatever it knew must be durable.
 - **Nothing is lost.** Every message told is received once, or handed to `undelivered` once.
 """
 
@@ -105,10 +105,10 @@ class Owner(Protocol[M, C, Out, S_contra]):
     def undelivered(self, key: str, message: M, context: C, error: BitNexusError) -> None:
         """A message that no actor will receive (again): answer whoever waits for it. Must not raise."""
 
-    def crashed(self, crash: Crash) -> bool:
-        """An actor ended. True: hand its queued messages to a fresh one; False: `undelivered`.
+    def crashed(self, crash: Crash, context: C | None) -> bool:
+        """An actor ended, at the message of this context (None: when it was being activated).
 
-        Must neither raise nor tell.
+        True: hand its queued messages to a fresh one; False: they are `undelivered`. Must neither raise nor tell.
         """
 
 
@@ -184,7 +184,7 @@ class LightActors(Generic[M, C, Out, S]):
         """
         actor = self._actors.get(key)
         if actor is None:
-            self._tell_inactive(key, message, context, bounded)
+            self._tell_inactive(key, message, context, bounded=bounded)
             return
         mailbox = actor.mailbox
         if mailbox is None:
@@ -195,7 +195,7 @@ class LightActors(Generic[M, C, Out, S]):
         else:
             mailbox.append((message, context))
 
-    def _tell_inactive(self, key: str, message: M, context: C, bounded: bool) -> None:
+    def _tell_inactive(self, key: str, message: M, context: C, *, bounded: bool) -> None:
         waiting = self._waiting.get(key)
         if waiting is not None:
             if bounded and len(waiting) >= self.limits.mailbox:
@@ -263,7 +263,7 @@ class LightActors(Generic[M, C, Out, S]):
         self._forget(actor)
         message, context = mailbox[done - 1]
         queued = mailbox[done:]
-        again = self._report(actor.key, error, type(message).__name__)
+        again = self._report(actor.key, error, type(message).__name__, context)
         # First what is queued, so that a message told while the failed one is answered comes behind it.
         if queued and again:
             self._activate(actor.key, queued)
@@ -271,12 +271,12 @@ class LightActors(Generic[M, C, Out, S]):
         if not again:
             self._fail(actor.key, queued, _died())
 
-    def _report(self, key: str, error: Exception, message: str) -> bool:
+    def _report(self, key: str, error: Exception, message: str = "", context: C | None = None) -> bool:
         self.counters.crashed += 1
         lines = "".join(traceback.format_exception(error)).splitlines()
         # The innermost frame tells most: the head of the trace as Erlang prints it is the tail of Python's.
         text = "\n".join(lines[-TRACEBACK_LINES:])
-        return self._owner.crashed(Crash(key, f"{type(error).__name__}: {error}", text, message))
+        return self._owner.crashed(Crash(key, f"{type(error).__name__}: {error}", text, message), context)
 
     def _fail(self, key: str, messages: Sequence[tuple[M, C]], error: BitNexusError) -> None:
         for message, context in messages:
@@ -324,7 +324,7 @@ class LightActors(Generic[M, C, Out, S]):
             if isinstance(error, BitNexusError):
                 self._fail(key, messages, error)
             else:
-                self._report(key, error, "")
+                self._report(key, error)
                 self._fail(key, messages, _died())
         self._schedule_loads()
 
@@ -332,7 +332,7 @@ class LightActors(Generic[M, C, Out, S]):
         try:
             actor = self._owner.make(key, state)
         except Exception as error:  # noqa: BLE001 - isolation, as above
-            self._report(key, error, "")
+            self._report(key, error)
             self._fail(key, messages, _died())
             return
         self.counters.started += 1

@@ -1,4 +1,7 @@
-"""Light actors on an asyncio loop: turns by `call_soon`, loads as tasks with a time limit, one timer for all passivation."""
+"""Light actors on an asyncio loop.
+
+Turns run by `call_soon`, loads as tasks with a time limit; one timer serves all passivation.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +21,8 @@ LOAD_TIMEOUT_S = 5.0
 class LightActorLoop(Generic[M, C, Out, S]):
     """A table of light actors (`actors`) that runs on the running loop until :meth:`stop`.
 
-    Without `load` actors have no durable state. A load that takes longer than `load_timeout_s` fails; what waited for it
-    is undelivered with a 503.
+    Without `load` actors have no durable state. A load that takes longer than `load_timeout_s` fails; what waited for
+    it is undelivered with a 503.
     """
 
     def __init__(

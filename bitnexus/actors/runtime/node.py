@@ -147,15 +147,20 @@ class Node:
         """
         self._request(name, message, on_reply, timeout_s, retry=retry)
 
-    def cast(self, name: str, message: Message) -> None:
-        """Send without waiting; at most once: it is lost when nobody holds `name` or its process dies."""
+    def cast(self, name: str, message: Message) -> bool:
+        """Send without waiting; at most once: it is lost when nobody holds `name` or its process dies.
+
+        False when it is known to be lost: there is nobody, or too much waits to be sent.
+        """
         info = self._names.get(name)
         if info is None:
-            return
+            return False
         try:
             self.cast_over(self._connection_of(info), message)
         except Overloaded:
             log.warning("cast_dropped", to=name, message=type(message).__name__)
+            return False
+        return True
 
     def cast_over(self, connection: Connection, message: Message) -> None:
         """Cast over a given connection: to a linked process, whatever its name. Raises Overloaded."""

@@ -18,17 +18,17 @@ from typing import Final, TypeAlias
 from prometheus_client import Counter, Gauge
 
 from bitnexus.actors.messages import OpenAccount, PostTransfer
+from bitnexus.actors.runtime.context import Context
 from bitnexus.actors.runtime.light import Crash, LightActor, Limits
 from bitnexus.actors.runtime.light_loop import LightActorLoop
 from bitnexus.actors.runtime.message import Message
-from bitnexus.actors.runtime.process import Context, Process, handles
+from bitnexus.actors.runtime.process import Process, handles
 from bitnexus.actors.runtime.reasons import ExitReason
 from bitnexus.actors.transactions.user import (
     Answered,
     Command,
     Incoming,
     Outgoing,
-    ToCaller,
     ToLedger,
     TransactionActor,
 )
@@ -52,16 +52,17 @@ User: TypeAlias = LightActor[Incoming, Context, Outgoing]
 
 
 class Partition(Process):
-    """Answers PostTransfer and OpenAccount. Overloaded, TooManyInFlight and NotFound are decided here and burn no id."""
+    """Answers PostTransfer and OpenAccount.
+
+    Overloaded, TooManyInFlight and NotFound are decided here, before the ledger looks at an id, and burn none.
+    """
 
     async def init(self) -> None:
         """Start with no user active; the database need not be there yet."""
         settings = get_settings()
         if settings.database_url is None:
             raise RuntimeError("the database's address is not set")
-        self._database = await Database.connect(
-            settings.database_url, pool_size=settings.pool_size, process=self.name
-        )
+        self._database = await Database.connect(settings.database_url, pool_size=settings.pool_size, process=self.name)
         self._max_in_flight = settings.max_in_flight_per_user
         self._call_timeout_s = settings.call_timeout_s
         limits = Limits(max_actors=MAX_USERS, idle_s=settings.user_idle_s, mailbox=4 * self._max_in_flight)
@@ -129,11 +130,12 @@ class Partition(Process):
         """Answer the caller: with the ledger's answer if that is what was not delivered."""
         answer(context, message.result if isinstance(message, Answered) else error)
 
-    def crashed(self, crash: Crash) -> bool:
+    def crashed(self, crash: Crash, context: Context | None) -> bool:
         """Log it; a fresh actor, rebuilt from storage, takes what was queued."""
         _crashed.inc()
         self.log.error(
             "transaction actor crashed",
+            request_id="" if context is None else context.request_id,
             user_id=crash.key,
             reason=crash.reason,
             at_message=crash.message,

@@ -6,9 +6,9 @@
     OpenAccount                       ToLedger, or ToCaller TooManyInFlight
     Answered (by the ledger)          ToCaller, with what the ledger answered
 
-It knows the ids of the user's accounts, and how many commands of this life of it the ledger has not answered yet. Both are
-rebuilt on activation: the accounts from storage, and there is nothing in flight then. Commands go to the ledger in the order in which
-they came. A refusal here is made before the ledger looks at an id, and burns nothing.
+It knows the ids of the user's accounts, and how many commands of this life of it the ledger has not answered yet.
+Both are rebuilt on activation: the accounts from storage, and there is nothing in flight then. Commands go to the
+ledger in the order in which they came. A refusal here is made before the ledger looks at an id, and burns nothing.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _FEW: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What the ledger answered to a command that `sender`, this user's actor in this or an earlier life, passed to it."""
+    """What the ledger answered to `command`; `sender` is this user's actor in this or an earlier life."""
 
     sender: object
     command: Command
@@ -80,7 +80,7 @@ class TransactionActor(LightActor[Incoming, C, Outgoing]):
         """How many commands the ledger has not answered."""
         return self._in_flight
 
-    def receive(self, message: Incoming, context: C) -> Outgoing:
+    def receive(self, message: Incoming, context: C) -> Outgoing:  # noqa: ARG002 - decisions need none
         """Decide about one message; see the table at the top."""
         if isinstance(message, PostTransfer):
             return self._post(message)

@@ -45,5 +45,5 @@ async def try_to_open_account(services: Services, user_id: str) -> str | None:
     try:
         return (await open_account(services, user_id)).account_id
     except RuntimeFault as error:
-        log.warning("account not opened yet", user_id=user_id, error=error.code)
+        log.warning("account_not_opened", user_id=user_id, error=error.code)
         return None

@@ -18,9 +18,9 @@ from bitnexus.http.answers import expect
 from bitnexus.http.api.accounts import visible_account
 from bitnexus.http.idempotency import idempotency_key, transfer_id
 from bitnexus.http.pages import PageQuery, page, position_of
+from bitnexus.http.principal import Principal
 from bitnexus.http.routes import Call, Route, data
 from bitnexus.http.services import Services
-from bitnexus.http.tokens import Principal
 from bitnexus.http.validation import JsonObject, Model, UuidText
 from bitnexus.storage import ledger
 
@@ -73,7 +73,7 @@ class Transactions:
     def routes(self) -> list[Route]:
         """The routes of this resource."""
         return [
-            Route("POST", PATH, self.create, "Post a transfer", body=CreateTransaction),
+            Route("POST", PATH, self.create, "Post a transfer", body=CreateTransaction, timed=False),
             Route("GET", PATH, self.index, "The caller's transfers, newest first", query=TransactionsQuery),
             Route("GET", PATH + "/{id}", self.show, "One transfer"),
         ]

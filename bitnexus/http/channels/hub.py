@@ -148,7 +148,7 @@ class Hub:
         while chunk := list(islice(remaining, TOPICS_PER_MESSAGE)):
             await self._subscribe_again([topic for topic, _ in chunk], chunk[0][1].position)
         if open_topics:
-            log.info("topics subscribed again", topics=len(open_topics))
+            log.info("topics_resubscribed", topics=len(open_topics))
 
     async def _subscribe_again(self, topics: Sequence[str], after_seq: int) -> None:
         # Ends when it has worked, or when the monitor reports a death and this task is cancelled.
@@ -157,7 +157,7 @@ class Hub:
                 message = Subscribe(self._front, wanted, after_seq)
                 await self._node.call(NOTIFIER, message, timeout_s=self._timeout_s, retry=True)
             except RuntimeFault as error:
-                log.warning("subscribing again failed", topics=len(wanted), error=error.code)
+                log.warning("resubscribing_failed", topics=len(wanted), error=error.code)
                 await asyncio.sleep(RETRY_S)
             else:
                 return

@@ -24,8 +24,9 @@ from bitnexus.http.channels.origins import allowed
 from bitnexus.http.channels.serializer import BadFrame
 from bitnexus.http.channels.session import Effect, Send, Session, Subscribe, Unsubscribe
 from bitnexus.http.channels.topics import judge
+from bitnexus.http.principal import Principal
 from bitnexus.http.request_metrics import RequestMetrics
-from bitnexus.http.tokens import AccessTokens, Principal
+from bitnexus.http.tokens import AccessTokens
 
 MAX_FRAME_BYTES: Final = 64 * 1024
 IDLE_S: Final = 60.0
@@ -41,11 +42,20 @@ log = structlog.get_logger(__name__)
 class Sockets:
     """The open sockets of one front, and the handler that makes them."""
 
-    def __init__(self, tokens: AccessTokens, hub: Hub, metrics: RequestMetrics, *, origins: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        tokens: AccessTokens,
+        hub: Hub,
+        metrics: RequestMetrics,
+        *,
+        origins: Sequence[str] = (),
+        idle_s: float = IDLE_S,
+    ) -> None:
         self._tokens = tokens
         self._hub = hub
         self._metrics = metrics
         self._origins = tuple(origins)
+        self._idle_s = idle_s
         self._open: set[ChannelSocket] = set()
         self._draining = False
 
@@ -61,7 +71,7 @@ class Sockets:
             protocols=("phoenix",), max_msg_size=MAX_FRAME_BYTES, timeout=CLOSE_S, compress=False
         )
         await websocket.prepare(request)
-        socket = ChannelSocket(websocket, request, principal, self._hub)
+        socket = ChannelSocket(websocket, request, principal, self._hub, self._idle_s)
         self._open.add(socket)
         self._metrics.sockets += 1
         try:
@@ -117,10 +127,13 @@ def _base64_text(text: str) -> str | None:
 class ChannelSocket:
     """One connected client."""
 
-    def __init__(self, websocket: web.WebSocketResponse, request: web.Request, principal: Principal, hub: Hub) -> None:
+    def __init__(
+        self, websocket: web.WebSocketResponse, request: web.Request, principal: Principal, hub: Hub, idle_s: float
+    ) -> None:
         self._websocket = websocket
         self._request = request
         self._hub = hub
+        self._idle_s = idle_s
         self._session = Session(lambda topic: judge(topic, principal))
         self._queue: deque[str] = deque()
         self._queued_chars = 0
@@ -160,7 +173,7 @@ class ChannelSocket:
     async def _read(self) -> None:
         while True:
             try:
-                message = await self._websocket.receive(timeout=IDLE_S)
+                message = await self._websocket.receive(timeout=self._idle_s)
             except TimeoutError:
                 await self.close(WSCloseCode.PROTOCOL_ERROR, "idle")
                 return
@@ -208,7 +221,7 @@ class ChannelSocket:
         if self._closing is not None:
             return
         if len(self._queue) >= MAX_QUEUED_FRAMES or self._queued_chars + len(text) > MAX_QUEUED_CHARS:
-            log.info("slow reader cut off", queued=len(self._queue))
+            log.info("slow_reader_cut_off", queued=len(self._queue))
             self._closing = asyncio.create_task(self._close(WSCloseCode.TRY_AGAIN_LATER, "too slow"))
             return
         self._queue.append(text)
@@ -237,7 +250,7 @@ class ChannelSocket:
             async with asyncio.timeout(CLOSE_S):
                 await self._websocket.close(code=code, message=reason.encode()[:120])
         except TimeoutError:
-            log.info("socket cut: its client does not read", code=int(code))
+            log.info("socket_cut", code=int(code))
         transport = self._request.transport
         if transport is not None and (not self._websocket.closed or transport.get_write_buffer_size()):
             transport.abort()

@@ -24,7 +24,9 @@ async def test_a_registered_user_has_an_account_and_may_log_in(service):
     assert (made["name"], made["role"]) == ("Ann", "user")
     assert "password" not in str(answer)
 
-    status, answer, _ = await service.call("POST", LOGIN, json={"user": {k: body["user"][k] for k in ("email", "password")}})
+    status, answer, _ = await service.call(
+        "POST", LOGIN, json={"user": {k: body["user"][k] for k in ("email", "password")}}
+    )
     assert status == 200
     granted = answer["data"]
     assert granted["token_type"] == "Bearer"
@@ -81,7 +83,9 @@ async def test_a_wrong_password_and_an_unknown_user_get_the_same_answer(service)
     user = await service.register()
     answers = []
     for email, password in ((user.email, "wrong password"), ("nobody@example.com", "long enough"), ("", "")):
-        status, answer, headers = await service.call("POST", LOGIN, json={"user": {"email": email, "password": password}})
+        status, answer, headers = await service.call(
+            "POST", LOGIN, json={"user": {"email": email, "password": password}}
+        )
         answers.append((status, answer | {"request_id": ""}, set(headers)))
     assert answers[0] == answers[1] == answers[2]
     assert answers[0][:1] == (401,)

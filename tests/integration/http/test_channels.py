@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import socket
 
 import aiohttp
 import pytest
@@ -16,24 +17,24 @@ def connect(service, token, **options):
     return service.session.ws_connect(f"{PATH}?vsn=2.0.0&token={token}", **options)
 
 
-async def push(socket, *frame):
-    await socket.send_str(json.dumps(frame))
+async def push(ws, *frame):
+    await ws.send_str(json.dumps(frame))
 
 
-async def receive(socket):
-    return json.loads(await socket.receive_str(timeout=10))
+async def receive(ws):
+    return json.loads(await ws.receive_str(timeout=10))
 
 
-async def join(socket, topic, join_ref="1"):
-    await push(socket, join_ref, join_ref, topic, "phx_join", {})
-    assert await receive(socket) == [join_ref, join_ref, topic, "phx_reply", {"status": "ok", "response": {}}]
+async def join(ws, topic, join_ref="1"):
+    await push(ws, join_ref, join_ref, topic, "phx_join", {})
+    assert await receive(ws) == [join_ref, join_ref, topic, "phx_reply", {"status": "ok", "response": {}}]
 
 
-async def closed(socket):
+async def closed(ws):
     while True:
-        message = await socket.receive(timeout=10)
+        message = await ws.receive(timeout=10)
         if message.type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR):
-            return socket.close_code
+            return ws.close_code
 
 
 async def test_both_sides_of_a_transfer_hear_of_it(service):
@@ -43,61 +44,61 @@ async def test_both_sides_of_a_transfer_hear_of_it(service):
         await join(first, f"transaction:{ann.id}")
         await join(second, f"transaction:{ben.id}", "5")
         _, answer, _ = await service.transfer(ann, ben, 5, fields={"description": "lunch"})
-        for socket, user in ((first, ann), (second, ben)):
+        for ws, user in ((first, ann), (second, ben)):
             expected = [None, None, f"transaction:{user.id}", "new_transaction", answer["data"]]
-            assert await receive(socket) == expected
+            assert await receive(ws) == expected
 
 
 async def test_every_reader_of_a_topic_gets_every_event_in_order(service):
     ann, ben, admin = await service.register(), await service.register(), await service.admin()
     await service.fund(ann, 100)
     sockets = [await connect(service, token) for token in (ann.token, ann.token, admin.token)]
-    for socket in sockets:
-        await join(socket, f"transaction:{ann.id}")
+    for ws in sockets:
+        await join(ws, f"transaction:{ann.id}")
     for amount in range(1, 6):
         await service.transfer(ann, ben, amount)
-    for socket in sockets:
-        assert [(await receive(socket))[4]["amount"] for _ in range(5)] == [1, 2, 3, 4, 5]
-        await socket.close()
+    for ws in sockets:
+        assert [(await receive(ws))[4]["amount"] for _ in range(5)] == [1, 2, 3, 4, 5]
+        await ws.close()
 
 
 async def test_events_go_on_after_the_notifier_was_killed_and_none_is_missing(service):
     ann, ben = await service.register(), await service.register()
     await service.fund(ann, 100)
-    async with connect(service, ann.token) as socket:
-        await join(socket, f"transaction:{ann.id}")
+    async with connect(service, ann.token) as ws:
+        await join(ws, f"transaction:{ann.id}")
         await service.transfer(ann, ben, 1)
-        assert (await receive(socket))[4]["amount"] == 1
+        assert (await receive(ws))[4]["amount"] == 1
         killing = asyncio.create_task(service.kill("notifier"))
         for amount in range(2, 10):
             await service.transfer(ann, ben, amount)
         await killing
         await service.transfer(ann, ben, 10)
-        assert [(await receive(socket))[4]["amount"] for _ in range(9)] == list(range(2, 11))
+        assert [(await receive(ws))[4]["amount"] for _ in range(9)] == list(range(2, 11))
 
 
 async def test_heartbeat_leave_and_rejoin(service):
     ann = await service.register()
     topic = f"transaction:{ann.id}"
-    async with connect(service, ann.token) as socket:
-        await push(socket, None, "7", "phoenix", "heartbeat", {})
-        assert await receive(socket) == [None, "7", "phoenix", "phx_reply", {"status": "ok", "response": {}}]
-        await join(socket, topic)
-        await push(socket, "1", "2", topic, "phx_leave", {})
-        assert await receive(socket) == ["1", "2", topic, "phx_reply", {"status": "ok", "response": {}}]
-        assert await receive(socket) == ["1", "1", topic, "phx_close", {}]
-        await join(socket, topic, "3")
-        await join(socket, topic, "4")
-        assert await receive(socket) == ["3", "3", topic, "phx_close", {}]
+    async with connect(service, ann.token) as ws:
+        await push(ws, None, "7", "phoenix", "heartbeat", {})
+        assert await receive(ws) == [None, "7", "phoenix", "phx_reply", {"status": "ok", "response": {}}]
+        await join(ws, topic)
+        await push(ws, "1", "2", topic, "phx_leave", {})
+        assert await receive(ws) == ["1", "2", topic, "phx_reply", {"status": "ok", "response": {}}]
+        assert await receive(ws) == ["1", "1", topic, "phx_close", {}]
+        await join(ws, topic, "3")
+        await join(ws, topic, "4")
+        assert await receive(ws) == ["3", "3", topic, "phx_close", {}]
 
 
 async def test_another_users_topic_is_refused(service):
     ann, ben = await service.register(), await service.register()
-    async with connect(service, ann.token) as socket:
+    async with connect(service, ann.token) as ws:
         topic = f"transaction:{ben.id}"
-        await push(socket, "1", "1", topic, "phx_join", {})
+        await push(ws, "1", "1", topic, "phx_join", {})
         reply = {"status": "error", "response": {"reason": "unauthorized"}}
-        assert await receive(socket) == ["1", "1", topic, "phx_reply", reply]
+        assert await receive(ws) == ["1", "1", topic, "phx_reply", reply]
 
 
 async def test_the_token_may_come_in_the_protocol_or_the_authorization_header(service):
@@ -106,11 +107,11 @@ async def test_the_token_may_come_in_the_protocol_or_the_authorization_header(se
     for alphabet in (base64.b64encode, base64.urlsafe_b64encode):
         encoded = alphabet(ann.token.encode()).decode().rstrip("=")
         protocols = ("phoenix", f"base64url.bearer.phx.{encoded}")
-        async with service.session.ws_connect(path, protocols=protocols) as socket:
-            assert socket.protocol == "phoenix"
-            await join(socket, f"transaction:{ann.id}")
-    async with service.session.ws_connect(path, headers=ann.headers) as socket:
-        await join(socket, f"transaction:{ann.id}")
+        async with service.session.ws_connect(path, protocols=protocols) as ws:
+            assert ws.protocol == "phoenix"
+            await join(ws, f"transaction:{ann.id}")
+    async with service.session.ws_connect(path, headers=ann.headers) as ws:
+        await join(ws, f"transaction:{ann.id}")
 
 
 @pytest.mark.parametrize(
@@ -133,29 +134,63 @@ async def test_a_connection_is_refused_before_the_upgrade(service, query, header
 
 async def test_a_page_of_the_same_host_may_connect(service):
     ann = await service.register()
-    async with connect(service, ann.token, headers={"Origin": f"http://127.0.0.1:{service.port}"}) as socket:
-        await join(socket, f"transaction:{ann.id}")
+    async with connect(service, ann.token, headers={"Origin": f"http://127.0.0.1:{service.port}"}) as ws:
+        await join(ws, f"transaction:{ann.id}")
 
 
 @pytest.mark.parametrize(
     ("send", "code"),
     [
-        (lambda socket: socket.send_str("x"), 1007),
-        (lambda socket: socket.send_str("[]"), 1007),
-        (lambda socket: socket.send_str("[" * 60_000), 1007),
-        (lambda socket: socket.send_str("x" * 70_000), 1009),
-        (lambda socket: socket.send_bytes(b"x"), 1003),
-        (lambda socket: socket.send_frame(b"\xff", aiohttp.WSMsgType.TEXT), 1007),
+        (lambda ws: ws.send_str("x"), 1007),
+        (lambda ws: ws.send_str("[]"), 1007),
+        (lambda ws: ws.send_str("[" * 60_000), 1007),
+        (lambda ws: ws.send_str("x" * 70_000), 1009),
+        (lambda ws: ws.send_bytes(b"x"), 1003),
+        (lambda ws: ws.send_frame(b"\xff", aiohttp.WSMsgType.TEXT), 1007),
     ],
 )
 async def test_what_is_no_frame_closes_the_socket(service, send, code):
     ann = await service.register()
-    async with connect(service, ann.token) as socket:
-        await send(socket)
-        assert await closed(socket) == code
+    async with connect(service, ann.token) as ws:
+        await send(ws)
+        assert await closed(ws) == code
 
 
 async def test_a_plain_request_to_the_socket_is_refused(service):
     ann = await service.register()
     status, answer, _ = await service.call("GET", f"{PATH}?vsn=2.0.0&token={ann.token}")
     assert (status, answer["code"]) == (400, "bad_request")
+
+
+def client_frame(text):
+    """A text frame as clients send it; a mask of zeros leaves the payload as it is."""
+    payload = text.encode()
+    assert 126 <= len(payload) < 2**16
+    return b"\x81\xfe" + len(payload).to_bytes(2, "big") + bytes(4) + payload
+
+
+async def test_a_client_that_does_not_read_is_cut_off_and_hurts_nobody(service):
+    ann = await service.register()
+    raw = socket.socket()
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    raw.settimeout(0)
+    await asyncio.get_running_loop().sock_connect(raw, ("127.0.0.1", service.port))
+    reader, writer = await asyncio.open_connection(sock=raw, limit=4096)
+    key = base64.b64encode(bytes(16)).decode()
+    writer.write(
+        f"GET {PATH}?vsn=2.0.0&token={ann.token} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
+        f"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n".encode()
+    )
+    assert b" 101 " in await reader.readline()
+    beat = client_frame(json.dumps([None, "x" * 64, "phoenix", "heartbeat", {"pad": "x" * 64}]))
+
+    async def beat_for_ever():
+        while True:
+            writer.write(beat * 100)
+            await writer.drain()
+
+    with pytest.raises(ConnectionError):
+        await asyncio.wait_for(beat_for_ever(), 40)
+    writer.close()
+    async with connect(service, ann.token) as other:
+        await join(other, f"transaction:{ann.id}")

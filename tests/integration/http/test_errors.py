@@ -26,6 +26,8 @@ async def test_a_wrong_method_is_told_the_right_ones(service):
     assert status == 405
     assert_problem(answer, headers, 405, "method_not_allowed")
     assert headers["Allow"] == "POST"
+    status, _, headers = await service.call("POST", "/health")
+    assert (status, headers["Allow"]) == (405, "GET, HEAD")
 
 
 async def test_another_media_type_is_refused(service):
@@ -87,7 +89,9 @@ async def test_an_id_that_would_break_a_log_line_is_replaced(service):
 
 async def test_the_trace_id_of_a_traceparent_is_the_requests_id(service):
     trace = "4bf92f3577b34da6a3ce929d0e0e4736"
-    _, _, headers = await service.call("GET", "/health/live", headers={"traceparent": f"00-{trace}-00f067aa0ba902b7-01"})
+    _, _, headers = await service.call(
+        "GET", "/health/live", headers={"traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
+    )
     assert headers["X-Request-Id"] == trace
 
 

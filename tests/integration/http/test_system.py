@@ -17,6 +17,12 @@ async def test_a_running_service_is_healthy(service):
     assert (await service.call("GET", "/health/ready"))[0] == 200
 
 
+async def test_head_is_answered_like_get_without_the_body(service):
+    async with service.session.head("/health") as response:
+        assert response.status == 200
+        assert await response.read() == b""
+
+
 async def test_metrics_are_those_of_all_processes(service):
     for _ in range(4):
         await service.call("GET", "/health/live")
@@ -26,5 +32,7 @@ async def test_metrics_are_those_of_all_processes(service):
     up = {sample.labels["process"]: sample.value for sample in families["bitnexus_up"].samples}
     assert {"ledger", "transactions-0", "transactions-1", "notifier", "http-0", "http-1"} <= up.keys()
     assert set(up.values()) == {1.0}
-    routes = {s.labels["route"] for s in families["bitnexus_http_requests"].samples if s.labels["process"][:4] == "http"}
+    routes = {
+        s.labels["route"] for s in families["bitnexus_http_requests"].samples if s.labels["process"][:4] == "http"
+    }
     assert "/health/live" in routes

@@ -34,7 +34,11 @@ async def test_a_transfer_moves_money_and_is_shown_to_both(service, pair):
     assert headers["Location"] == f"{PATH}/{made['id']}"
     assert "Idempotent-Replayed" not in headers
     assert {key: made[key] for key in fields} == fields
-    assert (made["amount"], made["debit_account_id"], made["credit_account_id"]) == (250, ann.account_id, ben.account_id)
+    assert (made["amount"], made["debit_account_id"], made["credit_account_id"]) == (
+        250,
+        ann.account_id,
+        ben.account_id,
+    )
     assert (await balance(service, ann), await balance(service, ben)) == (750, 250)
     for user in pair:
         status, answer, _ = await service.call("GET", f"{PATH}/{made['id']}", user=user)
@@ -188,7 +192,8 @@ async def test_pages_of_a_history_have_every_entry_once_while_it_grows(service, 
     for amount in range(1, 8):
         await service.transfer(ann, ben, amount)
     path = f"/api/v1/accounts/{ann.account_id}/history"
-    query, seen = "?limit=3", []
+    query: str | None = "?limit=3"
+    seen = []
     while query is not None:
         status, answer, headers = await service.call("GET", path + query, user=ann)
         assert status == 200
@@ -222,7 +227,9 @@ async def test_a_cursor_serves_its_own_list_alone(service, pair):
         assert (status, answer["code"]) == (400, "bad_cursor")
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=201", "limit=x", "limit=1&limit=2", "page=1", "cursor=" + "x" * 600])
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=201", "limit=x", "limit=1&limit=2", "page=1", "cursor=" + "x" * 600]
+)
 async def test_a_query_that_breaks_a_rule_is_refused(service, query):
     user = await service.register()
     status, answer, _ = await service.call("GET", f"{PATH}?{query}", user=user)

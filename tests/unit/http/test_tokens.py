@@ -9,7 +9,8 @@ import pytest
 
 from bitnexus.errors import Unauthorized
 from bitnexus.http.keys import derive_key, key_id
-from bitnexus.http.tokens import AUDIENCE, ISSUER, AccessTokens, Principal
+from bitnexus.http.principal import Principal
+from bitnexus.http.tokens import AUDIENCE, ISSUER, AccessTokens
 
 SECRET = "s" * 64
 KEY = derive_key(SECRET, "access-token")

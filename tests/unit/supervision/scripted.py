@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from bitnexus.actors.runtime.reasons import SHUTDOWN, ExitReason, killed
 from bitnexus.supervision import events as ev
 from bitnexus.supervision.machine import SupervisorMachine
-from bitnexus.actors.runtime.reasons import SHUTDOWN, ExitReason, killed
 from bitnexus.supervision.spec import ChildSpec, ProcessStart, SupervisorFlags
 
 CRASH = killed(9)
@@ -14,12 +14,12 @@ def spec(child_id: str, **fields: object) -> ChildSpec:
     return ChildSpec(child_id, ProcessStart("some.module:Class"), **fields)  # type: ignore[arg-type]
 
 
-def one(effect: ev.Effect) -> str:
+def one(effect: ev.Effect) -> str:  # noqa: PLR0911  # one line a kind of effect
     match effect:
         case ev.Start(child_id, _):
             return f"start {child_id}"
         case ev.Stop(child_id, pid, how):
-            return f"{how} {pid or child_id + ' (starting)'}"
+            return f"{how} {f'{child_id} (starting)' if pid is None else pid}"
         case ev.SetTimer(token, after_s):
             return f"timer {token} {after_s}"
         case ev.CancelTimer(token):
@@ -30,10 +30,10 @@ def one(effect: ev.Effect) -> str:
             return f"answer {ref}: ok {pid}"
         case ev.Answer(ref, ev.Error(code, detail)):
             return f"answer {ref}: {code} {detail}"
-        case ev.Running():
-            return "running"
         case ev.Exit(reason):
             return f"exit ({reason})"
+        case _:
+            return type(effect).__name__.lower()
 
 
 class Scripted:

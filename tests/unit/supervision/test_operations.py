@@ -1,6 +1,6 @@
+from bitnexus.actors.runtime.reasons import ABORTED, NORMAL, SHUTDOWN
 from bitnexus.supervision import events as ev
 from bitnexus.supervision.events import ChildCounts, Error
-from bitnexus.actors.runtime.reasons import ABORTED, NORMAL, SHUTDOWN
 from tests.unit.supervision.scripted import CRASH, Scripted, spec
 
 

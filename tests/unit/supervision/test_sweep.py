@@ -1,7 +1,7 @@
 """one_for_all and rest_for_one: who is stopped, who is started, in which order, and what disturbs it."""
 
-from bitnexus.supervision import events as ev
 from bitnexus.actors.runtime.reasons import ABORTED, NORMAL, SHUTDOWN
+from bitnexus.supervision import events as ev
 from tests.unit.supervision.scripted import CRASH, Scripted, spec
 
 DIED = f"({CRASH}) restart"
@@ -167,3 +167,66 @@ def test_shutdown_while_restarting_stops_what_is_up() -> None:
     assert sup.shutdown() == ["shutdown b (starting)"]
     assert sup.failed("b", ABORTED) == ["shutdown a#4"]
     assert sup.exited("a", SHUTDOWN) == ["exit (shutdown)"]
+
+
+def test_a_crash_behind_a_sweep_does_not_make_it_forget_those_it_has_yet_to_start() -> None:
+    sup = Scripted("a", "b", "c", strategy="rest_for_one").up()
+    sup.exited("b")
+    sup.start_child("d")
+    sup.started("d")
+    assert sup.exited("c", SHUTDOWN) == ["start b"]
+    assert sup.exited("d")[-1] == "shutdown b (starting)"
+    assert sup.failed("b", ABORTED) == ["start b"]
+    assert sup.started("b") == ["start c"]
+    assert sup.started("c") == ["start d"]
+
+
+def test_a_crash_behind_a_sweep_that_still_stops_children_does_not_spare_them() -> None:
+    sup = Scripted("a", "b", "c", "d", strategy="rest_for_one").up()
+    assert sup.exited("b")[-1] == "shutdown d#4"
+    sup.start_child("e")
+    sup.started("e")
+    assert sup.exited("e") == [f"report child_terminated e {DIED}"]
+    assert sup.exited("d", SHUTDOWN) == ["shutdown c#3"]
+    assert sup.exited("c", SHUTDOWN) == ["start b"]
+
+
+def test_an_operators_start_that_waits_in_a_sweep_is_answered_if_another_cancels_it() -> None:
+    sup = Scripted("a", strategy="rest_for_one").up()
+    sup.send(ev.StartChild(spec("b"), 1))
+    sup.exited("a")
+    assert sup.failed("b", ABORTED) == ["start a"]
+    assert sup.send(ev.TerminateChild("b", 2)) == ["answer 1: terminated None", "answer 2: ok None"]
+    assert sup.started("a") == []
+
+
+def test_an_operators_start_that_waits_in_a_sweep_is_answered_if_the_sweep_fails() -> None:
+    sup = Scripted("a", strategy="rest_for_one").up()
+    sup.start_child("b")
+    sup.exited("a")
+    sup.failed("b", ABORTED)
+    assert sup.failed("a") == [f"report start_error a ({CRASH}) sweep", f"answer op: start_failed {CRASH}"]
+    assert sup.states == {"a": "restarting", "b": None}
+
+
+def test_a_start_that_fails_before_its_turn_to_stop_is_not_tried_again_while_the_supervisor_ends() -> None:
+    sup = Scripted("a", "b").up()
+    sup.exited("a")
+    assert sup.shutdown() == ["shutdown b#2"]
+    assert sup.failed("a") == [f"report start_error a ({CRASH}) restart"]
+    assert sup.timers == []
+    assert sup.exited("b", SHUTDOWN) == ["exit (shutdown)"]
+
+
+def test_a_start_that_fails_or_is_ignored_before_its_turn_to_stop_leaves_the_sweep_alone() -> None:
+    sup = Scripted("a", "b", "c", strategy="rest_for_one").up()
+    sup.exited("b")
+    sup.start_child("d")
+    sup.started("d")
+    sup.exited("c", SHUTDOWN)  # b is starting, d is alive behind the sweep
+    sup.exited("a")
+    assert sup.failed("b") == [f"report start_error b ({CRASH}) sweep"]
+    assert sup.timers == []
+    assert sup.exited("d", SHUTDOWN) == ["start a"]
+    assert sup.started("a") == ["start b"]
+    assert sup.started("b") == ["start c"]
