@@ -1,4 +1,4 @@
-"""A tree as a program of its own: ``python -m tests.tree DIRECTORY``; "ready" on stdout, then SIGINT or SIGTERM stops it.
+"""A tree as a program of its own: ``python -m tests.tree DIRECTORY`` prints its pids; SIGINT or SIGTERM stops it.
 
 root ── a, sub ── b, c
 """

@@ -80,7 +80,7 @@ class Entrance:
         self._context = context
         self._accept = accept
         self._passing: set[asyncio.Task[None]] = set()
-        listener.setblocking(False)
+        listener.settimeout(0)
         loop.add_reader(listener, self._readable)
 
     def close(self) -> None:
@@ -115,7 +115,7 @@ class Entrance:
             self._loop.add_reader(self._listener, self._readable)
 
     async def _pass(self, taken: socket.socket, connection: Connection) -> None:
-        taken.setblocking(False)
+        taken.settimeout(0)
         try:
             await self._loop.connect_accepted_socket(
                 lambda: connection, taken, ssl=self._context, ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S

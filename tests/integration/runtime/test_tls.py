@@ -91,9 +91,10 @@ async def first_frames(port: int, tls: ssl.SSLContext | None, hello: Dialler | N
 
 
 def test_a_tree_talks_by_tls_and_every_port_of_it_refuses_strangers(
-    loop_kind: str, secured: Settings, files: TlsFiles, journal: Path, tmp_path: Path, capfd
+    loop_kind: str, secured: Settings, files: TlsFiles, journal: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    others = authority.issue(tmp_path / "others", "node", hosts=["127.0.0.1"], days=1, as_node=True).files
+    directory = journal.with_name("others")
+    others = authority.issue(directory, "node", hosts=["127.0.0.1"], days=1, as_node=True).files
     ours = context(files, files.ca)
     with running(worker("a", journal), supervisor("sub", worker("b", journal))) as tree:
         assert tree.call("a", Ping(7)) == Pong(7, tree.pid("a"))
