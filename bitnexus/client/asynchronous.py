@@ -71,7 +71,7 @@ class Client:
         """Join the node.
 
         Raises:
-            Unauthorized, Forbidden: the node does not accept the access token, or takes no clients there.
+            Unauthorized: the node does not accept the access token.
             NoProcess: there is no node, or it does not accept the cookie or the certificate.
             InvalidSettings: the files of TLS are of no use.
         """
@@ -128,13 +128,13 @@ class Client:
                 await self._join()
                 pause_s = FIRST_PAUSE_S
                 await self._until_lost()
-            except (Unauthorized, Forbidden) as error:
+            except Unauthorized as error:
                 self._trouble = error
                 if not self._identity.renews_token:
                     self._finish(error)
                     return
-            except (RuntimeFault, InvalidSettings) as error:
-                self._trouble = error
+            except (RuntimeFault, Forbidden, InvalidSettings) as error:
+                self._trouble = error  # Forbidden: another process has the port that was the root's
             self._joined.clear()
             await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311  # jitter
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)

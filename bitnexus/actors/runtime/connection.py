@@ -93,6 +93,7 @@ class Connection(asyncio.Protocol):
         self.client: Principal | None = None  # whom the peer speaks for; None: a process of the node, or dialled by us
         self.refusal: BitNexusError | None = None  # why the listener does not let this client in
         self.dialling: asyncio.Task[None] | None = None
+        self.refusals = 0  # calls of a client's that it may not make
         self.open_calls = 0  # calls of the peer's that have no answer yet; counted by the process
         self._endpoint = endpoint
         self._loop = loop

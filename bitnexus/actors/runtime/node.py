@@ -37,6 +37,8 @@ _RESYNC_S = 0.25
 #: Calls of one client that a process has not answered, and the longest correlation id that is taken from one.
 MAX_CLIENT_CALLS = 1_024
 _MAX_TRACE = 128
+#: Forbidden calls over one connection, each with its line in the log; then it is closed.
+MAX_REFUSALS = 100
 
 log = structlog.get_logger("bitnexus.runtime")
 
@@ -265,6 +267,9 @@ class Node:
                 "client_refused", peer=context.connection.remote, user_id=client.user_id, message=type(message).__name__
             )
             context.fail(error)
+            context.connection.refusals += 1
+            if context.connection.refusals >= MAX_REFUSALS:
+                context.connection.close("too many calls that this client may not make", flush=True)
             return False
         if client.expires_at <= time.time():  # the clock of the connection's own timer may have been asleep
             context.connection.close("the client's access token has expired")

@@ -36,15 +36,19 @@ class Contexts:
 
 def contexts(files: TlsFiles | None) -> Contexts | None:
     """The contexts from these files, made once per process; None without TLS. Raises InvalidSettings."""
-    return None if files is None else _contexts(files, os.getpid())
-
-
-@functools.lru_cache(maxsize=4)
-def _contexts(files: TlsFiles, pid: int) -> Contexts:  # noqa: ARG001  # not one inherited by fork
+    if files is None:
+        return None
     try:
-        return Contexts(_context(files, ssl.PROTOCOL_TLS_SERVER), _context(files, ssl.PROTOCOL_TLS_CLIENT))
+        written = tuple(path.stat().st_mtime_ns for path in (files.cert, files.key, files.ca))
+        return _contexts(files, os.getpid(), written)
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         raise InvalidSettings(f"The files of BITNEXUS_NODE_TLS_… cannot be used: {error}") from error
+
+
+# By pid: none that was inherited by fork. By times: a tree that is started anew takes renewed certificates.
+@functools.lru_cache(maxsize=2)
+def _contexts(files: TlsFiles, pid: int, written: tuple[int, ...]) -> Contexts:  # noqa: ARG001
+    return Contexts(_context(files, ssl.PROTOCOL_TLS_SERVER), _context(files, ssl.PROTOCOL_TLS_CLIENT))
 
 
 def _context(files: TlsFiles, protocol: int) -> ssl.SSLContext:
