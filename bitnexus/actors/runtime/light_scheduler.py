@@ -8,6 +8,7 @@ from typing import Any, Generic
 
 from bitnexus.actors.runtime.light_activation import Activations, Schedule, StartLoad
 from bitnexus.actors.runtime.light_actor import (
+    ACTIVE,
     ENDED,
     SUSPENDED,
     C,
@@ -142,38 +143,38 @@ class LightScheduler(LightTable[M, C, Out], Generic[M, C, Out, S]):
 
     def run_turn(self) -> None:
         """Let runnable actors receive, each a few messages, then give the loop the word."""
-        budget = self.limits.turn_messages
+        budget = turn = self.limits.turn_messages
         share = self._actor_messages
         run, run_actor, statistics = self._run, self._run_actor, self.statistics
-        self._turn_scheduled = True  # it is this one: what is told meanwhile needs no other
         try:
             while run and budget > 0:
-                at_most = share if share < budget else budget
+                actor = run.popleft()
                 if statistics is None:
-                    budget -= run_actor(run.popleft(), at_most)
+                    budget -= run_actor(actor, share if budget > share else budget)  # noqa: FURB136 - min() is a call
                 else:
-                    budget -= statistics.run(run_actor, run.popleft(), at_most)
+                    budget -= statistics.run(run_actor, actor, min(share, budget))
         finally:
+            self._running = None
             self._turn_scheduled = False
+            self.counters.received += turn - budget
             if run:
                 self._schedule_turn()
 
-    def _run_actor(self, actor: LightActor[M, C, Out], at_most: int) -> int:
+    def _run_actor(self, actor: LightActor[M, C, Out], at_most: int) -> int:  # noqa: C901 - the hot path, in one piece
         mailbox = actor.mailbox
         if mailbox is None:  # it was killed while it waited for its turn
             return 0
         actor.used = self._wheel.tick
         self._running = actor
+        done = 0
         count = len(mailbox)
         if count > at_most:
             count = at_most
-        receive = actor.receive
-        done = 0
         try:
-            while done < count and not actor.status:
+            while done < count:
                 message, context = mailbox[done]
                 done += 1
-                output = receive(message, context)
+                output = actor.receive(message, context)
                 if output is not None:
                     if type(output) is Ask:
                         self._requests.begin(actor, output, context)
@@ -183,31 +184,28 @@ class LightScheduler(LightTable[M, C, Out], Generic[M, C, Out, S]):
                         self._owner.emit(actor, output, context)
                 elif type(context) is Ask and context.result is None:
                     self._requests.owe(actor, context)
+                if actor.status:
+                    break  # killed or suspended, by what it did itself
         except Exception as error:  # noqa: BLE001 - isolation: whatever it is, it ends this actor alone
-            message, context = mailbox[done - 1]
-            crash = crash_by(error, actor.key, type(message).__name__)
+            crash = crash_by(error, actor.key, type(mailbox[done - 1][0]).__name__)
             self._end(actor, mailbox[done:], crash, mailbox[done - 1])
+            return done
+        if len(mailbox) > done or actor.status:
+            self._leave(actor, mailbox, done)
         else:
-            if actor.status:
-                self._halt(actor, mailbox, done)
-            elif len(mailbox) > done:
-                del mailbox[:done]
-                self._run.append(actor)
-            else:
-                actor.mailbox = None
-                if self._retiring:
-                    self.settled(actor)
-        finally:
-            self._running = None
-        self.counters.received += done
+            actor.mailbox = None
+            if self._retiring:
+                self.settled(actor)
         return done
 
-    def _halt(self, actor: LightActor[M, C, Out], mailbox: list[tuple[M, C]], done: int) -> None:
-        """It was killed or suspended by what it did itself."""
+    def _leave(self, actor: LightActor[M, C, Out], mailbox: list[tuple[M, C]], done: int) -> None:
+        """Its share of the turn is over, or it was stopped, before its mailbox was empty."""
         if actor.status == ENDED:
             self._end(actor, mailbox[done:], self._killed)
-        else:
-            del mailbox[:done]
+            return
+        del mailbox[:done]
+        if actor.status == ACTIVE:
+            self._run.append(actor)
 
     # -- the end of an actor ----------------------------------------------------------------------------------
 
