@@ -16,7 +16,9 @@ from bitnexus.config import Settings, use
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
     """The settings of the test's processes: nothing of the machine's, all data in a directory of its own."""
     monkeypatch.chdir(tmp_path)
-    mine = Settings(profile="test", data_dir=tmp_path / "var", log_format="json", database_url="postgresql://nowhere/none")
+    mine = Settings(
+        profile="test", data_dir=tmp_path / "var", log_format="json", database_url="postgresql://nowhere/none"
+    )
     before = use(mine)
     yield mine
     use(before)
@@ -34,9 +36,7 @@ def log(capfd: pytest.CaptureFixture[str]) -> Callable[[str], list[dict[str, Any
     seen: list[dict[str, Any]] = []
 
     def of(event: str) -> list[dict[str, Any]]:
-        for line in capfd.readouterr().err.splitlines():
-            if line.startswith("{"):
-                seen.append(json.loads(line))
+        seen.extend(json.loads(line) for line in capfd.readouterr().err.splitlines() if line.startswith("{"))
         return [line for line in seen if line["event"] == event]
 
     return of
