@@ -30,7 +30,10 @@ class ProgramFailed(Exception):
 
 def own_network() -> tuple[str, ...]:
     """What to put before a command so that it has a network of its own; nothing where that is not possible."""
-    if shutil.which(_OWN_NETWORK[0]) and subprocess.run([*_OWN_NETWORK, "true"], capture_output=True, check=False).returncode == 0:
+    if (
+        shutil.which(_OWN_NETWORK[0])
+        and subprocess.run([*_OWN_NETWORK, "true"], capture_output=True, check=False).returncode == 0
+    ):
         return _OWN_NETWORK
     return ()
 

@@ -9,7 +9,8 @@ import asyncio
 import statistics
 import sys
 import time
-from typing import Any
+from collections.abc import Callable
+from functools import partial
 
 from bench.runtime_peers.measurement import loopback_up, report
 from bench.runtime_peers.node_actors import Go, Result
@@ -24,9 +25,9 @@ PATIENCE_S = 60.0
 STOP_S = 30.0
 
 
-async def exchange(node: Node, pairs: list[tuple[str, str]], **go: Any) -> tuple[float, list[float]]:
+async def exchange(node: Node, pairs: list[tuple[str, str]], go: Callable[[str], Go]) -> tuple[float, list[float]]:
     """Let each first of a pair exchange with its second at the same time: what was done a second, and times."""
-    calls = [node.call(one, Go(other, **go), timeout_s=PATIENCE_S) for one, other in pairs]
+    calls = [node.call(one, go(other), timeout_s=PATIENCE_S) for one, other in pairs]
     results = [answer for answer in await asyncio.gather(*calls) if isinstance(answer, Result)]
     return sum(each.rate for each in results), [each for result in results for each in result.times]
 
@@ -41,20 +42,22 @@ async def measure(node: Node, seconds: float) -> dict[str, float]:
         await node.call("peer-0", Done())
         times.append(time.perf_counter() - began)
     results["ask_ms"] = statistics.median(times) * 1000
-    _, times = await exchange(node, [("peer-0", "peer-1")], seconds=seconds)
+    _, times = await exchange(node, [("peer-0", "peer-1")], partial(Go, seconds=seconds))
     results["round_trip_ms"] = statistics.median(times) * 1000
-    results["one_way"], _ = await exchange(node, [("peer-0", "peer-1")], seconds=seconds, burst=ITEMS)
+    results["one_way"], _ = await exchange(node, [("peer-0", "peer-1")], partial(Go, seconds=seconds, burst=ITEMS))
     both = [("peer-0", "peer-1"), ("peer-1", "peer-0")]
-    results["both_directions"], _ = await exchange(node, both, seconds=seconds, window=16)
-    results["both_directions_256"], _ = await exchange(node, both, seconds=seconds, window=256)
-    rate, _ = await exchange(node, [("peer-0", "peer-1")], seconds=seconds, items=ITEMS)
+    results["both_directions"], _ = await exchange(node, both, partial(Go, seconds=seconds, window=16))
+    results["both_directions_256"], _ = await exchange(node, both, partial(Go, seconds=seconds, window=256))
+    rate, _ = await exchange(node, [("peer-0", "peer-1")], partial(Go, seconds=seconds, items=ITEMS))
     results["batch_items"] = rate * ITEMS
     return results
 
 
 def start(count: int) -> tuple[Launcher, float]:
     """A tree of so many processes, and the seconds until all were up."""
-    peers = [ChildSpec(f"peer-{number}", ProcessStart("bench.runtime_peers.node_actors:Peer")) for number in range(count)]
+    peers = [
+        ChildSpec(f"peer-{number}", ProcessStart("bench.runtime_peers.node_actors:Peer")) for number in range(count)
+    ]
     launcher = Launcher("bench", SupervisorFlags(), peers)
     began = time.perf_counter()
     launcher.start()

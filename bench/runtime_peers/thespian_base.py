@@ -40,7 +40,7 @@ def free_port() -> int:
         return port
 
 
-def exchange(system: Any, pairs: list[tuple[Any, Any]], go: dict[str, Any]) -> tuple[float, list[float]]:
+def exchange(system: ActorSystem, pairs: list[tuple[Any, Any]], go: dict[str, Any]) -> tuple[float, list[float]]:
     """Let each first of a pair exchange with its second at the same time: what was done a second, and times."""
     for one, other in pairs:
         system.tell(one, Go(other, **go))
@@ -49,7 +49,7 @@ def exchange(system: Any, pairs: list[tuple[Any, Any]], go: dict[str, Any]) -> t
     return sum(rate for rate, _ in answers), [each for _, times in answers for each in times]
 
 
-def measure(system: Any, seconds: float, processes: int) -> dict[str, float]:
+def measure(system: ActorSystem, seconds: float, processes: int) -> dict[str, float]:
     """All measurements, one after another."""
     results: dict[str, float] = {}
     one, other = system.createActor(Peer), system.createActor(Peer)
