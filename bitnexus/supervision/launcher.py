@@ -45,11 +45,11 @@ _LOG_DEFS = {
 #: How long the whole tree may take to come up.
 START_TIMEOUT_S: Final = 60.0
 #: A root that is silent for so long is killed, and all below it.
-ROOT_HEARTBEAT_TIMEOUT_S: Final = 10.0
+ROOT_HEARTBEAT_TIMEOUT_S: Final = 3.0
 #: How long what was killed may take to be gone.
 _GONE_WITHIN_S: Final = 2.0
 _STEP_S: Final = 0.01
-_WATCH_S: Final = 1.0
+_WATCH_S: Final = 0.25
 
 
 class Launcher:
@@ -159,8 +159,8 @@ class Launcher:
             due = self.loop.time() + _WATCH_S
             await asyncio.sleep(_WATCH_S)
             now = self.loop.time()
-            if now - due > _WATCH_S:  # this process itself did not run: it may not have read what the root said
-                self._heard_at = now
+            # Time in which this process itself did not run: it may not have read what the root said.
+            self._heard_at = min(now, self._heard_at + max(0.0, now - due))
             if now - self._heard_at > ROOT_HEARTBEAT_TIMEOUT_S:
                 log.error("root_hung", pid=self.root_pid, silent_s=now - self._heard_at)
                 self.reason = HUNG

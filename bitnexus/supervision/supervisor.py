@@ -40,7 +40,9 @@ from bitnexus.supervision.spec import ChildSpec, ProcessStart
 
 #: A child whose `init` takes longer than this is killed: its start has failed.
 START_TIMEOUT_S: Final = 30.0
-_WATCH_S: Final = 1.0
+_WATCH_S: Final = 0.25
+#: How often the memory of children is read.
+_MEASURE_EVERY_S: Final = 1.0
 
 
 class Supervisor(Process):
@@ -142,6 +144,8 @@ class Supervisor(Process):
             link_instance=self.transport.peers.instance.hex(),
             registry_address=self._registry_at[0],
             registry_instance=self._registry_at[1],
+            heartbeat_timeout_s=spec.heartbeat_timeout_s,
+            stop_within_s=spec.stop_within_s,
             args=dict(spec.start.args),
         )
         pickle.dumps(start)  # now, rather than when Thespian would drop it in silence
@@ -220,10 +224,9 @@ class Supervisor(Process):
             due = loop.time() + _WATCH_S
             await asyncio.sleep(_WATCH_S)
             now = loop.time()
-            was_stopped = now - due > _WATCH_S  # this process itself: it may not have read what its children said
+            late = max(0.0, now - due)  # this process did not run: it may not have read what its children said
             for child in self._children.values():
-                if was_stopped:
-                    child.heard_at = now
+                child.heard_at = min(now, child.heard_at + late)
                 limit = child.spec.heartbeat_timeout_s if child.is_up else START_TIMEOUT_S
                 if limit is not None and child.silent_s(now) > limit and child.verdict is None:
                     child.verdict = HUNG

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import msgspec
 
 
@@ -10,7 +12,12 @@ class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     Only fields that cannot form a reference cycle (strings, numbers, other messages, lists and dicts of them)
     are allowed: messages are exempt from the cyclic garbage collector.
+
+    A message with `is_control` is the node's own: it travels in a lane of its own (see lanes.py), and is taken also by
+    a process whose mailbox is full.
     """
+
+    is_control: ClassVar[bool] = False
 
     def __str__(self) -> str:
         # Thespian formats every message it moves for log lines that are not written: keep that cheap.
@@ -32,6 +39,7 @@ class ProcessInfo(Message, frozen=True, tag="ProcessInfo/1"):
     address: str
     instance: str  # hex
     pid: int
+    heartbeat_timeout_s: float | None = 3.0  # longer silence is its death; None: it may be silent
 
 
 class Register(Message, frozen=True, tag="Register/1"):
@@ -40,21 +48,29 @@ class Register(Message, frozen=True, tag="Register/1"):
     A process that only wants to look on (a client, the launcher) leaves `info` out.
     """
 
+    is_control: ClassVar[bool] = True
+
     info: ProcessInfo | None = None
 
 
 class GetNames(Message, frozen=True, tag="GetNames/1"):
     """Ask for the table of names; answered by :class:`Names`."""
 
+    is_control: ClassVar[bool] = True
+
 
 class Names(Message, frozen=True, tag="Names/1"):
     """Every registered process."""
+
+    is_control: ClassVar[bool] = True
 
     processes: list[ProcessInfo]
 
 
 class NamesChanged(Message, frozen=True, tag="NamesChanged/1"):
     """Processes that came up or went down; cast to every registered process, in order."""
+
+    is_control: ClassVar[bool] = True
 
     up: list[ProcessInfo]
     down: list[ProcessInfo]
@@ -66,6 +82,8 @@ class NamesChanged(Message, frozen=True, tag="NamesChanged/1"):
 class ProcessStarted(Message, frozen=True, tag="ProcessStarted/1"):
     """Child → supervisor: `init` is done, the name is registered."""
 
+    is_control: ClassVar[bool] = True
+
     child: str
     pid: int
     instance: str
@@ -73,6 +91,8 @@ class ProcessStarted(Message, frozen=True, tag="ProcessStarted/1"):
 
 class ProcessExiting(Message, frozen=True, tag="ProcessExiting/1"):
     """Child → supervisor: its last words. `reason` is an encoded reasons.ExitReason."""
+
+    is_control: ClassVar[bool] = True
 
     child: str
     pid: int
@@ -82,6 +102,8 @@ class ProcessExiting(Message, frozen=True, tag="ProcessExiting/1"):
 class Heartbeat(Message, frozen=True, tag="Heartbeat/1"):
     """Child → supervisor, once a second: the loop is alive. Lag and mailbox are what was measured since the last."""
 
+    is_control: ClassVar[bool] = True
+
     child: str
     pid: int
     loop_lag_ms: float
@@ -90,6 +112,8 @@ class Heartbeat(Message, frozen=True, tag="Heartbeat/1"):
 
 class StopProcess(Message, frozen=True, tag="StopProcess/1"):
     """Supervisor → child: run `terminate` and exit."""
+
+    is_control: ClassVar[bool] = True
 
     reason: str
 

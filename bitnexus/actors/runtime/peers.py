@@ -77,6 +77,10 @@ class Peers:
         """The connection to `address` if there is one."""
         return self._to.get(address)
 
+    def connections(self) -> list[Connection]:
+        """All of them."""
+        return list(self._all)
+
     async def _dial(self, connection: Connection) -> None:
         host, _, port = connection.peer_address.rpartition(":")
         try:
