@@ -86,7 +86,6 @@ class Launcher:
         _check(self._children)
         gc.collect()
         gc.freeze()  # what is loaded by now is shared by all processes: the collector must not write to its pages
-        os.environ["THESPLOG_FILE_MAXSIZE"] = "0"  # Thespian's own log file in /tmp
         port = _admin_port()
         try:
             system = start_system(port, _LOG_DEFS)

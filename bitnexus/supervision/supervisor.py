@@ -14,7 +14,7 @@ from typing import Final, assert_never
 from bitnexus.actors.runtime.context import Context
 from bitnexus.actors.runtime.message import Heartbeat, ProcessExiting, ProcessStarted, StopProcess
 from bitnexus.actors.runtime.process import Process, StartProcess, handles
-from bitnexus.actors.runtime.reasons import HUNG, ExitReason, raised
+from bitnexus.actors.runtime.reasons import HUNG, MAX_RSS, ExitReason, raised
 from bitnexus.errors import Overloaded
 from bitnexus.supervision.child_process import ChildProcess
 from bitnexus.supervision.events import (
@@ -218,9 +218,13 @@ class Supervisor(Process):
         return True
 
     async def _watch(self) -> None:
-        """Kill children that hang: no end of `init` in time, or no heartbeat."""
+        """Kill children that hang: no end of `init` in time, or no heartbeat. Replace those that grew too large."""
         loop = self.transport.loop
+        measure_at = loop.time() + _MEASURE_EVERY_S
         while True:
+            if loop.time() >= measure_at:
+                measure_at = loop.time() + _MEASURE_EVERY_S
+                self._replace_the_too_large()
             due = loop.time() + _WATCH_S
             await asyncio.sleep(_WATCH_S)
             now = loop.time()
@@ -232,3 +236,15 @@ class Supervisor(Process):
                     child.verdict = HUNG
                     self.log.error("child_hung", child=child.spec.id, pid=child.pid, silent_s=child.silent_s(now))
                     child.kill()
+
+    def _replace_the_too_large(self) -> None:
+        for child in self._children.values():
+            limit = child.spec.max_rss
+            if limit is None or not child.is_up or child.verdict is not None or (rss := child.rss_bytes()) <= limit:
+                continue
+            child.verdict = MAX_RSS  # the machine restarts what ends for this reason
+            self.log.error("child_too_large", child=child.spec.id, pid=child.pid, rss_bytes=rss, max_rss=limit)
+            if child.spec.shutdown == "brutal_kill" or not child.can_be_asked or not self._ask_to_stop(child):
+                child.kill()
+            elif child.spec.stop_within_s is not None:
+                self.transport.loop.call_later(child.spec.stop_within_s, child.kill)

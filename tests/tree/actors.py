@@ -50,6 +50,24 @@ class Relay(Message, frozen=True, tag="test.Relay/1"):
     to: str
 
 
+class Queue(Message, frozen=True, tag="test.Queue/1"):
+    """Wait in a queue; begun, and answered, when a Release comes, if somebody still waits for it."""
+
+    text: str
+
+
+class Release(Message, frozen=True, tag="test.Release/1"):
+    """Begin what waits in the queue."""
+
+
+class Say(Message, frozen=True, tag="test.Say/1"):
+    """Log so many lines of so many bytes, then come to an end (see Worker.do) or not."""
+
+    lines: int
+    size: int
+    then: str = ""
+
+
 class Large(Message, frozen=True, tag="test.Large/1"):
     """Answer with as many bytes."""
 
@@ -65,6 +83,7 @@ class Worker(Process):
 
     async def init(self) -> None:
         self.held: list[Context] = []
+        self.queue: list[tuple[Queue, Context]] = []
         self.write(f"init {self.name}")
         match self.args.get("init"):
             case "raise":
@@ -111,6 +130,25 @@ class Worker(Process):
     def hold(self, message: Hold, context: Context) -> None:
         self.held.append(context)
 
+    @handles(Queue)
+    def enqueue(self, message: Queue, context: Context) -> None:
+        self.queue.append((message, context))
+
+    @handles(Release)
+    def release(self, message: Release, context: Context) -> Done:
+        waiting, self.queue = self.queue, []
+        for queued, asker in waiting:
+            if not asker.expired:
+                self.write(f"began {queued.text}")
+                asker.reply(Done())
+        return Done()
+
+    @handles(Say)
+    def say(self, message: Say, context: Context) -> Message | None:
+        for number in range(message.lines):
+            self.log.warning("said", number=number, lines=[str(number) * 100] * (message.size // 100))
+        return self.do(Do(message.then), context) or Done()
+
     @handles(Relay)
     async def relay(self, message: Relay, context: Context) -> Message:
         return await self.node.call(message.to, Hold(), timeout_s=60)
@@ -143,6 +181,10 @@ class Worker(Process):
             case "answer twice":
                 context.reply(Done())
                 context.reply(Done())
+            case "grow":
+                self.grown = b"x" * 200_000_000
+            case "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
             case "block":
                 time.sleep(3600)
         return None

@@ -22,6 +22,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import setproctitle
 import structlog
 from prometheus_client import REGISTRY, Gauge, generate_latest
 from thespian.actors import Actor, ActorAddress
@@ -133,6 +134,7 @@ class Process(Actor):  # type: ignore[misc]  # Thespian has no type hints
         self._mailbox = 0
         self._tasks: set[asyncio.Task[Any]] = set()
         log_lines.configure(get_settings(), process=start.name)
+        setproctitle.setproctitle(f"bitnexus: {start.name}")
         self.log = structlog.get_logger(f"bitnexus.{start.name}")
         _settle_signals()
         self.transport.on_exit_request = self._exit_requested
