@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import gc
 import importlib
-import os
 import pickle
 import socket
 from collections.abc import Callable

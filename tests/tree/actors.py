@@ -158,7 +158,7 @@ class Worker(Process):
         return Write("x" * message.size)
 
     @handles(Do)
-    def do(self, message: Do, context: Context) -> Message | None:  # noqa: C901 - a table
+    def do(self, message: Do, context: Context) -> Message | None:  # noqa: C901, PLR0912 - a table
         match message.what:
             case "raise":
                 raise ValueError("told to")

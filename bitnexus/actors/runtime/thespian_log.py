@@ -1,7 +1,7 @@
 """What Thespian notes about itself comes out as our log lines, not in a file of everybody's in /tmp.
 
-Thespian has a log of its own below the logging that its actors use: a function that appends to $TMPDIR/thespian.log. Its
-size is read from the environment when Thespian is imported, so a setting of ours would come too late, and would drop
+Thespian has a log of its own below the logging that its actors use: a function that appends to $TMPDIR/thespian.log.
+Its size is read from the environment when Thespian is imported, so a setting of ours would come too late, and would drop
 the lines rather than move them.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Any
 
 import structlog
 from thespian.system import utilis
@@ -19,7 +18,7 @@ log = structlog.get_logger("bitnexus.thespian")
 _original = utilis.thesplog
 
 
-def thesplog(msg: object, *args: object, level: int = logging.INFO, exc_info: Any = None, **_: object) -> None:
+def thesplog(msg: object, *args: object, level: int = logging.INFO, exc_info: object = None, **_: object) -> None:
     """Takes the place of Thespian's function of this name. Below a warning it tells only how it works."""
     if level >= logging.WARNING:
         try:

@@ -80,7 +80,6 @@ def test_nobody_outlives_a_supervisor_by_a_second_at_any_depth(journal):
 
 def test_a_flooded_process_is_still_supervised(journal, log, monkeypatch):
     monkeypatch.setattr(process, "MAX_MAILBOX", 50)
-    monkeypatch.setattr(lanes, "MAX_QUEUED_ITEMS", 200)
     refused = {"before it left": 0, "by its mailbox": 0}
 
     def answered(result: object) -> None:
@@ -92,10 +91,12 @@ def test_a_flooded_process_is_still_supervised(journal, log, monkeypatch):
                 tree.node.request("a", Hold(), answered, timeout_s=60)
             except Overloaded:
                 refused["before it left"] += 1
+            if tree.node.in_flight % 100 == 0:
                 await asyncio.sleep(0)
 
     with running(worker("a", journal)) as tree:
         pid = tree.pid("a")
+        monkeypatch.setattr(lanes, "MAX_QUEUED_ITEMS", 200)  # of this process alone: not for the answers
         tree.run(flood())
         names = tree.call("root", GetNames())
         assert isinstance(names, Names)
@@ -109,7 +110,7 @@ def test_a_flooded_process_is_still_supervised(journal, log, monkeypatch):
         assert lines(journal)[-1] == "terminated a"
 
 
-def test_casts_over_the_bound_are_refused_counted_and_logged(journal, log, monkeypatch):
+def test_casts_over_the_bound_are_refused_and_counted(journal, monkeypatch):
     monkeypatch.setattr(lanes, "MAX_QUEUED_ITEMS", 10)
     with running(worker("a", journal)) as tree:
         tree.ping("a")
@@ -118,7 +119,6 @@ def test_casts_over_the_bound_are_refused_counted_and_logged(journal, log, monke
         assert taken == [True] * 10 + [False] * 5
         assert lines(journal)[1:] == [str(number) for number in range(10)]
         assert tree.node.losses.total == 5
-        assert log("casts_lost")[0]["to"] == "a"
 
 
 # -- what nobody waits for ----------------------------------------------------------------------------------------

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+import structlog
 
+from bitnexus.config.line_writer import LineWriter
 from tests.tree.actors import Say
 from tests.tree.running import running, worker
 
@@ -30,11 +32,16 @@ def test_the_last_words_of_a_process_arrive_however_it_ends(journal, log, then):
 def test_what_thespian_notes_comes_to_our_log_and_to_no_file(journal, log, tmp_path, monkeypatch):
     noted = tmp_path / "thespian.log"
     monkeypatch.setenv("THESPLOG_FILE", str(noted))
+    structlog.configure(  # as the service does, before anything is forked
+        processors=[structlog.processors.format_exc_info, structlog.processors.JSONRenderer()],
+        logger_factory=lambda *_: LineWriter(2),
+    )
     with running(worker("a", journal)) as tree:
         admin = psutil.Process(tree.launcher.admin_pid)
         (logger,) = [child for child in admin.children() if child.pid != tree.launcher.root_pid]
         logger.kill()  # Thespian complains
         tree.until(lambda: log("thespian"), "Thespian's note")
+    structlog.reset_defaults()
     assert not noted.exists()
 
 
