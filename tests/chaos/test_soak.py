@@ -19,7 +19,7 @@ def test_every_call_ends_once_and_nothing_leaks_whatever_breaks(tmp_path, monkey
             profile="test",
             data_dir=tmp_path / "var",
             log_format="json",
-            log_level="critical",
+            log_level="error",
             database_url="postgresql://nowhere/none",
         )
     )

@@ -24,7 +24,7 @@ def main() -> None:
             profile="test",
             data_dir=Path(directory) / "var",
             log_format="json",
-            log_level="critical",
+            log_level="error",
             database_url="postgresql://nowhere/none",
         )
         use(settings)

@@ -16,7 +16,7 @@ from bitnexus.actors.runtime.context import Context
 from bitnexus.actors.runtime.message import Done, Message
 from bitnexus.actors.runtime.process import Process, handles
 from bitnexus.actors.runtime.reasons import NORMAL, ExitReason
-from bitnexus.errors import NotFound
+from bitnexus.errors import CallTimeout, NotFound
 
 
 class Ping(Message, frozen=True, tag="test.Ping/1"):
@@ -129,6 +129,10 @@ class Worker(Process):
     @handles(Hold)
     def hold(self, message: Hold, context: Context) -> None:
         self.held.append(context)
+        if len(self.held) % 1000 == 0:  # whom nobody waits for need not be held: they would count for ever
+            for expired in [each for each in self.held if each.expired]:
+                expired.fail(CallTimeout())
+            self.held = [each for each in self.held if not each.answered]
 
     @handles(Queue)
     def enqueue(self, message: Queue, context: Context) -> None:
