@@ -6,6 +6,8 @@ from typing import ClassVar
 
 import msgspec
 
+from bitnexus.principal import Principal
+
 
 class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Base class of messages; a subclass gives ``tag="Name/version"`` and ``frozen=True``.
@@ -18,6 +20,10 @@ class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """
 
     is_control: ClassVar[bool] = False
+
+    def permits(self, sender: Principal) -> bool:  # noqa: ARG002  # for those who override it
+        """Whether a client may send this message; by default none is a client's to send (see access.py)."""
+        return False
 
     def __str__(self) -> str:
         # Thespian formats every message it moves for log lines that are not written: keep that cheap.
@@ -52,11 +58,19 @@ class Register(Message, frozen=True, tag="Register/1"):
 
     info: ProcessInfo | None = None
 
+    def permits(self, sender: Principal) -> bool:  # noqa: ARG002
+        """A client looks on; a name is for processes."""
+        return self.info is None
+
 
 class GetNames(Message, frozen=True, tag="GetNames/1"):
     """Ask for the table of names; answered by :class:`Names`."""
 
     is_control: ClassVar[bool] = True
+
+    def permits(self, sender: Principal) -> bool:  # noqa: ARG002
+        """Whoever has the cookie."""
+        return True
 
 
 class Names(Message, frozen=True, tag="Names/1"):
@@ -120,6 +134,10 @@ class StopProcess(Message, frozen=True, tag="StopProcess/1"):
 
 class GetMetrics(Message, frozen=True, tag="GetMetrics/1"):
     """Ask any process for its metrics; answered by :class:`Metrics`."""
+
+    def permits(self, sender: Principal) -> bool:
+        """Those who watch the service, not its users."""
+        return sender.role in ("admin", "service")
 
 
 class Metrics(Message, frozen=True, tag="Metrics/1"):

@@ -1,7 +1,7 @@
 """What Thespian notes about itself comes out as our log lines, not in a file of everybody's in /tmp.
 
 Thespian has a log of its own below the logging that its actors use: a function that appends to $TMPDIR/thespian.log.
-Its size is read from the environment when Thespian is imported, so a setting of ours would come too late, and would drop
+Its size is read from the environment when Thespian is imported: a setting of ours would come too late, and would drop
 the lines rather than move them.
 """
 
