@@ -23,7 +23,7 @@ from __future__ import annotations
 import enum
 import struct
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 HEADER = struct.Struct(">IB")
 HANDSHAKE_LIMIT = 4096
 #: Thespian hands whole files and large test messages to `send`; application batches stay far below.
