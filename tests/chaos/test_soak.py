@@ -25,7 +25,7 @@ def test_every_call_ends_once_and_nothing_leaks_whatever_breaks(tmp_path, monkey
     )
     seed = random.SystemRandom().randrange(1 << 32)
     try:
-        report = Soak(seed, 20, progress=print).run(tmp_path / "journal")
+        report = Soak(seed, 15, progress=print).run(tmp_path / "journal")
     finally:
         use(before)
     assert not report.broken, report.as_dict()

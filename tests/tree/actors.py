@@ -82,7 +82,6 @@ class Worker(Process):
     """Args: journal (a path); init: what happens at the start; terminate: what happens at the end."""
 
     async def init(self) -> None:
-        self.held: list[Context] = []
         self.queue: list[tuple[Queue, Context]] = []
         self.write(f"init {self.name}")
         match self.args.get("init"):
@@ -128,11 +127,8 @@ class Worker(Process):
 
     @handles(Hold)
     def hold(self, message: Hold, context: Context) -> None:
-        self.held.append(context)
-        if len(self.held) % 1000 == 0:  # whom nobody waits for need not be held: they would count for ever
-            for expired in [each for each in self.held if each.expired]:
-                expired.fail(CallTimeout())
-            self.held = [each for each in self.held if not each.answered]
+        # Whom nobody waits for need not be held: they would count in the mailbox for ever.
+        self.node.loop.call_later(context.remaining_s + 0.05, context.fail, CallTimeout())
 
     @handles(Queue)
     def enqueue(self, message: Queue, context: Context) -> None:
