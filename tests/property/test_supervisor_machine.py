@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from bitnexus.actors.runtime.reasons import ABORTED, NORMAL, SHUTDOWN, exited, killed, shutdown
 from bitnexus.supervision import events as ev
-from bitnexus.supervision.machine import RETRY_AFTER_S, SupervisorMachine
+from bitnexus.supervision.machine import SupervisorMachine
 from bitnexus.supervision.spec import ChildSpec, ProcessStart, Restart, SupervisorFlags
 
 IDS = [f"c{number}" for number in range(6)]
@@ -159,7 +159,7 @@ class Supervised(RuleBasedStateMachine):
             case ev.SetTimer(token, after_s):
                 assert token not in self.timers
                 self.timers[token] = self.now + after_s
-                if after_s == RETRY_AFTER_S:  # no spec here has a shutdown time of 0
+                if after_s == 0:  # no spec here has a shutdown time of 0
                     self.retries.add(token)
             case ev.CancelTimer(token):
                 del self.timers[token]
