@@ -31,6 +31,6 @@ def test_nothing_is_held_for_a_child_that_never_ended() -> None:
 def test_a_crash_keeps_the_head_of_its_traceback() -> None:
     history = History()
     with pytest.raises(ZeroDivisionError) as caught:
-        print(1 / 0)
+        _ = 1 / 0
     history.exited("a", raised(caught.value), now=0.0, uptime_s=0.5)
     assert "test_a_crash_keeps_the_head_of_its_traceback" in history.of("a")[0].traceback
