@@ -82,6 +82,10 @@ class DynamicMachine:
         self._children.running[child_id] = pid
         return None
 
+    def disown(self, child_id: str) -> None:
+        """Its start has failed after all: take the last :meth:`adopt` of it back."""
+        del self._children.running[child_id]
+
     # -- queries --------------------------------------------------------------------------------------------------
 
     def __len__(self) -> int:
