@@ -16,7 +16,9 @@ from bitnexus.config import Settings, use
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
     """The settings of the test's processes: nothing of the machine's, all data in a directory of its own."""
     monkeypatch.chdir(tmp_path)
-    mine = Settings(profile="test", data_dir=tmp_path / "var", log_format="json", database_url="postgresql://nowhere/none")
+    mine = Settings(
+        profile="test", data_dir=tmp_path / "var", log_format="json", database_url="postgresql://nowhere/none"
+    )
     before = use(mine)
     yield mine
     use(before)

@@ -195,9 +195,7 @@ def test_repeated_calls_are_each_answered_once_however_often_the_process_dies(jo
 
 def test_calls_that_are_held_by_who_dies_are_repeated_to_its_successor_until_their_deadline(journal):
     with running(worker("a", journal)) as tree:
-        call = asyncio.ensure_future(
-            tree.node.call("a", Hold(), retry=True, timeout_s=1), loop=tree.launcher.loop
-        )
+        call = asyncio.ensure_future(tree.node.call("a", Hold(), retry=True, timeout_s=1), loop=tree.launcher.loop)
         tree.ping("a")
         os.kill(tree.pid("a"), signal.SIGKILL)
         tree.ping("a")
