@@ -86,6 +86,7 @@ class Compared(RuleBasedStateMachine):
 
     model: otp_model.StaticModel | otp_model.DynamicModel
     machine: SupervisorMachine | DynamicMachine
+    driver: Driver
     ready = False
     now = 100.0
 
