@@ -143,9 +143,8 @@ class Compared(RuleBasedStateMachine):
             assert self.driver.pids == {}
             return
         rows = {row.id: row.child for row in self.machine.which_children()}
-        shown = {UP: self.driver.pids.get, "down": lambda _: None, RESTARTING: str, QUARANTINED: str}
         expected = {
-            child: state if state in (RESTARTING, QUARANTINED) else shown[state](child)
+            child: self.driver.pids[child] if state == UP else None if state == "down" else state
             for child, state in self.model.rows().items()
         }
         assert rows == expected
