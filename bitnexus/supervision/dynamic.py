@@ -267,10 +267,7 @@ class DynamicMachine:
         """One attempt: one unit of the child's budget if there is one, else of the supervisor's intensity."""
         budget = self.flags.budget
         if budget is not None:
-            record = self._records.get(child.id) or self._records.failed(child.id, child.spec.backoff, now)
-            assert record is not None
-            assert record.window is not None
-            if not record.window.take(now):
+            if not self._records.take(child.id, now):
                 self._children.report("quarantined", child, None, f"{budget.quarantine_s:g} s")
                 self._children.wait(child, Status.QUARANTINED, budget.quarantine_s, now)
                 return

@@ -16,12 +16,15 @@ from bitnexus.supervision.spec import Backoff
 
 @dataclass(slots=True)
 class Record:
-    """Of one child: restarts that count, failures in a row, when it was started last after a failure."""
+    """Of one child: restarts that count, failures in a row, when it was started last after a failure.
+
+    `touched_at` is when it failed or was to be restarted last.
+    """
 
     window: RestartWindow | None
     failures: int = 0
     started_at: float = 0.0
-    failed_at: float = 0.0
+    touched_at: float = 0.0
 
 
 class Records:
@@ -30,7 +33,7 @@ class Records:
     def __init__(self, budget: Budget | None) -> None:
         self._budget = budget
         self._keep_s = budget.period_s if budget else 0.0
-        self._records: OrderedDict[str, Record] = OrderedDict()  # the one that failed last at the end
+        self._records: OrderedDict[str, Record] = OrderedDict()  # the one touched last at the end
 
     def __len__(self) -> int:
         return len(self._records)
@@ -56,14 +59,24 @@ class Records:
             budget = self._budget
             window = RestartWindow(budget.restarts, budget.period_s) if budget else None
             record = self._records[child_id] = Record(window, started_at=now)
-        else:
-            self._records.move_to_end(child_id)
-        record.failed_at = now
+        self._touch(child_id, record, now)
         return record
+
+    def take(self, child_id: str, now: float) -> bool:
+        """Take one unit of a child's budget for a restart; False if it was one too many. It must have a budget."""
+        record = self._records.get(child_id) or self.failed(child_id, None, now)
+        assert record is not None
+        assert record.window is not None
+        self._touch(child_id, record, now)
+        return record.window.take(now)
+
+    def _touch(self, child_id: str, record: Record, now: float) -> None:
+        record.touched_at = now
+        self._records.move_to_end(child_id)
 
     def _drop_old(self, now: float) -> None:
         while self._records:
             child_id, record = next(iter(self._records.items()))
-            if record.failed_at >= now - self._keep_s:
+            if record.touched_at >= now - self._keep_s:
                 return
             del self._records[child_id]

@@ -262,6 +262,16 @@ def test_nothing_is_remembered_of_children_whose_failures_no_longer_count() -> N
     assert len(machine) == 1000
 
 
+def test_a_restart_long_after_the_failure_counts_from_the_restart() -> None:
+    sup = ScriptedDynamic(budget=Budget(restarts=1, period_s=5)).with_children("a")
+    sup.exited("a")
+    sup.failed("a")
+    sup.now += 5.5
+    sup.timer()
+    sup.started("a")
+    assert sup.exited("a")[-1].startswith("report quarantined a")
+
+
 # -- children on demand ----------------------------------------------------------------------------------------------
 
 
