@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import resource
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,6 +29,20 @@ def snapshot(kinds: Mapping[int, str]) -> dict[str, float]:
     for pid, kind in kinds.items():
         seconds[kind] += seconds_of(pid)
     return dict(seconds)
+
+
+def machine_seconds() -> float:
+    """The time that all CPUs of the machine have been busy so far, with anything."""
+    times = psutil.cpu_times()
+    return float(times.user + times.nice + times.system + times.irq + times.softirq + times.steal)
+
+
+def generator_seconds() -> float:
+    """The time of this process and of its children that have ended: the load generators."""
+    return sum(
+        usage.ru_utime + usage.ru_stime
+        for usage in (resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN))
+    )
 
 
 def descendants(pid: int) -> list[int]:

@@ -233,7 +233,7 @@ def _log_fault(error: Exception) -> None:
 
 
 def _check(children: list[ChildSpec]) -> None:
-    """Import what the tree needs, before the fork, so that all share it; raises SpecError for what cannot be started."""
+    """Import what the tree needs before the fork, so that all share it. Raises SpecError for what cannot be started."""
     for child in children:
         start = child.start
         assert isinstance(start, ProcessStart)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,7 +33,7 @@ def established() -> FrameDecoder:
 
 def pieces_of(stream: bytes, cuts: list[int]) -> list[bytes]:
     places = sorted({cut % (len(stream) + 1) for cut in cuts} | {0, len(stream)})
-    return [stream[start:end] for start, end in zip(places, places[1:], strict=False)]
+    return [stream[start:end] for start, end in itertools.pairwise(places)]
 
 
 def read(decoder: FrameDecoder, pieces: list[bytes]) -> list[tuple[Kind, bytes]]:
@@ -56,7 +58,7 @@ def test_any_split_of_a_stream_gives_its_frames(sent, cuts):
 def test_frames_that_came_with_the_last_of_the_handshake_are_not_lost(before, after, cut):
     decoder = FrameDecoder(LIMIT)
     stream = b"".join(encode(kind, body) for kind, body in [*before, *after])
-    found = []
+    found: list[tuple[Kind, bytes]] = []
     for piece in pieces_of(stream, [cut]):
         decoder.feed(piece)
         while True:

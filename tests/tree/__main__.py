@@ -1,6 +1,6 @@
-"""A tree as a program of its own: ``python -m tests.tree DIRECTORY``; "ready" on stdout, then SIGINT or SIGTERM stops it.
+"""A tree as a program of its own: ``python -m tests.tree DIRECTORY`` prints its pids; SIGINT or SIGTERM stops it.
 
-    root ── a, sub ── b, c
+root ── a, sub ── b, c
 """
 
 from __future__ import annotations
@@ -19,7 +19,11 @@ from tests.tree.running import supervisor, worker
 
 def main(directory: Path) -> None:
     """Run until a signal."""
-    use(Settings(profile="test", data_dir=directory / "var", log_format="json", database_url="postgresql://nowhere/none"))
+    use(
+        Settings(
+            profile="test", data_dir=directory / "var", log_format="json", database_url="postgresql://nowhere/none"
+        )
+    )
     journal = directory / "journal"
     children = [worker("a", journal), supervisor("sub", worker("b", journal), worker("c", journal))]
     launcher = Launcher("root", SupervisorFlags(), children)

@@ -75,8 +75,7 @@ class Worker(Process):
                 os._exit(3)
             case "wait":
                 await asyncio.sleep(3600)
-            case "fail once" if not (marker := Path(f"{self.args['journal']}.{self.name}")).exists():
-                marker.touch()
+            case "fail once" if self.is_first_time():
                 raise ValueError("cannot start yet")
 
     async def terminate(self, reason: ExitReason) -> None:
@@ -87,6 +86,13 @@ class Worker(Process):
             raise ValueError("cannot stop")
         await asyncio.sleep(0.01)
         self.write(f"terminated {self.name}")
+
+    def is_first_time(self) -> bool:
+        try:
+            Path(f"{self.args['journal']}.{self.name}").touch(exist_ok=False)
+        except FileExistsError:
+            return False
+        return True
 
     def write(self, line: str) -> None:
         with Path(self.args["journal"]).open("a", encoding="utf-8") as journal:
@@ -114,7 +120,7 @@ class Worker(Process):
         return Write("x" * message.size)
 
     @handles(Do)
-    def do(self, message: Do, context: Context) -> Message | None:
+    def do(self, message: Do, context: Context) -> Message | None:  # noqa: C901 - a table
         match message.what:
             case "raise":
                 raise ValueError("told to")

@@ -97,7 +97,9 @@ def running(*children: ChildSpec, flags: SupervisorFlags | None = None) -> Itera
     assert_gone(everybody)
 
 
-def worker(name: str, journal: Path, *, kind: str = "Worker", args: dict[str, Any] | None = None, **spec: Any) -> ChildSpec:
+def worker(
+    name: str, journal: Path, *, kind: str = "Worker", args: dict[str, Any] | None = None, **spec: Any
+) -> ChildSpec:
     """A spec for a Worker."""
     return ChildSpec(name, ProcessStart(f"tests.tree.actors:{kind}", {"journal": str(journal), **(args or {})}), **spec)
 

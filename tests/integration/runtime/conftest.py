@@ -36,9 +36,7 @@ def log(capfd: pytest.CaptureFixture[str]) -> Callable[[str], list[dict[str, Any
     seen: list[dict[str, Any]] = []
 
     def of(event: str) -> list[dict[str, Any]]:
-        for line in capfd.readouterr().err.splitlines():
-            if line.startswith("{"):
-                seen.append(json.loads(line))
+        seen.extend(json.loads(line) for line in capfd.readouterr().err.splitlines() if line.startswith("{"))
         return [line for line in seen if line["event"] == event]
 
     return of

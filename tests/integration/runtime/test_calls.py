@@ -56,7 +56,7 @@ def test_an_error_of_the_family_comes_back_as_itself(journal):
     with running(worker("a", journal)) as tree:
         with pytest.raises(NotFound, match="there is no such thing"):
             tree.call("a", Do("refuse"))
-        assert tree.ping("a")
+        tree.ping("a")
 
 
 def test_a_message_that_the_process_does_not_take_is_refused_alone(journal):
@@ -68,9 +68,8 @@ def test_a_message_that_the_process_does_not_take_is_refused_alone(journal):
 
 
 def test_nobody_of_that_name_is_no_process_at_once(journal):
-    with running(worker("a", journal)) as tree:
-        with pytest.raises(NoProcess):
-            tree.call("b", Ping(), timeout_s=60)
+    with running(worker("a", journal)) as tree, pytest.raises(NoProcess):
+        tree.call("b", Ping(), timeout_s=60)
 
 
 def test_a_call_to_nobody_that_may_be_repeated_waits_for_them_until_its_deadline(journal):
@@ -83,7 +82,7 @@ def test_a_call_without_an_answer_times_out_and_a_late_answer_is_dropped(journal
         with pytest.raises(CallTimeout):
             tree.call("a", Hold(), timeout_s=0.1)
         assert tree.node.in_flight == 0
-        assert tree.ping("a")
+        tree.ping("a")
 
 
 def test_the_death_of_the_called_process_ends_the_call_at_once(journal):
@@ -151,8 +150,8 @@ def test_a_full_mailbox_refuses_and_the_answers_make_room(journal, monkeypatch):
         tree.run(fill())
         # The calls that b holds are lost with b: a's mailbox is free again, b's begins anew.
         os.kill(tree.pid("b"), signal.SIGKILL)
-        assert tree.ping("b")
-        assert tree.ping("a")
+        tree.ping("b")
+        tree.ping("a")
 
 
 def test_a_connection_that_is_lost_while_its_process_lives_is_made_again(journal):

@@ -52,6 +52,10 @@ class Owner:
         self.closed_because.append(reason)
 
 
+def ignore(_: str) -> None:
+    """A delivery nobody waits for."""
+
+
 async def until(condition: Callable[[], object], what: str = "the condition") -> None:
     deadline = asyncio.get_running_loop().time() + 5
     while not condition():
@@ -112,7 +116,7 @@ class Peer:
 
     async def meet(self) -> Peer:
         ours, mine = socket_pair()
-        mine.setblocking(False)
+        mine.setblocking(False)  # noqa: FBT003 - its only argument
         self._end = mine
         self.connection = await attach(self.owner, ours, dialled=True)
         listener = Listener(COOKIE, b"n" * NONCE_SIZE, b"instance")
@@ -252,7 +256,7 @@ async def test_a_message_that_cannot_be_read_is_rejected_and_the_next_is_not():
 async def test_no_more_frames_than_the_window_are_unacknowledged():
     peer = await Peer().meet()
     for number in range(module.WINDOW_FRAMES + 3):
-        peer.connection.send_envelope(b"%d" % number, lambda outcome: None)
+        peer.connection.send_envelope(b"%d" % number, ignore)
     await peer.hear(module.WINDOW_FRAMES)
     assert await peer.heard_nothing_more()
     assert peer.connection.unsent == module.WINDOW_FRAMES + 3
@@ -265,7 +269,7 @@ async def test_no_more_bytes_than_the_window_are_unacknowledged(monkeypatch):
     monkeypatch.setattr(module, "WINDOW_BYTES", 100)
     peer = await Peer().meet()
     for _ in range(3):
-        peer.connection.send_envelope(b"x" * 99, lambda outcome: None)
+        peer.connection.send_envelope(b"x" * 99, ignore)
     await peer.hear(2)
     assert await peer.heard_nothing_more()
     await peer.acknowledge(1)
@@ -275,7 +279,7 @@ async def test_no_more_bytes_than_the_window_are_unacknowledged(monkeypatch):
 async def test_what_waits_for_the_window_leaves_together():
     peer = await Peer().meet()
     for _ in range(module.WINDOW_FRAMES):
-        peer.connection.send_envelope(b"", lambda outcome: None)
+        peer.connection.send_envelope(b"", ignore)
     for number in range(50):
         peer.connection.post(note(str(number)))
         await asyncio.sleep(0)  # turns of the loop of their own
@@ -311,7 +315,7 @@ async def test_an_acknowledgement_is_the_delivery():
 @pytest.mark.parametrize("count", [2, 2**63])
 async def test_an_acknowledgement_of_what_was_not_sent_closes_the_connection(count):
     peer = await Peer().meet()
-    peer.connection.send_envelope(b"one", lambda outcome: None)
+    peer.connection.send_envelope(b"one", ignore)
     await peer.hear(1)
     await peer.acknowledge(count)
     await until(lambda: peer.owner.closed_because == ["acknowledgement of what was not sent"])
@@ -320,7 +324,7 @@ async def test_an_acknowledgement_of_what_was_not_sent_closes_the_connection(cou
 async def test_an_acknowledgement_cannot_be_taken_back():
     peer = await Peer().meet()
     for _ in range(2):
-        peer.connection.send_envelope(b"", lambda outcome: None)
+        peer.connection.send_envelope(b"", ignore)
     await peer.acknowledge(2)
     await peer.acknowledge(1)
     await until(lambda: peer.owner.closed_because)
@@ -433,4 +437,3 @@ async def test_a_connection_that_is_closed_while_it_is_dialled_closes_its_socket
     theirs.settimeout(5)
     assert theirs.recv(1) == b""
     assert owner.closed_because == ["given up"]
-
