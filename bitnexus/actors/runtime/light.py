@@ -29,7 +29,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import islice
-from typing import Any, Generic
+from typing import Generic
 
 from bitnexus.actors.runtime.light_actor import (
     ACTIVE,
@@ -76,8 +76,8 @@ class LightActors(LightScheduler[M, C, Out, S], Generic[M, C, Out, S]):
         self._requests.begin_outside(ask, on_reply)
         return ask
 
-    def answer(self, ask: Ask, result: Any) -> None:
-        """Answer a request that its actor did not answer at once, by a message or a BitNexusError; a second is dropped."""
+    def answer(self, ask: Ask, result: object) -> None:
+        """Answer, by a message or a BitNexusError, what an actor did not answer at once; a second answer is dropped."""
         self._requests.answer(ask, result)
 
     # -- timers -----------------------------------------------------------------------------------------------

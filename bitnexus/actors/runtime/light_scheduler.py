@@ -29,13 +29,17 @@ from bitnexus.actors.runtime.light_timers import Alarm, Timers
 from bitnexus.errors import BitNexusError
 
 
+def _nobody_wakes(due_s: float) -> None:
+    """Somebody calls `fire` often enough."""
+
+
 class LightScheduler(LightTable[M, C, Out], Generic[M, C, Out, S]):
     """What happens to messages. Base of LightActors, which describes its arguments."""
 
     # fmt: off
     __slots__ = (
-        "_activations", "_actor_messages", "_alarm", "_killed", "_mailbox_bound", "_owner", "_requests", "_run", "_running",
-        "_schedule", "_suspended", "_timers", "_turn_scheduled", "statistics",
+        "_activations", "_actor_messages", "_alarm", "_killed", "_mailbox_bound", "_owner", "_requests", "_run",
+        "_running", "_schedule", "_suspended", "_timers", "_turn_scheduled", "statistics",
     )
     # fmt: on
 
@@ -54,7 +58,7 @@ class LightScheduler(LightTable[M, C, Out], Generic[M, C, Out, S]):
         self.statistics: LightStatistics | None = None
         self._owner = owner
         self._schedule = schedule
-        self._alarm = alarm or Alarm(lambda: self._now_s, lambda due_s: None)
+        self._alarm = alarm or Alarm(lambda: self._now_s, _nobody_wakes)
         self._run: deque[LightActor[M, C, Out]] = deque()
         self._running: LightActor[M, C, Out] | None = None
         self._killed = Crash("", "", "", "")  # of the running actor, by what it did itself
@@ -160,7 +164,7 @@ class LightScheduler(LightTable[M, C, Out], Generic[M, C, Out, S]):
             if run:
                 self._schedule_turn()
 
-    def _run_actor(self, actor: LightActor[M, C, Out], at_most: int) -> int:  # noqa: C901 - the hot path, in one piece
+    def _run_actor(self, actor: LightActor[M, C, Out], at_most: int) -> int:  # noqa: C901, PLR0912 - the hot path
         mailbox = actor.mailbox
         if mailbox is None:  # it was killed while it waited for its turn
             return 0
@@ -168,7 +172,7 @@ class LightScheduler(LightTable[M, C, Out], Generic[M, C, Out, S]):
         self._running = actor
         done = 0
         count = len(mailbox)
-        if count > at_most:
+        if count > at_most:  # noqa: PLR1730 - min() is a call
             count = at_most
         try:
             while done < count:
@@ -176,13 +180,13 @@ class LightScheduler(LightTable[M, C, Out], Generic[M, C, Out, S]):
                 done += 1
                 output = actor.receive(message, context)
                 if output is not None:
-                    if type(output) is Ask:
+                    if isinstance(output, Ask):
                         self._requests.begin(actor, output, context)
-                    elif type(context) is Ask:
+                    elif isinstance(context, Ask):
                         self._requests.answer(context, output)
                     else:
                         self._owner.emit(actor, output, context)
-                elif type(context) is Ask and context.result is None:
+                elif isinstance(context, Ask) and context.result is None:
                     self._requests.owe(actor, context)
                 if actor.status:
                     break  # killed or suspended, by what it did itself
