@@ -279,5 +279,7 @@ class LightSupervisor(Generic[M, C, Out, S]):
 
 def exit_reason(crash: Crash) -> ExitReason:
     """The end of a light actor in the vocabulary of supervisors."""
+    if crash.reason == "killed":
+        return _KILLED
     kind, _, text = crash.reason.partition(": ")
     return ExitReason("exception", (kind, text, crash.traceback))
