@@ -14,10 +14,9 @@ from uuid import uuid4
 import asyncpg
 
 from bitnexus.actors.ledger import log
-from bitnexus.actors.ledger.accounts import world_account_id
-from bitnexus.actors.ledger.blocks import leaf_of_account, leaf_of_transfer
-from bitnexus.actors.ledger.book import Account
+from bitnexus.actors.ledger.accounts import Account, world_account_id
 from bitnexus.actors.ledger.commands import Command, Recorded
+from bitnexus.actors.ledger.leaves import leaf_of_account, leaf_of_transfer
 from bitnexus.actors.ledger.writer import Writer
 from bitnexus.actors.messages import BlockCommitted, OpenAccount, PostTransfer
 from bitnexus.storage.ledger import ACCOUNT_COLUMNS, TRANSFER_COLUMNS, account_row, transfer_row
@@ -136,7 +135,7 @@ async def audit(url: str) -> dict[str, int]:
         recorded = Recorded(transfer_row(row), row["refusal"])
         t = recorded.transfer
         assert t.seq not in leaves
-        leaves[t.seq] = (t.block, t.time_us, leaf_of_transfer(recorded, row["salt"]))
+        leaves[t.seq] = (t.block, t.time_us, leaf_of_transfer(*recorded, row["salt"]))
         if recorded.refusal is None:
             posted.append(t)
     assert sorted(leaves) == list(range(len(leaves)))

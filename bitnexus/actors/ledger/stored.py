@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from bitnexus.actors.ledger.blocks import Block
-from bitnexus.actors.ledger.book import Account, InvariantBroken
+from bitnexus.actors.ledger.accounts import Account
+from bitnexus.actors.ledger.block import Block
+from bitnexus.actors.ledger.book import InvariantBroken
 from bitnexus.actors.ledger.log import HASH_BYTES, Head, Tree
 from bitnexus.storage.ledger_rows import AccountRow, BlockRow, BlockToWrite
 
@@ -45,4 +46,6 @@ def to_write(block: Block) -> BlockToWrite:
     head = block.head
     peaks = b"".join(head.tree.peaks)
     row = BlockRow(head.height, block.before.hash, head.hash, head.tree.size, head.root, peaks, head.time_us)
-    return BlockToWrite(row, block.transfers, block.refusals, block.salts, block.opened, block.totals)
+    return BlockToWrite(
+        row, block.transfers, block.refusals, block.salts, block.opened, [totals[:3] for totals in block.totals]
+    )

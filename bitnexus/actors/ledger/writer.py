@@ -35,9 +35,10 @@ import structlog
 
 from bitnexus import errors
 from bitnexus.actors.ledger.accounts import world_account_id
-from bitnexus.actors.ledger.blocks import Block, decide
+from bitnexus.actors.ledger.block import Block
+from bitnexus.actors.ledger.blocks import decide
 from bitnexus.actors.ledger.book import Book, InvariantBroken
-from bitnexus.actors.ledger.commands import Caller, Command, Item, Recorded
+from bitnexus.actors.ledger.commands import Caller, Command, Item, Recorded, accounts_of, weight
 from bitnexus.actors.ledger.intake import Intake
 from bitnexus.actors.ledger.log import SALT_BYTES, Head
 from bitnexus.actors.ledger.stored import account_of, head_of, to_write
@@ -188,7 +189,7 @@ class Writer:
         if db is None or head is None:
             raise errors.DatabaseUnavailable
         await self._load_accounts(db, items)
-        entropy = os.urandom(SALT_BYTES * len(items))
+        entropy = os.urandom(SALT_BYTES * sum(weight(command) for command, _ in items))
         while True:
             block = decide(
                 self._book,
@@ -244,8 +245,8 @@ class Writer:
                     missing.add(command.debit_account_id)
                 if command.credit_account_id not in book:
                     missing.add(command.credit_account_id)
-            elif command.account_id not in book:
-                missing.add(command.account_id)
+            else:
+                missing.update(id_ for id_ in accounts_of(command) if id_ not in book)
         if missing:
             for row in await db.accounts(missing):
                 book.load(account_of(row))
