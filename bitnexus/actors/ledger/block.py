@@ -9,7 +9,7 @@ from typing import TypeAlias
 from bitnexus import errors
 from bitnexus.actors.ledger.accounts import Account
 from bitnexus.actors.ledger.commands import Item, Recorded
-from bitnexus.actors.ledger.log import Head
+from bitnexus.actors.ledger.log import Head, Node
 from bitnexus.actors.messages import AccountChanged, AccountOpened, BlockCommitted, Transfer
 from bitnexus.actors.runtime.message import Message
 
@@ -37,6 +37,7 @@ class Block:
     changes: list[AccountChanged] = field(default_factory=list)
     change_salts: list[bytes] = field(default_factory=list)
     totals: list[tuple[str, int, int, int, int, int]] = field(default_factory=list)
+    nodes: list[Node] = field(default_factory=list)
     leaves: list[bytes] = field(default_factory=list)
     recorded: dict[str, Recorded] = field(default_factory=dict)
     owners: dict[str, str] = field(default_factory=dict)

@@ -108,7 +108,7 @@ class _Decision:
         block.guessed.difference_update(block.recorded)
         block.totals = [(account.id, *account.totals) for account in book.changed()]
         if block.leaves:
-            block.head = block.before.extend(block.leaves, self.time_us)
+            block.head = block.before.extend(block.leaves, self.time_us, block.nodes)
         return block
 
     def salt(self) -> bytes:

@@ -23,8 +23,8 @@ kind
 
 **Private.** What can be personal enters only as ``SHA-256(salt ‖ id ‖ n₁ ‖ description ‖ n₂ ‖ metadata)``: salt is 16
 random bytes of the row's own, id the owner (kinds 1, 4; 16 zero bytes for nobody) or the asking user (all others; zeros
-for the ledger itself), n₁ and n₂ the 4-byte lengths of the UTF-8 texts (empty in kinds 1, 4, 5). Once salt and texts are
-erased, and this hash is kept in their place, the leaf can still be verified and says nothing.
+for the ledger itself), n₁ and n₂ the 4-byte lengths of the UTF-8 texts (empty in kinds 1, 4, 5). Once salt and texts
+are erased, and this hash is kept in their place, the leaf can still be verified and says nothing.
 
 **Block.** ``SHA-256(height ‖ prev_hash ‖ tree_size ‖ tree_root ‖ time)``, 8 + 32 + 8 + 32 + 8 bytes. The first block
 has height 1 and a `prev_hash` of 32 zero bytes. `tree_size` and `tree_root` are those after its last leaf.
@@ -36,7 +36,7 @@ import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final
+from typing import Final, NamedTuple
 
 LEAF_VERSION: Final = 1
 KIND_ACCOUNT_OPENED: Final = 1
@@ -61,6 +61,9 @@ REVERSES: Final = 0x80
 ACTIONS: Final = {"freeze": 1, "unfreeze": 2, "close": 3}
 SALT_BYTES: Final = 16
 HASH_BYTES: Final = 32
+#: Of the inner nodes every eighth level is kept, as in the tiles of C2SP tlog-tiles: 256 hashes of one level.
+TILE_HEIGHT: Final = 8
+TILE_WIDTH: Final = 256
 NOBODY: Final = bytes(16)
 EMPTY_ROOT: Final = sha256(b"").digest()
 NO_HASH: Final = bytes(32)
@@ -83,6 +86,14 @@ def node_hash(left: bytes, right: bytes) -> bytes:
     return sha256(b"\x01" + left + right).digest()
 
 
+class Node(NamedTuple):
+    """An inner node that is kept: the root of the `index`-th perfect subtree of ``256**level`` leaves."""
+
+    level: int
+    index: int
+    hash: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Tree:
     """A Merkle tree as its size and its peaks, largest first; as many peaks as `size` has one bits."""
@@ -94,14 +105,17 @@ class Tree:
         if self.size < 0 or len(self.peaks) != self.size.bit_count():
             raise ValueError(f"a tree of {self.size} leaves cannot have {len(self.peaks)} peaks")
 
-    def extend(self, leaf_hashes: Iterable[bytes]) -> Tree:
-        """The tree with these leaves appended."""
+    def extend(self, leaf_hashes: Iterable[bytes], nodes: list[Node] | None = None) -> Tree:
+        """The tree with these leaves appended; the inner nodes that it has besides, and that are kept, go to `nodes`."""
         peaks, size = list(self.peaks), self.size
         for leaf in leaf_hashes:
-            node, carry = leaf, size
+            node, carry, height = leaf, size, 0
             while carry & 1:
                 node = sha256(b"\x01" + peaks.pop() + node).digest()
                 carry >>= 1
+                height += 1
+                if not height % TILE_HEIGHT and nodes is not None:
+                    nodes.append(Node(height // TILE_HEIGHT, size >> height, node))
             peaks.append(node)
             size += 1
         return Tree(size, tuple(peaks))
@@ -126,9 +140,9 @@ class Head:
     root: bytes = EMPTY_ROOT
     time_us: int = 0
 
-    def extend(self, leaf_hashes: Iterable[bytes], time_us: int) -> Head:
-        """The head after one more block of these leaves."""
-        tree = self.tree.extend(leaf_hashes)
+    def extend(self, leaf_hashes: Iterable[bytes], time_us: int, nodes: list[Node] | None = None) -> Head:
+        """The head after one more block of these leaves; `nodes` as in `Tree.extend`."""
+        tree = self.tree.extend(leaf_hashes, nodes)
         root = tree.root()
         height = self.height + 1
         return Head(height, block_hash(height, self.hash, tree.size, root, time_us), tree, root, time_us)
