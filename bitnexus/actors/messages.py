@@ -8,9 +8,21 @@ microseconds since 1970 (UTC). Commands are imperative, events past tense.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from bitnexus.actors.runtime.message import Message
+
+#: The kinds of transfers, and the numbers that stand for them in the database and in the log.
+TRANSFER_KINDS: Final = {
+    "post": 1,
+    "pending": 2,
+    "post_pending": 3,
+    "void_pending": 4,
+    "expire_pending": 5,
+    "reversal": 6,
+}
+#: What can be done to an account, and the numbers that stand for it there.
+ACCOUNT_ACTIONS: Final = {"freeze": 1, "unfreeze": 2, "close": 3}
 
 # -- transfers: front → user's transaction actor → ledger ---------------------------------------------------
 

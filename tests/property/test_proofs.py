@@ -64,7 +64,7 @@ def kept(hashes: list[bytes]) -> dict[Entry, bytes]:
         tree = tree.extend(portion, nodes)
         at += len(portion)
         for node in nodes:
-            assert found.setdefault(Entry(node.level, node.index), node.hash) is node.hash, "each node once"
+            assert found.setdefault(Entry(node.level, node.number), node.hash) is node.hash, "each node once"
     return found
 
 
@@ -132,8 +132,8 @@ def test_proofs_in_a_large_tree_verify_and_read_at_most_a_tile_per_level_and_edg
         with pytest.raises(ProofInvalid):
             verify_inclusion(HASHES[index], index, size, [*proof[:at], other, *proof[at + 1 :]], root)
     for at in range(len(consistency)):
+        broken = [*consistency[:at], other, *consistency[at + 1 :]]
         with pytest.raises(ProofInvalid):
-            broken = [*consistency[:at], other, *consistency[at + 1 :]]
             verify_consistency(old, size, broken, old_root, root)
     for wrong in ([*proof, other], proof[:-1] if proof else [other]):
         with pytest.raises(ProofInvalid):

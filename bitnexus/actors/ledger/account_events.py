@@ -47,6 +47,7 @@ def open_account(book: Book, block: Block, command: Opening, salt: bytes) -> Acc
         salt=salt,
     )
     book.open(account)
+    block.plain = block.plain and not credit_limit
     block.leaves.append(leaf_hash(leaf_of_account(account)))
     block.opened.append(account)
     block.tell_owners(account)
@@ -75,6 +76,7 @@ def change(book: Book, block: Block, command: ChangeAccount, salt: bytes) -> Acc
         return errors.Conflict("The account has a balance or pending transfers: it cannot be closed.")
     event = AccountChanged(account.id, command.action, command.user_id, *block.place())
     book.set_state(account, state)
+    block.plain = False
     block.leaves.append(leaf_hash(leaf_of_change(event, salt)))
     block.changes.append(event)
     block.change_salts.append(salt)

@@ -10,7 +10,16 @@ from typing import Final
 from prometheus_client import Counter, Gauge
 
 from bitnexus.actors.ledger.writer import Writer
-from bitnexus.actors.messages import BlockCommitted, GetHead, Head, OpenAccount, PostTransfer
+from bitnexus.actors.messages import (
+    BlockCommitted,
+    ChangeAccount,
+    CreateAccount,
+    GetHead,
+    Head,
+    OpenAccount,
+    PostTransfer,
+    PostTransfers,
+)
 from bitnexus.actors.runtime.context import Context
 from bitnexus.actors.runtime.process import Process, handles
 from bitnexus.actors.runtime.reasons import ExitReason
@@ -27,7 +36,10 @@ _waiting = Gauge("bitnexus_ledger_waiting_commands", "Commands that wait for the
 
 
 class Ledger(Process):
-    """Answers PostTransfer, OpenAccount and GetHead; casts BlockCommitted to the notifier after each commit."""
+    """Answers PostTransfer(s), OpenAccount, CreateAccount, ChangeAccount and GetHead.
+
+    Casts BlockCommitted to the notifier after each commit.
+    """
 
     async def init(self) -> None:
         """Start the writer, and wait for the head; without a database, commands are refused until there is one."""
@@ -62,6 +74,21 @@ class Ledger(Process):
     @handles(OpenAccount)
     def open(self, message: OpenAccount, context: Context) -> None:
         """Answered with AccountOpened once it is durable."""
+        self._writer.submit(message, context)
+
+    @handles(PostTransfers)
+    def post_all(self, message: PostTransfers, context: Context) -> None:
+        """Answered with TransferResults once they are durable."""
+        self._writer.submit(message, context)
+
+    @handles(CreateAccount)
+    def create(self, message: CreateAccount, context: Context) -> None:
+        """Answered with AccountOpened once it is durable."""
+        self._writer.submit(message, context)
+
+    @handles(ChangeAccount)
+    def change(self, message: ChangeAccount, context: Context) -> None:
+        """Answered with AccountStatus once it is durable."""
         self._writer.submit(message, context)
 
     @handles(GetHead)

@@ -42,6 +42,8 @@ class Block:
     recorded: dict[str, Recorded] = field(default_factory=dict)
     owners: dict[str, str] = field(default_factory=dict)
     guessed: set[str] = field(default_factory=set)
+    #: Nothing in it but transfers of kind "post" and accounts without a credit limit.
+    plain: bool = True
 
     def place(self) -> tuple[int, int, int]:
         """The next event's seq, height and time."""

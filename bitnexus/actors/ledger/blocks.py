@@ -249,6 +249,7 @@ class _Decision:
             EXPIRE_PENDING,
             pending_id,
         )
+        block.plain = False
         block.tell_owners(debit, credit)
         block.append(transfer, None, salt, leaf_hash(leaf_of_transfer(transfer, None, salt)))
 
@@ -302,6 +303,7 @@ class _Decision:
             )
         else:
             leaf = leaf_of_transfer(transfer, refusal, salt)
+            block.plain = block.plain and type(request) is PostTransfer
         block.append(transfer, refusal, salt, leaf_hash(leaf))
         return TransferResult(transfer_id, transfer if refusal is None else None, refusal)
 

@@ -17,6 +17,7 @@ from bitnexus.actors.ledger.accounts import (
 )
 from bitnexus.actors.ledger.rules import REQUESTED, Request
 from bitnexus.actors.messages import (
+    ACCOUNT_ACTIONS,
     ChangeAccount,
     CreateAccount,
     OpenAccount,
@@ -32,10 +33,8 @@ MAX_DESCRIPTION: Final = 1_024
 MAX_METADATA: Final = 16_384
 #: Most transfers of one batch.
 MAX_BATCH: Final = 8_000
-#: Longest time that a transfer can be pending with a timeout: 100 years.
-MAX_TIMEOUT_S: Final = 3_155_760_000
-#: What can be done to an account.
-ACTIONS: Final = ("freeze", "unfreeze", "close")
+#: Longest timeout of a pending transfer: a signed 32-bit integer of the database, 68 years.
+MAX_TIMEOUT_S: Final = 2**31 - 1
 
 #: The fields that make a command the same as the one its id was first used for.
 _COMPARED: Final = (
@@ -136,8 +135,8 @@ def check_syntax(command: Command) -> None:
         _check_batch(command)
     elif isinstance(command, ChangeAccount):
         _check_ids(command.account_id, command.user_id)
-        if command.action not in ACTIONS:
-            raise errors.BadRequest(f"action must be one of {', '.join(ACTIONS)}.")
+        if command.action not in ACCOUNT_ACTIONS:
+            raise errors.BadRequest(f"action must be one of {', '.join(ACCOUNT_ACTIONS)}.")
     elif isinstance(command, ExpirePending):
         _check_ids(*command.transfer_ids)
     else:

@@ -38,6 +38,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, NamedTuple
 
+from bitnexus.actors.messages import ACCOUNT_ACTIONS, TRANSFER_KINDS
+
 LEAF_VERSION: Final = 1
 KIND_ACCOUNT_OPENED: Final = 1
 KIND_TRANSFER: Final = 2
@@ -46,19 +48,8 @@ KIND_ACCOUNT_OPENED_WITH_LIMIT: Final = 4
 KIND_ACCOUNT_CHANGED: Final = 5
 KIND_OTHER_TRANSFER: Final = 6
 KIND_OTHER_REFUSAL: Final = 7
-#: The byte that stands for a transfer's kind in leaves of kind 6 and 7.
-TRANSFER_KINDS: Final = {
-    "post": 1,
-    "pending": 2,
-    "post_pending": 3,
-    "void_pending": 4,
-    "expire_pending": 5,
-    "reversal": 6,
-}
-#: Added to it when the other transfer is the one to be reversed, not a pending one.
+#: Added to the byte of a transfer's kind when the other transfer is the one to be reversed, not a pending one.
 REVERSES: Final = 0x80
-#: The byte that stands for an account's change in leaves of kind 5.
-ACTIONS: Final = {"freeze": 1, "unfreeze": 2, "close": 3}
 SALT_BYTES: Final = 16
 HASH_BYTES: Final = 32
 #: Of the inner nodes every eighth level is kept, as in the tiles of C2SP tlog-tiles: 256 hashes of one level.
@@ -87,10 +78,10 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 
 class Node(NamedTuple):
-    """An inner node that is kept: the root of the `index`-th perfect subtree of ``256**level`` leaves."""
+    """An inner node that is kept: the root of the `number`-th perfect subtree of ``256**level`` leaves."""
 
     level: int
-    index: int
+    number: int
     hash: bytes
 
 
@@ -106,7 +97,7 @@ class Tree:
             raise ValueError(f"a tree of {self.size} leaves cannot have {len(self.peaks)} peaks")
 
     def extend(self, leaf_hashes: Iterable[bytes], nodes: list[Node] | None = None) -> Tree:
-        """The tree with these leaves appended; the inner nodes that it has besides, and that are kept, go to `nodes`."""
+        """The tree with these leaves appended; the new inner nodes of it that are kept go to `nodes`."""
         peaks, size = list(self.peaks), self.size
         for leaf in leaf_hashes:
             node, carry, height = leaf, size, 0
@@ -187,7 +178,7 @@ def account_leaf(
 def change_leaf(*, seq: int, block: int, time_us: int, account: bytes, action: str, private: bytes) -> bytes:
     """The leaf of "account changed"."""
     head = (LEAF_VERSION, KIND_ACCOUNT_CHANGED, seq, block, time_us)
-    return _CHANGE.pack(*head, account, ACTIONS[action], private)
+    return _CHANGE.pack(*head, account, ACCOUNT_ACTIONS[action], private)
 
 
 def transfer_leaf(  # noqa: PLR0917 - a record's fields, by position because it is called once per transfer

@@ -27,10 +27,10 @@ class Span(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """The `index`-th hash of a level of tiles: the root of ``256**level`` leaves; of level 0: a leaf hash."""
+    """The `number`-th hash of a level of tiles: the root of ``256**level`` leaves; of level 0: a leaf hash."""
 
     level: int
-    index: int
+    number: int
 
 
 class ProofInvalid(Exception):
@@ -135,7 +135,9 @@ def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes],
         raise ProofInvalid("the proof does not lead to the root")
 
 
-def verify_consistency(old: int, new: int, proof: Sequence[bytes], old_root: bytes, new_root: bytes) -> None:
+def verify_consistency(  # noqa: C901 - the steps of the RFC
+    old: int, new: int, proof: Sequence[bytes], old_root: bytes, new_root: bytes
+) -> None:
     """Accept that the tree of `new` leaves starts with that of `old`: RFC 9162, 2.1.4.2.
 
     Raises:
