@@ -122,6 +122,12 @@ class TooManyInFlight(BitNexusError):
     code, status, title, retry_after_s = "too_many_in_flight", 429, "Too many requests in flight", 1
 
 
+class CheckpointRefused(BitNexusError):
+    """The ledger does not sign its tree: it does not extend the last one that was signed."""
+
+    code, status, title = "checkpoint_refused", 503, "The ledger does not sign its tree"
+
+
 # -- the HTTP edge -------------------------------------------------------------------------------------------
 
 

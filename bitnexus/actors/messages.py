@@ -275,6 +275,17 @@ class EventsAcknowledged(Message, frozen=True, tag="EventsAcknowledged/1"):
 # -- introspection ------------------------------------------------------------------------------------------
 
 
+class GetCheckpoint(Message, frozen=True, tag="GetCheckpoint/1"):
+    """Ask the ledger to sign its tree; answered by :class:`SignedCheckpoint`, or CheckpointRefused."""
+
+
+class SignedCheckpoint(Message, frozen=True, tag="SignedCheckpoint/1"):
+    """A C2SP checkpoint, and the verifier key to check it with."""
+
+    note: str
+    verifier_key: str
+
+
 class GetHead(Message, frozen=True, tag="GetHead/1"):
     """Ask the ledger for its head; answered by :class:`Head`."""
 
