@@ -98,13 +98,14 @@ class BitNexus:
 
 
 class AiohttpAsyncpg:
-    """`bench.peers.aiohttp_asyncpg`."""
+    """`bench.peers.aiohttp_asyncpg`; `reset=False`: with a pool that does not reset its connections."""
 
-    name = "aiohttp + asyncpg"
-
-    def __init__(self, directory: Path, server: EmbeddedPostgres) -> None:
+    def __init__(self, directory: Path, server: EmbeddedPostgres, *, reset: bool = True) -> None:
         directory.mkdir()
-        self._url = server.url_of("peer_bench")
+        self.name = "aiohttp + asyncpg" if reset else "aiohttp + asyncpg, no reset"
+        self._options = [] if reset else ["--no-reset"]
+        self._database = f"{directory.name}_bench"
+        self._url = server.url_of(self._database)
         self._server = server
         self._log = directory / "log"
         self.port = free_port()
@@ -114,7 +115,7 @@ class AiohttpAsyncpg:
 
     async def start(self, count: int) -> None:
         """Make its schema and its users, then start its processes."""
-        await _create_database(self._server, "peer_bench")
+        await _create_database(self._server, self._database)
         self._count = count
         users = [(secrets.token_urlsafe(32), str(uuid.uuid4()), str(uuid.uuid4())) for _ in range(count)]
         connection = await asyncpg.connect(self._url)
@@ -134,7 +135,7 @@ class AiohttpAsyncpg:
     def _launch(self) -> None:
         command = [sys.executable, "-m", "bench.peers.aiohttp_asyncpg"]
         command += ["--database-url", self._url, "--port", str(self.port)]
-        command += ["--processes", str(PEER_PROCESSES), "--pool-size", str(PEER_POOL_SIZE)]
+        command += ["--processes", str(PEER_PROCESSES), "--pool-size", str(PEER_POOL_SIZE), *self._options]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, process_group=0)
 

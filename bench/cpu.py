@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import resource
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
 
-_TICK_S = 1 / os.sysconf("SC_CLK_TCK")
-
 
 def seconds_of(pid: int) -> float:
-    """User and system time of all threads of a process so far; 0 for one that is gone."""
+    """The time that all threads of a process have run so far; 0 for one that is gone.
+
+    From the scheduler: the times in /proc/PID/stat are samples of a clock, which work in short bursts escapes.
+    """
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        threads = [(thread / "schedstat").read_text() for thread in Path(f"/proc/{pid}/task").iterdir()]
     except (FileNotFoundError, ProcessLookupError):
         return 0.0
-    return (int(fields[11]) + int(fields[12])) * _TICK_S
+    return sum(int(thread.split()[0]) for thread in threads) / 1e9
 
 
 def snapshot(kinds: Mapping[int, str]) -> dict[str, float]:
@@ -28,6 +29,20 @@ def snapshot(kinds: Mapping[int, str]) -> dict[str, float]:
     for pid, kind in kinds.items():
         seconds[kind] += seconds_of(pid)
     return dict(seconds)
+
+
+def machine_seconds() -> float:
+    """The time that all CPUs of the machine have been busy so far, with anything."""
+    times = psutil.cpu_times()
+    return float(times.user + times.nice + times.system + times.irq + times.softirq + times.steal)
+
+
+def generator_seconds() -> float:
+    """The time of this process and of its children that have ended: the load generators."""
+    return sum(
+        usage.ru_utime + usage.ru_stime
+        for usage in (resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN))
+    )
 
 
 def descendants(pid: int) -> list[int]:

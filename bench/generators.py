@@ -15,6 +15,7 @@ from tests.running import ROOT
 ANSWER_TIMEOUT_S = 10
 _SCRIPT = Path(__file__).with_name("transfers.lua")
 _GRACE_S = 60.0
+_MAX_COMPLAINT = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,5 +70,5 @@ async def load(port: int, accounts: Path, prefix: str, *, connections: int, seco
             process.kill()
     lines = [line for line in output.decode().splitlines() if line.startswith("{")]
     if process.returncode != 0 or not lines:
-        raise RuntimeError(f"{command[0]} failed:\n{output.decode()}{complaints.decode()}")
+        raise RuntimeError(f"{command[0]} failed:\n{output.decode()}{complaints.decode()[-_MAX_COMPLAINT:]}")
     return Load(**json.loads(lines[-1]))

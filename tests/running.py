@@ -52,6 +52,7 @@ class RunningService:
             "PORT": str(self.port),
             "BITNEXUS_DATA_DIR": str(self.directory / "var"),
             "BITNEXUS_LOG_FORMAT": "json",
+            "BITNEXUS_PARTITIONS": "2",  # more than the default: what goes wrong between two must show
             **(environment or {}),
         }
         self._log = self.directory / "log"

@@ -110,6 +110,7 @@ class Service:
             "BITNEXUS_PROFILE": "test",
             "BITNEXUS_DATA_DIR": str(directory / "var"),
             "BITNEXUS_LOG_FORMAT": "json",
+            "BITNEXUS_PARTITIONS": "2",
             **environment,
         }
         with (directory / "log").open("ab") as log:

@@ -6,9 +6,10 @@ What it does for a POST: looks the bearer token up, validates the body, then in 
 order of their ids, checks owner and balance, updates both, inserts the transfer under its idempotency key, commits.
 
 What is done to make it fast: uvloop; a process per core, which share the port by SO_REUSEPORT; prepared statements
-(asyncpg keeps them per connection); no reset query when a connection is given back; tokens in memory; msgspec for
-JSON and validation in one pass; no access log; the garbage collector freezes what is there at the start; balance
-columns without an index and room on their pages (HOT updates); no index but the two that the job needs.
+(asyncpg keeps them per connection); tokens in memory; msgspec for JSON and validation in one pass; no access log; what
+is there at the start is frozen for the garbage collector; balance columns without an index and room on their pages (HOT
+updates); no index but the two that the job needs. With ``--no-reset`` the pool leaves out the query by which it resets
+a connection that is given back: few know of it, and it saves one round trip of seven.
 """
 
 from __future__ import annotations
@@ -150,7 +151,7 @@ def _answer(status: int, body: object) -> web.Response:
 
 
 async def _no_reset(connection: object) -> None:
-    """Nothing that would have to be reset is ever set: saves a round trip per request."""
+    """Nothing that would have to be reset is ever set."""
 
 
 async def _serve(options: argparse.Namespace) -> None:
@@ -158,7 +159,7 @@ async def _serve(options: argparse.Namespace) -> None:
         options.database_url,
         min_size=options.pool_size,
         max_size=options.pool_size,
-        reset=_no_reset,
+        **({"reset": _no_reset} if options.no_reset else {}),
         server_settings={"application_name": "peer"},
     )
     tokens = {row["token"]: str(row["user_id"]) for row in await pool.fetch("SELECT token, user_id FROM tokens")}
@@ -184,6 +185,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--pool-size", type=int, default=10, help="connections of each process")
+    parser.add_argument("--no-reset", action="store_true", help="connections are given back as they are")
     options = parser.parse_args()
     children: list[int] = []
     for _ in range(options.processes - 1):

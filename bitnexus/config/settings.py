@@ -102,7 +102,11 @@ class Settings(BaseSettings):
     )
     fronts: int = Field(2, ge=1, le=256, validation_alias="BITNEXUS_FRONTS", description="HTTP front processes.")
     partitions: int = Field(
-        2, ge=1, le=256, validation_alias="BITNEXUS_PARTITIONS", description="Processes that host the users' actors."
+        1,
+        ge=1,
+        le=256,
+        validation_alias="BITNEXUS_PARTITIONS",
+        description="Processes that host the users' actors; one for two fronts.",
     )
     default_asset: str = Field(
         "USD/2",

@@ -11,6 +11,7 @@ import contextlib
 import gc
 import importlib
 import os
+import pickle
 import socket
 from collections.abc import Callable
 from typing import Any, Final
@@ -23,14 +24,14 @@ from bitnexus.actors.runtime.connection import Connection
 from bitnexus.actors.runtime.context import Context
 from bitnexus.actors.runtime.message import Heartbeat, Message, ProcessExiting, ProcessStarted, StopProcess
 from bitnexus.actors.runtime.node import Node
-from bitnexus.actors.runtime.process import StartProcess
+from bitnexus.actors.runtime.process import Process, StartProcess
 from bitnexus.actors.runtime.reasons import HUNG, NOPROC, ExitReason
 from bitnexus.actors.runtime.system import start_system
 from bitnexus.actors.runtime.transport import Transport
 from bitnexus.config import get_settings
 from bitnexus.errors import InvalidSettings, NoProcess, Overloaded
 from bitnexus.supervision.root import RootSupervisor
-from bitnexus.supervision.spec import ChildSpec, ProcessStart, SupervisorFlags
+from bitnexus.supervision.spec import ChildSpec, ProcessStart, SpecError, SupervisorFlags
 
 log = structlog.get_logger("bitnexus.launcher")
 
@@ -79,10 +80,10 @@ class Launcher:
     def start(self) -> None:
         """Fork the admin and the root, wait until the tree is up. Call it with no loop running and no other thread.
 
-        Raises NoProcess when the tree does not come up, InvalidSettings when BITNEXUS_NODE_PORT is taken; nothing of
-        the tree is left then.
+        Raises NoProcess when the tree does not come up, SpecError when it cannot, InvalidSettings when
+        BITNEXUS_NODE_PORT is taken; nothing of the tree is left then.
         """
-        _import_all(self._children)
+        _check(self._children)
         gc.collect()
         gc.freeze()  # what is loaded by now is shared by all processes: the collector must not write to its pages
         os.environ["THESPLOG_FILE_MAXSIZE"] = "0"  # Thespian's own log file in /tmp
@@ -231,12 +232,20 @@ def _log_fault(error: Exception) -> None:
     log.error("launcher_fault", exc_info=error)
 
 
-def _import_all(children: list[ChildSpec]) -> None:
+def _check(children: list[ChildSpec]) -> None:
+    """Import what the tree needs before the fork, so that all share it. Raises SpecError for what cannot be started."""
     for child in children:
         start = child.start
         assert isinstance(start, ProcessStart)
-        importlib.import_module(start.process.partition(":")[0])
-        _import_all(list(start.args.get("children", ())))  # type: ignore[call-overload]  # a supervisor's arguments
+        module, _, name = start.process.partition(":")
+        process = getattr(importlib.import_module(module), name, None)
+        if not (isinstance(process, type) and issubclass(process, Process)):
+            raise SpecError("invalid_start", "process", start.process)
+        try:
+            pickle.dumps(dict(start.args))
+        except Exception as error:  # whatever an argument's own code raises
+            raise SpecError("invalid_start", "args", "cannot be pickled") from error
+        _check(list(start.args.get("children", ())))  # type: ignore[call-overload]  # a supervisor's arguments
 
 
 def _admin_port() -> int:

@@ -27,6 +27,8 @@ from bitnexus.storage.database import Database
 
 #: How long a lost BlockCommitted stays unnoticed when nothing else is committed.
 POLL_S: Final = 1.0
+#: How long a start waits for the database; subscribers wait for the name meanwhile.
+READY_S: Final = 2.0
 #: Events sent to a front and not acknowledged.
 WINDOW: Final = 16_384
 #: How many fronts there can be: one name is that of one process.
@@ -38,7 +40,7 @@ class Notifier(Process):
     """Takes BlockCommitted, Subscribe, Unsubscribe; casts TopicEvent. At least once, per topic in order of `seq`."""
 
     async def init(self) -> None:
-        """Start to look for the end of the log; the database need not be there yet."""
+        """Look for the end of the log before the name is taken; without a database, go on looking after `READY_S`."""
         url = get_settings().database_url
         assert url is not None
         self._database = await Database.connect(url, pool_size=POOL_SIZE, process=self.name)
@@ -47,7 +49,10 @@ class Notifier(Process):
         self._connections: dict[str, Connection] = {}  # front → that over which it subscribed last
         self._monitored: set[str] = set()
         self._behind = asyncio.Event()
+        self._ready = asyncio.Event()
         self.spawn(self._follow())
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._ready.wait(), READY_S)
 
     async def terminate(self, reason: ExitReason) -> None:  # noqa: ARG002 - it makes no difference here
         """Close the pool; fronts subscribe again at the next notifier."""
@@ -109,7 +114,7 @@ class Notifier(Process):
             try:
                 await self._read_to_end()
             except DatabaseUnavailable as error:
-                self.log.warning("log not readable", error=error.detail)
+                self.log.warning("log not readable", error=error.detail, cause=repr(error.__cause__))
                 await asyncio.sleep(RETRY_S)
             else:
                 with contextlib.suppress(TimeoutError):
@@ -122,6 +127,7 @@ class Notifier(Process):
                 block = await ledger_tables.last_block(connection)
             topics = self._topics = Topics(block.tree_size - 1 if block else -1, window=WINDOW)
             delivery = self._delivery = Delivery(topics, self.node, self._database, self.spawn, self._front_gone)
+            self._ready.set()
         while True:
             async with self._database.connection() as connection:
                 page = await ledger_tables.events_after(connection, topics.head, limit=PAGE)

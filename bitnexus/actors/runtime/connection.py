@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol, cast
 
 import msgspec
@@ -32,11 +33,9 @@ _ACK_SIZE = 8
 _GRACE_S = 0.05
 
 
-class Delivery(Protocol):
-    """The fate of one envelope: called exactly once."""
-
-    def __call__(self, outcome: str) -> None:
-        """`outcome` is "sent", "rejected" (the peer could not read it) or "dead" (the connection is gone)."""
+#: The fate of one envelope, told exactly once: "sent", "rejected" (the peer could not read it) or "dead" (the
+#: connection is gone).
+Delivery = Callable[[str], None]
 
 
 class Endpoint(Protocol):
@@ -89,6 +88,7 @@ class Connection(asyncio.Protocol):
         self._items: deque[bytes] = deque()
         self._queued_bytes = 0
         self._flush_scheduled = False
+        self._ack_due = False
 
     # -- the life of the connection --------------------------------------------------------------------------
 
@@ -125,7 +125,8 @@ class Connection(asyncio.Protocol):
         except FrameError as error:
             self.close(str(error))
         if self._received != before:
-            self._acknowledge(Kind.ACK)
+            self._ack_due = True  # it leaves with what the handlers have posted
+            self._schedule_flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the owner and fail what was in flight."""
@@ -177,8 +178,8 @@ class Connection(asyncio.Protocol):
                 self._ack_received(int.from_bytes(body, "big"), rejected=kind is Kind.REJECT)
             case Kind.ENVELOPE:
                 self._received += 1
-                if not self._endpoint.envelope_received(self, body):
-                    self._acknowledge(Kind.REJECT)
+                if not self._endpoint.envelope_received(self, body) and not self.is_closed:
+                    self._write(self._acknowledgement(Kind.REJECT))
             case Kind.CHALLENGE if self._dialler is not None:
                 self._write(encode(Kind.HELLO, self._dialler.receive_challenge(body)))
             case Kind.HELLO if self._listener is not None:
@@ -212,9 +213,8 @@ class Connection(asyncio.Protocol):
                 delivery("rejected" if rejected and self._acked == count else "sent")
         self._flush()
 
-    def _acknowledge(self, kind: Kind) -> None:
-        if not self.is_closed:
-            self._write(encode(kind, self._received.to_bytes(_ACK_SIZE, "big")))
+    def _acknowledgement(self, kind: Kind) -> bytes:
+        return encode(kind, self._received.to_bytes(_ACK_SIZE, "big"))
 
     # -- outgoing --------------------------------------------------------------------------------------------
 
@@ -240,19 +240,29 @@ class Connection(asyncio.Protocol):
             raise Overloaded("too many messages wait for this process")
         self._items.append(item)
         self._queued_bytes += len(item)
+        self._schedule_flush()
+
+    def _schedule_flush(self) -> None:
         if not self._flush_scheduled:
             self._flush_scheduled = True
             self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
+        """One write: the acknowledgement that is due, and whatever the window lets through."""
         self._flush_scheduled = False
         if not self.is_established or self.is_closed:
             return
+        frames: list[bytes] = []
+        if self._ack_due:
+            self._ack_due = False
+            frames.append(self._acknowledgement(Kind.ACK))
         while self._envelopes and self._window_open():
             body, delivery = self._envelopes.popleft()
-            self._send(Kind.ENVELOPE, body, delivery)
+            frames.append(self._numbered(Kind.ENVELOPE, body, delivery))
         while self._items and self._window_open():
-            self._send(Kind.BATCH, wire.join(self._take_batch()), None)
+            frames.append(self._numbered(Kind.BATCH, wire.join(self._take_batch()), None))
+        if frames:
+            self._write(b"".join(frames))
 
     def _take_batch(self) -> list[bytes]:
         items = self._items
@@ -268,10 +278,10 @@ class Connection(asyncio.Protocol):
     def _window_open(self) -> bool:
         return not self._unacked or (len(self._unacked) < WINDOW_FRAMES and self._unacked_bytes < WINDOW_BYTES)
 
-    def _send(self, kind: Kind, body: bytes, delivery: Delivery | None) -> None:
+    def _numbered(self, kind: Kind, body: bytes, delivery: Delivery | None) -> bytes:
         self._unacked.append((len(body), delivery))
         self._unacked_bytes += len(body)
-        self._write(encode(kind, body))
+        return encode(kind, body)
 
     def _write(self, data: bytes) -> None:
         if self._transport is not None:

@@ -72,7 +72,7 @@ class ProcessStarted(Message, frozen=True, tag="ProcessStarted/1"):
 
 
 class ProcessExiting(Message, frozen=True, tag="ProcessExiting/1"):
-    """Child → supervisor: its last words. `reason` is an encoded supervision.reasons.ExitReason."""
+    """Child → supervisor: its last words. `reason` is an encoded reasons.ExitReason."""
 
     child: str
     pid: int
