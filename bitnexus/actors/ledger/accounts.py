@@ -151,13 +151,16 @@ class Account:
 
     @property
     def is_within_limits(self) -> bool:
-        """Whether every total can be stored and no flag's bound is exceeded."""
+        """Whether every total can be stored, nothing pending is negative, and no flag's bound is exceeded."""
         debits, credits_ = self.debits_posted + self.debits_pending, self.credits_posted + self.credits_pending
-        return (
-            min(self.totals) >= 0
-            and max(debits, credits_) <= MAX_TOTAL
-            and not (self.flags & DEBITS_MUST_NOT_EXCEED_CREDITS and debits > self.credits_posted + self.credit_limit)
-            and not (self.flags & CREDITS_MUST_NOT_EXCEED_DEBITS and credits_ > self.debits_posted + self.credit_limit)
+        flags, limit = self.flags, self.credit_limit
+        return not (
+            self.debits_pending < 0
+            or self.credits_pending < 0
+            or debits > MAX_TOTAL
+            or credits_ > MAX_TOTAL
+            or (flags & DEBITS_MUST_NOT_EXCEED_CREDITS and debits > self.credits_posted + limit)
+            or (flags & CREDITS_MUST_NOT_EXCEED_DEBITS and credits_ > self.debits_posted + limit)
         )
 
     def __repr__(self) -> str:

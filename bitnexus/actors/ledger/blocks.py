@@ -280,10 +280,7 @@ class _Decision:
             time_us,
             debit_balance,
             credit_balance,
-            request.kind,
-            request.pending_id,
-            request.reverses_id,
-            request.timeout_s,
+            *_more(request),
         )
         if type(request) is PostTransfer and refusal is None and debit is not None and credit is not None:
             # The same as leaf_of_transfer, faster: most transfers are these.
@@ -306,6 +303,13 @@ class _Decision:
             block.plain = block.plain and type(request) is PostTransfer
         block.append(transfer, refusal, salt, leaf_hash(leaf))
         return TransferResult(transfer_id, transfer if refusal is None else None, refusal)
+
+
+def _more(request: Request) -> tuple[str, str, str, int] | tuple[()]:
+    """The last fields of a transfer, if they are not the defaults: most transfers are plain."""
+    if type(request) is PostTransfer:
+        return ()
+    return request.kind, request.pending_id, request.reverses_id, request.timeout_s
 
 
 def _taken(recorded: Recorded, request: Request) -> str:
