@@ -114,7 +114,7 @@ def transfer_row(row: asyncpg.Record) -> Transfer:
     """A transfer from `TRANSFER_COLUMNS` (and whatever follows them)."""
     fields = tuple(row)
     kind, pending_id, reverses_id, timeout_s = fields[14:18]
-    more = (KINDS[kind], pending_id or "", reverses_id or "", timeout_s)
+    more = (KINDS.get(kind, ""), pending_id or "", reverses_id or "", timeout_s)
     return Transfer(*(fields[:14] + more))
 
 
