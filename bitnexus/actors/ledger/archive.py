@@ -58,11 +58,17 @@ async def tile(db: Executor, level: int, number: int, width: int) -> list[bytes]
 
 def seq_and_leaf(row: StoredEvent) -> tuple[int, bytes]:
     """Where an event stands in the log, and its leaf hash from its stored fields."""
+    seq = row.transfer.seq if isinstance(row, TransferRow) else row.event.seq if isinstance(row, ChangeRow) else row.seq
+    return seq, leaf_hash(leaf_of(row))
+
+
+def leaf_of(row: StoredEvent) -> bytes:
+    """The leaf of an event from its stored fields."""
     if isinstance(row, TransferRow):
-        return row.transfer.seq, leaf_hash(leaf_of_transfer(row.transfer, row.refusal, row.salt))
+        return leaf_of_transfer(row.transfer, row.refusal, row.salt)
     if isinstance(row, ChangeRow):
-        return row.event.seq, leaf_hash(leaf_of_change(row.event, row.salt))
-    return row.seq, leaf_hash(leaf_of_account(account_of(row)))
+        return leaf_of_change(row.event, row.salt)
+    return leaf_of_account(account_of(row))
 
 
 async def _hashes(db: Executor, entries: Iterable[Entry]) -> dict[Entry, bytes]:
