@@ -14,22 +14,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from bitnexus.actors.ledger import account_events
-from bitnexus.actors.ledger.accounts import NOBODY_ID, expiry_id, uuid_bytes
+from bitnexus.actors.ledger.accounts import uuid_bytes
 from bitnexus.actors.ledger.block import Block
 from bitnexus.actors.ledger.book import Book, InvariantBroken, Subject
 from bitnexus.actors.ledger.commands import ExpirePending, Item, Recorded, replay
 from bitnexus.actors.ledger.leaves import leaf_of_transfer
 from bitnexus.actors.ledger.log import SALT_BYTES, Head, leaf_hash, private_hash, transfer_leaf
-from bitnexus.actors.ledger.rules import (
-    BURNING,
-    EXPIRE_PENDING,
-    MOVED,
-    PENDING,
-    POST,
-    Request,
-    expire,
-    post,
-)
+from bitnexus.actors.ledger.rules import BURNING, MOVED, PENDING, POST, Request, expire, expiry, post
 from bitnexus.actors.messages import (
     ChangeAccount,
     PostTransfer,
@@ -233,22 +224,7 @@ class _Decision:
         debit, credit = self.book.get(pending.debit_account_id), self.book.get(pending.credit_account_id)
         assert debit is not None
         assert credit is not None
-        transfer = Transfer(
-            expiry_id(pending_id),
-            pending.debit_account_id,
-            pending.credit_account_id,
-            pending.amount,
-            pending.asset,
-            pending.code,
-            "",
-            "",
-            NOBODY_ID,
-            *block.place(),
-            debit.balance,
-            credit.balance,
-            EXPIRE_PENDING,
-            pending_id,
-        )
+        transfer = expiry(pending, block.place(), debit.balance, credit.balance)
         block.plain = False
         block.tell_owners(debit, credit)
         block.append(transfer, None, salt, leaf_hash(leaf_of_transfer(transfer, None, salt)))
@@ -283,7 +259,7 @@ class _Decision:
             *_more(request),
         )
         if type(request) is PostTransfer and refusal is None and debit is not None and credit is not None:
-            # The same as leaf_of_transfer, faster: most transfers are these.
+            # As leaf_of_transfer, faster: most transfers are these.
             leaf = transfer_leaf(
                 seq,
                 height,

@@ -23,15 +23,19 @@ from __future__ import annotations
 
 from typing import Final
 
+from msgspec import structs
+
 from bitnexus.actors.ledger.accounts import (
     CLOSED,
     CREDITS_MUST_NOT_EXCEED_DEBITS,
     DEBITS_MUST_NOT_EXCEED_CREDITS,
     MAX_TOTAL,
+    NOBODY_ID,
     Account,
+    expiry_id,
 )
 from bitnexus.actors.ledger.book import Book, InvariantBroken, Subject
-from bitnexus.actors.messages import PostTransfer, TransferRequest
+from bitnexus.actors.messages import PostTransfer, Transfer, TransferRequest
 
 POST: Final = "post"
 PENDING: Final = "pending"
@@ -126,6 +130,26 @@ def expire(book: Book, subject: Subject, time_us: int) -> bool:
     book.reserve(debit, credit, -pending.amount)
     book.resolve(subject, EXPIRE_PENDING)
     return True
+
+
+def expiry(pending: Transfer, place: tuple[int, int, int], debit_balance: int, credit_balance: int) -> Transfer:
+    """The event that the pending transfer's time is over; `place` is its seq, block and time."""
+    seq, block, time_us = place
+    return structs.replace(
+        pending,
+        transfer_id=expiry_id(pending.transfer_id),
+        description="",
+        metadata="",
+        user_id=NOBODY_ID,
+        seq=seq,
+        block=block,
+        time_us=time_us,
+        debit_balance=debit_balance,
+        credit_balance=credit_balance,
+        kind=EXPIRE_PENDING,
+        pending_id=pending.transfer_id,
+        timeout_s=0,
+    )
 
 
 def _resolve(book: Book, request: Request, subject: Subject | None, debit: Account, credit: Account) -> str | None:
