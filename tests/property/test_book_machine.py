@@ -326,4 +326,4 @@ def copy_of(account: Account) -> Account:
 
 
 TestLedger = Ledger.TestCase
-TestLedger.settings = settings(max_examples=60, stateful_step_count=10, deadline=None)
+TestLedger.settings = settings(max_examples=150, stateful_step_count=12, deadline=None)
