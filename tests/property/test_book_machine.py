@@ -128,7 +128,7 @@ class Ledger(RuleBasedStateMachine):
         for id_ in OWN[:2]:
             self.model.open(id_, Opened(OWNER, USD, 0, 1, 0))
         self.commit(block)
-        first = [PostTransfer(OWNER, "user", IDS[n], WORLD, OWN[n], 100, USD) for n in range(2)]
+        first: list[Command] = [PostTransfer(OWNER, "user", IDS[n], WORLD, OWN[n], 100, USD) for n in range(2)]
         block = self.decide(first)
         for each, answer in zip(first, block.answers, strict=True):
             self.compare(each, answer, max(self.now_us, self.head.time_us + 1))
