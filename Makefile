@@ -13,7 +13,7 @@ UV  = $(firstword $(wildcard $(VENV)/bin/uv) uv)
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .SUFFIXES:
-.PHONY: help run test bench bench-runtime check fmt lock clean
+.PHONY: help run test bench bench-runtime soak fuzz check fmt lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,12 @@ bench: $(VENV)/.dev-installed ## Measure transfers beside the peers, and memory 
 
 bench-runtime: $(VENV)/.dev-installed ## Measure the actor runtime beside its peers (ARGS=--quick, --help)
 	$(PY) -m bench.runtime $(ARGS)
+
+soak: $(VENV)/.dev-installed ## Break the runtime at random for ten minutes (ARGS="--minutes 3 --seed 7")
+	$(PY) -m tests.soak $(ARGS)
+
+fuzz: $(VENV)/.dev-installed ## Feed the wire protocol with garbage (ARGS="--seconds 600")
+	$(PY) -m tests.fuzz $(ARGS)
 
 check: $(VENV)/.dev-installed ## Lint, check the formatting, the types and the arrows between packages
 	$(PY) -m ruff check .

@@ -66,7 +66,7 @@ class ChildSpec:
     type: ChildType = "worker"
     significant: bool = False
     backoff: None = None
-    heartbeat_timeout_s: float | None = 10.0
+    heartbeat_timeout_s: float | None = 3.0
     max_rss: int | None = None
 
     def __post_init__(self) -> None:
