@@ -13,10 +13,10 @@ UV  = $(firstword $(wildcard $(VENV)/bin/uv) uv)
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .SUFFIXES:
-.PHONY: help run test bench bench-runtime soak fuzz check fmt lock clean
+.PHONY: help run test test-long bench bench-runtime bench-supervision soak fuzz check fmt lock clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  PYTHON=python3.12 chooses the interpreter of a new environment; ARGS=… goes to run, test and bench."
 
@@ -25,6 +25,12 @@ run: $(VENV)/.run-installed ## Start the service (Ctrl-C or SIGTERM stops it)
 
 test: $(VENV)/.dev-installed ## Run the tests, in random order
 	$(PY) -m pytest $(ARGS)
+
+test-long: $(VENV)/.dev-installed ## Compare the supervisors with the model of OTP's rules in 10,000 random lives each
+	HYPOTHESIS_PROFILE=long $(PY) -m pytest tests/property/test_supervisors_against_otp.py --timeout 1800 $(ARGS)
+
+bench-supervision: $(VENV)/.dev-installed ## Measure restarts, starts and stops of supervised actors and processes
+	$(PY) -m bench.supervision $(ARGS)
 
 bench: $(VENV)/.dev-installed ## Measure transfers beside the peers, and memory (ARGS=--help)
 	$(PY) -m bench.transfers $(ARGS)

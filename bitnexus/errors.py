@@ -59,6 +59,12 @@ class Overloaded(RuntimeFault):
     code, title = "overloaded", "The service is overloaded"
 
 
+class Quarantined(RuntimeFault):
+    """The actor of this request failed too often and is set aside for a while; refused before any effect."""
+
+    code, title, retry_after_s = "quarantined", "Set aside after repeated failures", 30
+
+
 class UnknownMessage(BitNexusError):
     """The receiver does not know this message or this version of it."""
 

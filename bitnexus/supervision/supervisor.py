@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import pickle
+import random
 from typing import Final, assert_never
 
 from bitnexus.actors.runtime.context import Context
@@ -62,7 +63,7 @@ class Supervisor(Process):
         """Begin to start the children, one after another."""
         self._timers: dict[int, asyncio.TimerHandle] = {}
         self._ended: asyncio.Future[ExitReason] = self.transport.loop.create_future()
-        self._machine = SupervisorMachine(self.args["flags"], self.args["children"])
+        self._machine = SupervisorMachine(self.args["flags"], self.args["children"], chance=random.random)
         self._tell(Begin())
         self.spawn(self._watch())
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 
 import bitnexus
 from bitnexus.actors.ledger.accounts import world_account_id
@@ -337,7 +338,16 @@ async def test_the_synchronous_client_and_the_example_do_the_same(
             with pytest.raises(BitNexusError):
                 node.call("nobody", GetNames())
 
+    async def on_another_loop() -> None:
+        async with connect(token=token(me, "service")) as node:
+            assert isinstance(await node.call("ledger", GetHead()), Head)
+
+    def work_on_uvloop() -> None:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(on_another_loop())
+
     await asyncio.to_thread(work)
+    await asyncio.to_thread(work_on_uvloop)
     environment = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": str(ROOT),
