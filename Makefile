@@ -13,10 +13,10 @@ UV  = $(firstword $(wildcard $(VENV)/bin/uv) uv)
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .SUFFIXES:
-.PHONY: help run test bench check fmt lock clean
+.PHONY: help run test bench bench-runtime check fmt lock clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  PYTHON=python3.12 chooses the interpreter of a new environment; ARGS=… goes to run, test and bench."
 
@@ -29,6 +29,9 @@ test: $(VENV)/.dev-installed ## Run the tests, in random order
 bench: $(VENV)/.dev-installed ## Measure transfers beside the peers, and memory (ARGS=--help)
 	$(PY) -m bench.transfers $(ARGS)
 	$(PY) -m bench.memory
+
+bench-runtime: $(VENV)/.dev-installed ## Measure the actor runtime beside its peers (ARGS=--quick, --help)
+	$(PY) -m bench.runtime $(ARGS)
 
 check: $(VENV)/.dev-installed ## Lint, check the formatting, the types and the arrows between packages
 	$(PY) -m ruff check .

@@ -4,11 +4,58 @@ Every message is a frozen `msgspec.Struct`, encoded as a msgpack array whose fir
 ``Name/version``. New fields go to the end and have a default; a change of meaning is a new version. Ids are
 canonical lower-case UUID strings; amounts are integers of the asset's minor unit, 1 … 2**53-1; times are
 microseconds since 1970 (UTC). Commands are imperative, events past tense.
+
+A client (see bitnexus.client) may send those whose `permits` lets it, to the processes that open them to clients; all
+others are internal to the node.
 """
 
 from __future__ import annotations
 
-from bitnexus.actors.runtime.message import Message
+from typing import Final
+
+from bitnexus.actors.runtime.message import (
+    Done,
+    GetMetrics,
+    GetNames,
+    Message,
+    Metrics,
+    Names,
+    NamesChanged,
+    ProcessInfo,
+)
+from bitnexus.principal import Principal
+
+__all__ = [
+    "AccountOpened",
+    "AcknowledgeEvents",
+    "BlockCommitted",
+    "Done",
+    "EventsAcknowledged",
+    "GetHead",
+    "GetMetrics",
+    "GetNames",
+    "GetPartitions",
+    "Head",
+    "Message",
+    "Metrics",
+    "Names",
+    "NamesChanged",
+    "OpenAccount",
+    "Partitions",
+    "PostTransfer",
+    "ProcessInfo",
+    "Subscribe",
+    "Subscribed",
+    "TopicEvent",
+    "Transfer",
+    "TransferResult",
+    "Unsubscribe",
+]
+
+#: Where a UUID's version stands in its text, and the version of ids that follow from something else: a user's first
+#: account, say. A client that chose such an id could take the place of what it will be needed for.
+_VERSION_AT: Final = 14
+_DERIVED: Final = "5"
 
 # -- transfers: front → user's transaction actor → ledger ---------------------------------------------------
 
@@ -31,6 +78,10 @@ class PostTransfer(Message, frozen=True, tag="PostTransfer/1"):
     code: int = 0
     description: str = ""
     metadata: str = ""
+
+    def permits(self, sender: Principal) -> bool:
+        """In one's own name and role alone."""
+        return bool(sender.user_id) and sender.user_id == self.user_id and sender.role == self.role
 
 
 class Transfer(Message, frozen=True, tag="Transfer/1"):
@@ -71,6 +122,12 @@ class OpenAccount(Message, frozen=True, tag="OpenAccount/1"):
     owner_id: str
     asset: str
     code: int = 0
+
+    def permits(self, sender: Principal) -> bool:
+        """For oneself; an admin or a service for any user. Not under an id that follows from something else."""
+        if not sender.user_id or self.account_id[_VERSION_AT : _VERSION_AT + 1] in ("", _DERIVED):
+            return False
+        return self.owner_id == sender.user_id or (bool(self.owner_id) and sender.role in ("admin", "service"))
 
 
 class AccountOpened(Message, frozen=True, tag="AccountOpened/1"):
@@ -153,6 +210,10 @@ class EventsAcknowledged(Message, frozen=True, tag="EventsAcknowledged/1"):
 class GetHead(Message, frozen=True, tag="GetHead/1"):
     """Ask the ledger for its head; answered by :class:`Head`."""
 
+    def permits(self, sender: Principal) -> bool:  # noqa: ARG002
+        """Whoever has the cookie."""
+        return True
+
 
 class Head(Message, frozen=True, tag="Head/1"):
     """The newest committed block; hashes in hex."""
@@ -161,3 +222,17 @@ class Head(Message, frozen=True, tag="Head/1"):
     tree_size: int
     tree_root: str
     block_hash: str
+
+
+class GetPartitions(Message, frozen=True, tag="GetPartitions/1"):
+    """Ask any partition how many there are; answered by :class:`Partitions`."""
+
+    def permits(self, sender: Principal) -> bool:  # noqa: ARG002
+        """Whoever has the cookie."""
+        return True
+
+
+class Partitions(Message, frozen=True, tag="Partitions/1"):
+    """How many partitions share the users (see transactions.partitioning)."""
+
+    count: int

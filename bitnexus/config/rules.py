@@ -69,8 +69,19 @@ def loopback(value: str) -> str:
     """`value`, if only this host can reach it."""
     if value == "localhost" or ipaddress.ip_address(value).is_loopback:
         return value
-    message = "must be a loopback address in prod: actor messages are not encrypted between hosts"
+    message = (
+        "must be a loopback address in prod, unless BITNEXUS_NODE_TLS_CERT, BITNEXUS_NODE_TLS_KEY and "
+        "BITNEXUS_NODE_TLS_CA are set: actor messages would cross the network in the clear"
+    )
     raise ValueError(message)
+
+
+def all_or_none(**given: object) -> None:
+    """Nothing, if all of these variables are set, or none."""
+    missing = [variable for variable, value in given.items() if value is None]
+    if missing and len(missing) < len(given):
+        message = f"{' and '.join(missing)} must be set too, or none of {', '.join(given)}"
+        raise ValueError(message)
 
 
 def postgres_url(value: str) -> str:

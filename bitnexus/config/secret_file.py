@@ -30,16 +30,22 @@ def read_or_create(path: Path) -> str:
     """
     try:
         try:
-            return _read(path)
+            return read(path)
         except FileNotFoundError:
             _create(path)
-            return _read(path)
+            return read(path)
     except OSError as error:
         message = f"{path} cannot be used: {error.strerror or error}"
         raise UnsafeSecretFileError(message) from error
 
 
-def _read(path: Path) -> str:
+def read(path: Path) -> str:
+    """The secret kept in `path`.
+
+    Raises:
+        UnsafeSecretFileError: as read_or_create.
+        OSError: it is not there, or may not be read.
+    """
     # Judge the opened file, not its name, so that what was checked is what is read; a FIFO must not block us.
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     with os.fdopen(descriptor, "rb") as file:

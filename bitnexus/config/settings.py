@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError
 
 from bitnexus.config import rules
+from bitnexus.config.certificates import TlsFiles
 from bitnexus.config.secret_file import UnsafeSecretFileError, read_or_create
 from bitnexus.errors import InvalidSettings
 
@@ -90,6 +91,17 @@ class Settings(BaseSettings):
         validation_alias="SECRET_KEY_BASE",
         description="Root of the keys that sign tokens; required in prod, else made once and kept.",
     )
+    node_tls_cert: Path | None = Field(
+        None,
+        validation_alias="BITNEXUS_NODE_TLS_CERT",
+        description="Certificate (PEM) of this node; with key and CA, the actors' ports speak mutual TLS 1.3.",
+    )
+    node_tls_key: Path | None = Field(
+        None, validation_alias="BITNEXUS_NODE_TLS_KEY", description="Private key (PEM) of that certificate."
+    )
+    node_tls_ca: Path | None = Field(
+        None, validation_alias="BITNEXUS_NODE_TLS_CA", description="CA (PEM) of everybody who may connect to this node."
+    )
     node_host: str = Field(
         "127.0.0.1", validation_alias="BITNEXUS_NODE_HOST", description="The one address of the actors' ports."
     )
@@ -98,7 +110,7 @@ class Settings(BaseSettings):
         ge=0,
         le=65535,
         validation_alias="BITNEXUS_NODE_PORT",
-        description="Port of the admin actor; 0 takes a free one.",
+        description="Port of the root process, where clients come in; 0 takes a free one.",
     )
     fronts: int = Field(2, ge=1, le=256, validation_alias="BITNEXUS_FRONTS", description="HTTP front processes.")
     partitions: int = Field(
@@ -227,7 +239,29 @@ class Settings(BaseSettings):
     @classmethod
     def _check_node_host(cls, value: str, info: ValidationInfo) -> str:
         rules.one_address(value)
-        return rules.loopback(value) if _in_prod(info) else value
+        has_tls = info.data.get("node_tls_cert") is not None
+        return rules.loopback(value) if _in_prod(info) and not has_tls else value
+
+    @field_validator("node_tls_cert", "node_tls_key", "node_tls_ca")
+    @classmethod
+    def _resolve(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.expanduser().absolute()
+
+    @model_validator(mode="after")
+    def _check_tls_is_whole(self) -> Self:
+        rules.all_or_none(
+            BITNEXUS_NODE_TLS_CERT=self.node_tls_cert,
+            BITNEXUS_NODE_TLS_KEY=self.node_tls_key,
+            BITNEXUS_NODE_TLS_CA=self.node_tls_ca,
+        )
+        return self
+
+    @property
+    def node_tls(self) -> TlsFiles | None:
+        """The files of TLS between hosts; None without it."""
+        if self.node_tls_cert is None or self.node_tls_key is None or self.node_tls_ca is None:
+            return None
+        return TlsFiles(self.node_tls_cert, self.node_tls_key, self.node_tls_ca)
 
     def effective(self) -> list[EffectiveSetting]:
         """All settings in their order, as they may be shown to an operator: secrets are masked."""
@@ -295,8 +329,10 @@ def _in_prod(info: ValidationInfo) -> bool:
 
 
 def _problem(location: tuple[int | str, ...], message: str) -> str:
-    variable = _variable(str(location[0])) if location else "settings"
     sentence = message.removeprefix("Value error, ").removeprefix("Input ")
+    if not location:  # a rule about several: it names them
+        return sentence
+    variable = _variable(str(location[0]))
     return f"{variable} {sentence[:1].lower()}{sentence[1:]}"
 
 

@@ -15,7 +15,7 @@ from typing import Final
 import orjson
 
 from bitnexus.errors import BadCursor
-from bitnexus.http.keys import derive_key
+from bitnexus.keys import derive_key
 
 _MAC_BYTES: Final = 16
 _MAX_CHARS: Final = 512

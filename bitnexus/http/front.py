@@ -22,9 +22,9 @@ from bitnexus.http.listener import PortInUse, check_port_free
 from bitnexus.http.password_threads import PasswordThreads
 from bitnexus.http.request_metrics import RequestMetrics
 from bitnexus.http.services import Services
-from bitnexus.http.tokens import AccessTokens
 from bitnexus.http.traffic import Traffic
 from bitnexus.storage.database import Database
+from bitnexus.tokens import AccessTokens
 
 __all__ = ["DRAIN_S", "Front", "PortInUse", "check_port_free"]
 

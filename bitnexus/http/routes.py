@@ -25,9 +25,9 @@ from bitnexus.errors import (
     Unauthorized,
     UnsupportedMediaType,
 )
-from bitnexus.http.principal import Principal
-from bitnexus.http.tokens import AccessTokens
 from bitnexus.http.validation import parse_json, validate, validate_query
+from bitnexus.principal import Principal
+from bitnexus.tokens import AccessTokens
 
 MAX_BODY_BYTES: Final = 64 * 1024
 BODY_TIMEOUT_S: Final = 10.0

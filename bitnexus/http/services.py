@@ -9,8 +9,8 @@ from bitnexus.http.cursors import Cursors
 from bitnexus.http.health import Health
 from bitnexus.http.password_threads import PasswordThreads
 from bitnexus.http.request_metrics import RequestMetrics
-from bitnexus.http.tokens import AccessTokens
 from bitnexus.storage.database import Database
+from bitnexus.tokens import AccessTokens
 
 
 @dataclass(frozen=True, slots=True)

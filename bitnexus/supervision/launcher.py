@@ -13,6 +13,7 @@ import importlib
 import os
 import pickle
 import socket
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ import psutil
 import structlog
 from thespian.actors import ActorSystemException
 
+from bitnexus.actors.runtime import membership
 from bitnexus.actors.runtime.connection import Connection
 from bitnexus.actors.runtime.context import Context
 from bitnexus.actors.runtime.message import Heartbeat, Message, ProcessExiting, ProcessStarted, StopProcess
@@ -28,7 +30,8 @@ from bitnexus.actors.runtime.process import Process, StartProcess
 from bitnexus.actors.runtime.reasons import HUNG, NOPROC, ExitReason
 from bitnexus.actors.runtime.system import start_system
 from bitnexus.actors.runtime.transport import Transport
-from bitnexus.config import get_settings
+from bitnexus.config import certificates, get_settings, node_file
+from bitnexus.config.node_file import NodeFile
 from bitnexus.errors import InvalidSettings, NoProcess, Overloaded
 from bitnexus.supervision.root import RootSupervisor
 from bitnexus.supervision.spec import ChildSpec, ProcessStart, SpecError, SupervisorFlags
@@ -49,6 +52,8 @@ ROOT_HEARTBEAT_TIMEOUT_S: Final = 10.0
 #: How long what was killed may take to be gone.
 _GONE_WITHIN_S: Final = 2.0
 _STEP_S: Final = 0.01
+#: A certificate that ends sooner is worth a warning at the start.
+_CERTIFICATE_WARNING_S: Final = 14 * 86_400
 _WATCH_S: Final = 1.0
 
 
@@ -74,6 +79,7 @@ class Launcher:
         self._ended: asyncio.Event
         self._started: asyncio.Future[ProcessStarted]
         self._watching: asyncio.Task[None] | None = None
+        self._published: NodeFile | None = None
 
     # -- the start -------------------------------------------------------------------------------------------
 
@@ -81,13 +87,16 @@ class Launcher:
         """Fork the admin and the root, wait until the tree is up. Call it with no loop running and no other thread.
 
         Raises NoProcess when the tree does not come up, SpecError when it cannot, InvalidSettings when
-        BITNEXUS_NODE_PORT is taken; nothing of the tree is left then.
+        BITNEXUS_NODE_PORT is taken or the files of BITNEXUS_NODE_TLS_… are of no use; nothing of the tree is left then.
         """
         _check(self._children)
+        _check_tls()
+        _check_node_port()
+        membership.renew()
         gc.collect()
         gc.freeze()  # what is loaded by now is shared by all processes: the collector must not write to its pages
         os.environ["THESPLOG_FILE_MAXSIZE"] = "0"  # Thespian's own log file in /tmp
-        port = _admin_port()
+        port = _free_port()
         try:
             system = start_system(port, _LOG_DEFS)
         except ActorSystemException as error:
@@ -136,6 +145,27 @@ class Launcher:
         self._heard_at = self.loop.time()
         await self.node.join(root_address, self._started.result().instance)
         self._watching = self.loop.create_task(self._watch_root())
+        self._publish(root_address, self._started.result())
+
+    def _publish(self, root_address: str, root: ProcessStarted) -> None:
+        settings = get_settings()
+        host, _, _ = root_address.rpartition(":")
+        address = f"{host}:{settings.node_port}" if settings.node_port else root_address
+        published = NodeFile(address, root.instance, root.pid)
+        try:
+            node_file.publish(settings.data_dir, published)
+        except OSError as error:  # a node without a data directory works: its clients must be told the address
+            log.warning("node_file_not_written", error=str(error))
+        else:
+            self._published = published
+
+    def _withdraw(self) -> None:
+        published, self._published = self._published, None
+        if published is not None:
+            try:
+                node_file.withdraw(get_settings().data_dir, published)
+            except OSError as error:
+                log.warning("node_file_not_removed", error=str(error))
 
     # -- its life --------------------------------------------------------------------------------------------
 
@@ -177,6 +207,7 @@ class Launcher:
     async def stop(self, timeout_s: float) -> bool:
         """Stop the tree in order, kill what is left after `timeout_s`; True if all ended in time."""
         deadline = self.loop.time() + timeout_s
+        self._withdraw()  # first: clients that look for the node while it stops must not find this one
         link = self._link
         if link is not None and not link.is_closed:
             try:
@@ -193,6 +224,7 @@ class Launcher:
 
     def close(self) -> None:
         """Release the launcher's own end: its loop and its sockets. Call it with the loop stopped."""
+        self._withdraw()
         self.transport.close()
 
     def kill(self) -> None:
@@ -248,20 +280,40 @@ def _check(children: list[ChildSpec]) -> None:
         _check(list(start.args.get("children", ())))  # type: ignore[call-overload]  # a supervisor's arguments
 
 
-def _admin_port() -> int:
-    """The admin's port: as it is set, else a free one."""
+def _check_tls() -> None:
+    """Refuse certificates that would fail at every connection; warn of those that soon will."""
     settings = get_settings()
+    if settings.node_tls is None:
+        return
+    address = socket.gethostbyname(settings.node_host)  # an address, or localhost
+    left_s = certificates.check(settings.node_tls, address=address).timestamp() - time.time()
+    if left_s < _CERTIFICATE_WARNING_S:
+        log.warning("node_certificate_ends_soon", days=round(left_s / 86_400, 1))
+
+
+def _check_node_port() -> None:
+    """The port where clients come in must be free; the root will listen there."""
+    settings = get_settings()
+    try:
+        _bind(settings.node_host, settings.node_port)
+    except OSError as error:
+        raise InvalidSettings(
+            f"Cannot listen on BITNEXUS_NODE_HOST:BITNEXUS_NODE_PORT {settings.node_host}:{settings.node_port}: "
+            f"{error.strerror}."
+        ) from error
+
+
+def _free_port() -> int:
+    """For Thespian's admin, which must be given one."""
+    return _bind(get_settings().node_host, 0)
+
+
+def _bind(host: str, port: int) -> int:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((settings.node_host, settings.node_port))
-        except OSError as error:
-            raise InvalidSettings(
-                f"Cannot listen on BITNEXUS_NODE_HOST:BITNEXUS_NODE_PORT {settings.node_host}:{settings.node_port}: "
-                f"{error.strerror}."
-            ) from error
-        port: int = probe.getsockname()[1]
-        return port
+        probe.bind((host, port))
+        bound: int = probe.getsockname()[1]
+        return bound
 
 
 def _listener(port: int) -> psutil.Process | None:

@@ -11,6 +11,7 @@ from bitnexus.actors.runtime.message import GetNames, Names, NamesChanged, Regis
 from bitnexus.actors.runtime.process import StartProcess, handles
 from bitnexus.actors.runtime.reasons import SHUTDOWN, ExitReason
 from bitnexus.actors.runtime.registry import Registry
+from bitnexus.config import get_settings
 from bitnexus.errors import Overloaded
 from bitnexus.supervision.supervisor import Supervisor
 
@@ -23,18 +24,21 @@ class RootSupervisor(Supervisor):
         super()._boot(start)
 
     async def init(self) -> None:
-        """Register itself, then as any supervisor."""
+        """Listen where clients come in, register itself, then as any supervisor."""
+        settings = get_settings()
+        if settings.node_port:
+            await self.transport.peers.listen(settings.node_host, settings.node_port)
         self._registry.register(self, self.info())
         await super().init()
 
-    @handles(Register)
+    @handles(Register, clients=True)
     def _register(self, message: Register, context: Context) -> Names:
         change = self._registry.register(context.connection, message.info)
         if change is not None:
             self._announce(change)
         return self._registry.names()
 
-    @handles(GetNames)
+    @handles(GetNames, clients=True)
     def _names(self, message: GetNames, context: Context) -> Names:  # noqa: ARG002
         return self._registry.names()
 

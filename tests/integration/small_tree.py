@@ -25,6 +25,7 @@ from bitnexus.actors.runtime.context import Context
 from bitnexus.actors.runtime.message import Message
 from bitnexus.actors.runtime.process import Process, handles
 from bitnexus.config import get_settings, logging
+from bitnexus.errors import RuntimeFault
 from bitnexus.supervision.launcher import Launcher
 from bitnexus.supervision.spec import ChildSpec, ProcessStart, SupervisorFlags
 
@@ -101,8 +102,15 @@ class Tree:
         return result
 
     async def subscribe(self, user: str, after_seq: int = -1) -> int:
-        """The front's subscription of a user's topic."""
-        answer = await self.ask(NOTIFIER, Subscribe(FRONT, [f"transaction:{user}"], after_seq))
+        """The front's subscription of a user's topic; as a front does, again while the notifier is not ready."""
+        async with asyncio.timeout(TIMEOUT_S):
+            while True:
+                try:
+                    answer = await self.ask(NOTIFIER, Subscribe(FRONT, [f"transaction:{user}"], after_seq))
+                except RuntimeFault:
+                    await asyncio.sleep(0.02)
+                else:
+                    break
         assert isinstance(answer, Subscribed)
         return answer.seq
 

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 
 from bitnexus.passwords import verify_password
 from bitnexus.storage.embedded import EmbeddedPostgres
+from bitnexus.tokens import AccessTokens
 
 _ROOT = Path(__file__).parents[2]
 
@@ -102,6 +104,26 @@ def test_an_admin_is_created_once(fresh_database_url: str, tmp_path: Path) -> No
         row = runner.run(stored())
     assert row["role"] == "admin"
     assert verify_password("correct horse", row["password_hash"]) == (True, False)
+
+
+def test_a_service_account_gets_tokens_of_the_lifetime_that_was_asked_for(
+    fresh_database_url: str, tmp_path: Path
+) -> None:
+    place: dict[str, Any] = {"url": fresh_database_url, "data_dir": tmp_path / "data"}
+    code, printed, _ = _run("user", "create-service", "--email", "wallet@example.org", **place)
+    assert (code, "The service account wallet@example.org was created" in printed) == (0, True)
+    token = ("user", "token", "--email")
+    code, printed, _ = _run(*token, "Wallet@example.org", "--lifetime", "2h", **place)
+    assert code == 0
+    secret = (tmp_path / "data" / "secret_key_base").read_text().strip()
+    principal = AccessTokens(secret, 60).verify(printed.strip())
+    assert principal.role == "service"
+    assert 7100 < principal.expires_at - time.time() <= 7200
+    code, _, complaint = _run(*token, "nobody@example.org", **place)
+    assert (code, "no user with this email" in complaint) == (1, True)
+    for lifetime in ("0s", "h", "2 weeks", "367d"):
+        code, _, complaint = _run(*token, "wallet@example.org", "--lifetime", lifetime, **place)
+        assert (code, "--lifetime" in complaint) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,9 @@ import pytest
 from tests.integration.scenarios import SCENARIOS
 
 
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_in_a_small_tree(scenario: str, fresh_database_url: str, tmp_path: Path) -> None:
+def test_in_a_small_tree(scenario: str, loop: str, fresh_database_url: str, tmp_path: Path) -> None:
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("BITNEXUS_")},
         "DATABASE_URL": fresh_database_url,
@@ -21,6 +22,7 @@ def test_in_a_small_tree(scenario: str, fresh_database_url: str, tmp_path: Path)
         "BITNEXUS_PROFILE": "test",
         "BITNEXUS_DATA_DIR": str(tmp_path / "var"),
         "BITNEXUS_LOG_FORMAT": "json",
+        "BITNEXUS_LOOP": loop,
         "BITNEXUS_MAX_IN_FLIGHT": "8" if "in_flight" in scenario else "2000",
     }
     command = [sys.executable, "-m", "tests.integration.scenarios", scenario]

@@ -2,80 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 import pytest
 
-from bitnexus.actors.runtime.light import Crash, LightActor, LightActors, Limits
-from bitnexus.errors import BitNexusError, DatabaseUnavailable, Overloaded
-
-
-class Recorder(LightActor[object, object, object]):
-    """Notes what it receives; raises on "die"; is busy between "begin" and "end"."""
-
-    __slots__ = ("at_work", "log", "state")
-
-    def __init__(self, key: str, state: object, log: list[tuple[str, object]]) -> None:
-        super().__init__(key)
-        self.log = log
-        self.state = state
-        self.at_work = False
-
-    @property
-    def busy(self) -> bool:
-        return self.at_work
-
-    def receive(self, message: object, context: object) -> object | None:
-        if message == "die":
-            raise ValueError("told to die")
-        if message in {"begin", "end"}:
-            self.at_work = message == "begin"
-        self.log.append((self.key, message))
-        return f"echo {message}" if message == "echo" else None
-
-
-class House:
-    """An owner that keeps what it is told, and a scheduler that is run by hand."""
-
-    def __init__(self, limits: Limits, *, durable: bool = False, restart: bool = True) -> None:
-        self.received: list[tuple[str, object]] = []
-        self.sent: list[object] = []
-        self.failed: list[tuple[str, object, str]] = []
-        self.crashes: list[Crash] = []
-        self.restart = restart
-        self.soon: list[Callable[[], None]] = []
-        self.loads: list[list[str]] = []
-        self.actors: LightActors[object, object, object, str] = LightActors(
-            self, limits, now_s=0.0, schedule=self.soon.append, start_load=self._load if durable else None
-        )
-
-    def _load(self, keys: Sequence[str]) -> None:
-        self.loads.append(list(keys))
-
-    def make(self, key: str, state: str | None) -> Recorder:
-        if key == "stillborn":
-            raise RuntimeError("cannot be made")
-        return Recorder(key, state, self.received)
-
-    def emit(self, actor: LightActor[object, object, object], output: object, context: object) -> None:
-        self.sent.append((actor.key, output, context))
-
-    def undelivered(self, key: str, message: object, context: object, error: BitNexusError) -> None:
-        self.failed.append((key, message, error.code))
-
-    def crashed(self, crash: Crash, context: object) -> bool:
-        self.crashes.append(crash)
-        return self.restart
-
-    def turn(self) -> None:
-        """One turn of the loop: what was scheduled before it."""
-        soon, self.soon[:] = list(self.soon), []
-        for callback in soon:
-            callback()
-
-    def settle(self) -> None:
-        while self.soon:
-            self.turn()
+from bitnexus.actors.runtime.light import Limits
+from bitnexus.errors import DatabaseUnavailable, Overloaded
+from tests.unit.light_house import House
 
 
 def test_messages_to_one_actor_are_received_in_the_order_they_were_told() -> None:

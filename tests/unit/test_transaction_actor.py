@@ -125,3 +125,9 @@ def test_many_accounts_are_all_known() -> None:
     ids = [f"a{n}" for n in range(100)]
     user = actor(*ids)
     assert all(isinstance(user.receive(post(id_), None), ToLedger) for id_ in ids[:64])
+
+
+def test_a_summary_counts_and_names_nothing() -> None:
+    user = actor("a1", "a2")
+    user.receive(post("a1"), None)
+    assert user.summary() == {"accounts": 2, "in_flight": 1}

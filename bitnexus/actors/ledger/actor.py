@@ -64,7 +64,7 @@ class Ledger(Process):
         """Answered with AccountOpened once it is durable."""
         self._writer.submit(message, context)
 
-    @handles(GetHead)
+    @handles(GetHead, clients=True)
     def head(self, message: GetHead, context: Context) -> Head:  # noqa: ARG002 - a question without parameters
         """The newest committed block."""
         head = self._writer.head

@@ -68,6 +68,17 @@ class OpenCalls:
         """Take the call out; None when it is over already."""
         return self._open.pop(ref, None)
 
+    def get(self, ref: int) -> OpenCall | None:
+        """The open call with this number."""
+        return self._open.get(ref)
+
+    def take_all(self) -> list[OpenCall]:
+        """Every open call; none is open any more."""
+        taken = list(self._open.values())
+        self._open.clear()
+        self._parked.clear()
+        return taken
+
     def park(self, call: OpenCall) -> None:
         """Keep the call until somebody holds its name."""
         call.connection = None

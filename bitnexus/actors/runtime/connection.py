@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol, cast
@@ -17,8 +18,17 @@ import msgspec
 
 from bitnexus.actors.runtime import wire
 from bitnexus.actors.runtime.frames import FrameDecoder, FrameError, Kind, encode
-from bitnexus.actors.runtime.handshake import DIAL_TIMEOUT_S, HANDSHAKE_TIMEOUT_S, NONCE_SIZE, Dialler, Listener
-from bitnexus.errors import Overloaded
+from bitnexus.actors.runtime.handshake import (
+    DIAL_TIMEOUT_S,
+    HANDSHAKE_TIMEOUT_S,
+    NONCE_SIZE,
+    Dialler,
+    Keys,
+    Listener,
+    Role,
+)
+from bitnexus.errors import BitNexusError, Overloaded, Unauthorized, by_code
+from bitnexus.principal import Principal
 
 WINDOW_FRAMES = 4
 WINDOW_BYTES = 4 * 1024 * 1024
@@ -28,6 +38,9 @@ MAX_BATCH_ITEMS = 2_048
 MAX_BATCH_BYTES = 1024 * 1024
 #: Thespian's own envelopes that may wait for one peer.
 MAX_QUEUED_ENVELOPES = 10_000
+#: What waits for a client that does not read, and the largest frame it may send: one message and what is around it.
+CLIENT_QUEUED_BYTES = 8 * 1024 * 1024
+CLIENT_FRAME_LIMIT = wire.MAX_MESSAGE_BYTES + 64 * 1024
 _ACK_SIZE = 8
 #: After its time is over a handshake gets this long for what had arrived while this process was busy.
 _GRACE_S = 0.05
@@ -41,10 +54,17 @@ Delivery = Callable[[str], None]
 class Endpoint(Protocol):
     """What a connection tells its owner."""
 
-    cookie: bytes
+    keys: Keys
     instance: bytes
     address: str
     frame_limit: int
+    token: str  # the access token that this end shows as a client, or ""
+
+    def complete(self, token: str) -> str:
+        """The signed form of a client's token without signature. Raises BitNexusError: no clients, or no such token."""
+
+    def admit(self, token: str) -> Principal:
+        """Who a client is that has proved this token ("": none). Raises BitNexusError: it may not come in."""
 
     def established(self, connection: Connection) -> None:
         """The handshake is done."""
@@ -70,7 +90,10 @@ class Connection(asyncio.Protocol):
         self.expected_instance = b""  # whom the dialler means to reach; empty: whoever listens there
         self.is_established = False
         self.is_closed = False
+        self.client: Principal | None = None  # whom the peer speaks for; None: a process of the node, or dialled by us
+        self.refusal: BitNexusError | None = None  # why the listener does not let this client in
         self.dialling: asyncio.Task[None] | None = None
+        self.refusals = 0  # calls of a client's that it may not make
         self.open_calls = 0  # calls of the peer's that have no answer yet; counted by the process
         self._endpoint = endpoint
         self._loop = loop
@@ -87,6 +110,7 @@ class Connection(asyncio.Protocol):
         self._envelopes: deque[tuple[bytes, Delivery]] = deque()
         self._items: deque[bytes] = deque()
         self._queued_bytes = 0
+        self._queue_limit = MAX_QUEUED_BYTES
         self._flush_scheduled = False
         self._ack_due = False
 
@@ -95,8 +119,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start the handshake."""
         self._transport = cast("asyncio.Transport", transport)
-        peer = transport.get_extra_info("peername")
-        self.remote = f"{peer[0]}:{peer[1]}" if peer else ""
+        self.remote = _name(transport.get_extra_info("peername"))
         if self.is_closed:
             self._transport.abort()
             return
@@ -105,9 +128,11 @@ class Connection(asyncio.Protocol):
             DIAL_TIMEOUT_S if self.dialled else HANDSHAKE_TIMEOUT_S, self._handshake_overdue
         )
         if self.dialled:
-            self._dialler = Dialler(endpoint.cookie, secrets.token_bytes(NONCE_SIZE), endpoint.address)
+            nonce = secrets.token_bytes(NONCE_SIZE)
+            self._dialler = Dialler(endpoint.keys, nonce, endpoint.address, self.remote, token=endpoint.token)
         else:
-            self._listener = Listener(endpoint.cookie, secrets.token_bytes(NONCE_SIZE), endpoint.instance)
+            at = _name(transport.get_extra_info("sockname"))
+            self._listener = Listener(endpoint.keys, secrets.token_bytes(NONCE_SIZE), endpoint.instance, at)
             self._write(encode(Kind.CHALLENGE, self._listener.challenge()))
 
     def _handshake_overdue(self) -> None:
@@ -130,17 +155,20 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the owner and fail what was in flight."""
-        self.close(self._reason if exc is None else str(exc))
+        reason = self._reason if exc is None else str(exc)
+        if self.dialled and not self.is_established:
+            reason = f"it broke the handshake off ({reason}): it may not know this cookie or certificate"
+        self.close(reason)
 
-    def close(self, reason: str) -> None:
-        """Close now; what has not been acknowledged fails as dead. Idempotent."""
+    def close(self, reason: str, *, flush: bool = False) -> None:
+        """Close now; what is not acknowledged fails as dead. With `flush` what was written leaves. Idempotent."""
         if self.is_closed:
             return
         self.is_closed = True
         if self._timer is not None:
             self._timer.cancel()
         if self._transport is not None:
-            self._transport.abort()
+            self._transport.close() if flush else self._transport.abort()
         elif self.dialling is not None:
             self.dialling.cancel()
         failed = [delivery for _, delivery in self._unacked if delivery is not None]
@@ -176,29 +204,62 @@ class Connection(asyncio.Protocol):
                 self._endpoint.items_received(self, items)
             case Kind.ACK | Kind.REJECT if len(body) == _ACK_SIZE:
                 self._ack_received(int.from_bytes(body, "big"), rejected=kind is Kind.REJECT)
-            case Kind.ENVELOPE:
+            case Kind.ENVELOPE if self.client is None:  # it is unpickled: from processes of this node alone
                 self._received += 1
                 if not self._endpoint.envelope_received(self, body) and not self.is_closed:
                     self._write(self._acknowledgement(Kind.REJECT))
+            case _:
+                self._handshake_frame_received(kind, body)
+
+    def _handshake_frame_received(self, kind: Kind, body: bytes) -> None:
+        match kind:
             case Kind.CHALLENGE if self._dialler is not None:
                 self._write(encode(Kind.HELLO, self._dialler.receive_challenge(body)))
             case Kind.HELLO if self._listener is not None:
-                self.peer_address, welcome = self._listener.receive_hello(body)
-                self._write(encode(Kind.WELCOME, welcome))
-                self._establish()
+                self._hello_received(self._listener, body)
             case Kind.WELCOME if self._dialler is not None:
                 self.peer_instance = self._dialler.receive_welcome(body)
                 if self.expected_instance not in (b"", self.peer_instance):
                     raise FrameError("another process listens there now")
                 self._establish()
+            case Kind.REFUSED if self._dialler is not None:
+                code, _, detail = body.decode(errors="replace").partition("\n")
+                self.refusal = by_code(code, detail)
+                self.close(f"refused: {detail}")
             case _:
                 raise FrameError(f"frame kind {kind.name} is not allowed here")
 
+    def _hello_received(self, listener: Listener, body: bytes) -> None:
+        hello = listener.receive_hello(body)
+        self.peer_address = hello.address
+        if hello.role is Role.CLIENT:
+            try:
+                self.client = self._admit(listener, hello.token)
+            except BitNexusError as error:
+                self._write(encode(Kind.REFUSED, f"{error.code}\n{error.detail}".encode()))
+                self.close(f"client refused: {error.detail}", flush=True)
+                return
+            self._queue_limit = CLIENT_QUEUED_BYTES
+        self._write(encode(Kind.WELCOME, listener.welcome()))
+        self._establish()
+
+    def _admit(self, listener: Listener, said: str) -> Principal:
+        token = self._endpoint.complete(said) if said else ""
+        if token:
+            try:
+                listener.check_token(token)
+            except FrameError as error:
+                raise Unauthorized("The access token is not valid") from error
+        return self._endpoint.admit(token)
+
     def _establish(self) -> None:
         self.is_established = True
-        self._decoder.establish()
+        self._decoder.establish(CLIENT_FRAME_LIMIT if self.client is not None else None)
         if self._timer is not None:
             self._timer.cancel()
+        if self.client is not None and self.client.expires_at != float("inf"):
+            left_s = self.client.expires_at - time.time()
+            self._timer = self._loop.call_later(left_s, self.close, "the client's access token has expired")
         self._endpoint.established(self)
         self._flush()
 
@@ -236,7 +297,7 @@ class Connection(asyncio.Protocol):
             return
         if len(item) > wire.MAX_MESSAGE_BYTES:
             raise Overloaded(f"a message of {len(item)} bytes is over the bound")
-        if len(self._items) >= MAX_QUEUED_ITEMS or self._queued_bytes + len(item) > MAX_QUEUED_BYTES:
+        if len(self._items) >= MAX_QUEUED_ITEMS or self._queued_bytes + len(item) > self._queue_limit:
             raise Overloaded("too many messages wait for this process")
         self._items.append(item)
         self._queued_bytes += len(item)
@@ -286,3 +347,8 @@ class Connection(asyncio.Protocol):
     def _write(self, data: bytes) -> None:
         if self._transport is not None:
             self._transport.write(data)
+
+
+def _name(address: object) -> str:
+    """A socket's address as "host:port"; "" for what has none."""
+    return f"{address[0]}:{address[1]}" if isinstance(address, tuple) and address else ""

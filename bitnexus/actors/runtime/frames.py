@@ -5,6 +5,7 @@ A connection is a stream of frames: a 4-byte big-endian length of the body, one 
     CHALLENGE  listener → dialler   the handshake (see handshake.py)
     HELLO      dialler  → listener
     WELCOME    listener → dialler
+    REFUSED    listener → dialler   instead of WELCOME, to a client that knows the cookie: why it may not come in
     ENVELOPE   a message of Thespian's own: pickle of (sender's address, message); never read before the handshake
     BATCH      application messages: a msgpack array (see wire.py)
     ACK        8 bytes: how many ENVELOPE and BATCH frames the sender of the ACK has taken from this connection so far
@@ -19,9 +20,9 @@ from __future__ import annotations
 import enum
 import struct
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 HEADER = struct.Struct(">IB")
-HANDSHAKE_LIMIT = 512
+HANDSHAKE_LIMIT = 4096
 #: Thespian hands whole files and large test messages to `send`; application batches stay far below.
 DEFAULT_LIMIT = 64 * 1024 * 1024
 
@@ -36,9 +37,10 @@ class Kind(enum.IntEnum):
     BATCH = 5
     ACK = 6
     REJECT = 7
+    REFUSED = 8
 
 
-HANDSHAKE_KINDS = frozenset({Kind.CHALLENGE, Kind.HELLO, Kind.WELCOME})
+HANDSHAKE_KINDS = frozenset({Kind.CHALLENGE, Kind.HELLO, Kind.WELCOME, Kind.REFUSED})
 _KINDS = {int(kind): kind for kind in Kind}
 
 
@@ -62,9 +64,11 @@ class FrameDecoder:
         self._established = False
         self._buffer = bytearray()
 
-    def establish(self) -> None:
-        """The handshake is done: from the next frame on, data frames up to `limit` are accepted."""
+    def establish(self, limit: int | None = None) -> None:
+        """The handshake is done: from the next frame on, data frames up to `limit` (else its own) are accepted."""
         self._established = True
+        if limit is not None:
+            self._limit = min(self._limit, limit)
 
     @property
     def buffered(self) -> int:

@@ -16,7 +16,10 @@ class Idling(Protocol):
     """What the wheel needs of an actor."""
 
     used: int  # tick of the last use
-    ended: bool  # no longer in the table: dropped when met
+
+    @property
+    def ended(self) -> bool:
+        """True when it is no longer in the table: dropped when met."""
 
     @property
     def in_use(self) -> bool:

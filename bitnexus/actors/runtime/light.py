@@ -14,378 +14,201 @@ What holds:
 - **Isolation.** An exception ends that actor alone. It is reported with its reason and the head of its traceback. The
   message that it died of is handed to `undelivered`; those still queued go to a fresh actor, rebuilt from durable
   state, or to `undelivered` too: `crashed` decides.
-- **Bounds.** Mailbox, actors, activations: above each of them `tell` raises Overloaded before any effect.
+- **Bounds.** Mailbox, actors, activations, timers, requests: above each of them Overloaded comes before any effect.
 - **Passivation.** An idle actor is forgotten after `idle_s`, or earlier when the table is full, the one idle longest
-  first; never one that has messages or says that it is `busy`. Whatever it knew must be durable.
-- **Nothing is lost.** Every message told is received once, or handed to `undelivered` once.
+  first; never one that has messages or requests or says that it is `busy`. Whatever it knew must be durable. Its
+  timers stay: it is activated again when they fire.
+- **Nothing is lost.** Every message told is received once, or handed to `undelivered` once; every request comes back
+  once (:mod:`bitnexus.actors.runtime.light_requests`).
+
+The cyclic garbage collector visits every actor that lives. A process that holds hundreds of thousands does well to
+call `gc.freeze()` once it has started, and `gc.set_threshold` with a first number of tens of thousands.
 """
 
 from __future__ import annotations
 
-import traceback
-from abc import ABC, abstractmethod
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Sequence
+from itertools import islice
+from typing import Generic
 
-from bitnexus.actors.runtime.idle_wheel import IdleWheel
-from bitnexus.errors import BitNexusError, Overloaded, RuntimeFault
+from bitnexus.actors.runtime.light_actor import (
+    ACTIVE,
+    ENDED,
+    SUSPENDED,
+    C,
+    Counters,
+    Crash,
+    LightActor,
+    Limits,
+    M,
+    Out,
+    Owner,
+    S,
+    died,
+)
+from bitnexus.actors.runtime.light_requests import Ask, OnReply
+from bitnexus.actors.runtime.light_scheduler import LightScheduler
+from bitnexus.actors.runtime.light_timers import Timer
+from bitnexus.errors import Overloaded
 
-M = TypeVar("M")  # messages
-C = TypeVar("C")  # the context that goes with a message (who asked; how to answer)
-Out = TypeVar("Out")  # what receive returns: the messages out
-S = TypeVar("S")  # the durable state that an actor is rebuilt from
-S_contra = TypeVar("S_contra", contravariant=True)
-
-TRACEBACK_LINES = 20
-
-
-class LightActor(ABC, Generic[M, C, Out]):
-    """Base class; a subclass declares `__slots__` to stay cheap and implements :meth:`receive`."""
-
-    __slots__ = ("ended", "key", "mailbox", "used")
-
-    def __init__(self, key: str) -> None:
-        self.key = key
-        self.mailbox: list[tuple[M, C]] | None = None
-        self.used = 0
-        self.ended = False
-
-    @abstractmethod
-    def receive(self, message: M, context: C) -> Out | None:
-        """Take one message; return what is to go out, or None. Must neither block nor await."""
-
-    @property
-    def busy(self) -> bool:
-        """True while work of this actor is in flight elsewhere: it is not passivated then."""
-        return False
-
-    @property
-    def in_use(self) -> bool:
-        """True while it has messages or is busy."""
-        return self.mailbox is not None or self.busy
+__all__ = ["Ask", "C", "Counters", "Crash", "LightActor", "LightActors", "Limits", "M", "Out", "Owner", "S", "Timer"]
 
 
-@dataclass(frozen=True, slots=True)
-class Crash:
-    """The end of a light actor by an exception, as told to its supervisor."""
-
-    key: str
-    reason: str  # type and text of the exception
-    traceback: str  # its head: at most TRACEBACK_LINES lines
-    message: str  # type of the message it was at, "" when it was being activated
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """The bounds of a table of light actors."""
-
-    max_actors: int = 250_000  # active and being activated
-    mailbox: int = 256  # messages waiting for one actor
-    actor_messages: int = 16  # of one actor in one turn
-    turn_messages: int = 256  # of all actors in one turn: some ms at most
-    idle_s: float = 300.0
-    tick_s: float = 1.0
-    max_activating: int = 20_000
-    load_batch: int = 500  # keys of one load
-    loads: int = 2  # at the same time
-    look_at: int = 256  # actors looked at to make room for one
-
-
-class Owner(Protocol[M, C, Out, S_contra]):
-    """What the owner of a table does for it."""
-
-    def make(self, key: str, state: S_contra | None) -> LightActor[M, C, Out]:
-        """A fresh actor from its durable state (None: there is none). May raise: that is a crash of this actor."""
-
-    def emit(self, actor: LightActor[M, C, Out], output: Out, context: C) -> None:
-        """Send what `receive` returned. An exception here counts as the actor's."""
-
-    def undelivered(self, key: str, message: M, context: C, error: BitNexusError) -> None:
-        """A message that no actor will receive (again): answer whoever waits for it. Must not raise."""
-
-    def crashed(self, crash: Crash, context: C | None) -> bool:
-        """An actor ended, at the message of this context (None: when it was being activated).
-
-        True: hand its queued messages to a fresh one; False: they are `undelivered`. Must neither raise nor tell.
-        """
-
-
-@dataclass(slots=True)
-class Counters:
-    """What happened so far."""
-
-    started: int = 0
-    passivated: int = 0
-    crashed: int = 0
-    received: int = 0
-    refused: int = 0
-
-
-class LightActors(Generic[M, C, Out, S]):
+class LightActors(LightScheduler[M, C, Out, S], Generic[M, C, Out, S]):
     """The table and the scheduler. Everything is called from one thread.
 
     `schedule(f)` calls `f()` soon, once (as `loop.call_soon`). `start_load(keys)` starts reading the durable states of
     `keys` (at most `load_batch`) and ends in :meth:`loaded` or :meth:`load_failed` with the same keys; None when actors
-    have no durable state: then they start at once.
+    have no durable state: then they start at once. `alarm` has :meth:`fire` called when a timer is due (None: there is
+    no clock but what `sweep` and `fire` are told, and somebody calls `fire` often enough).
     """
 
-    def __init__(
-        self,
-        owner: Owner[M, C, Out, S],
-        limits: Limits,
-        *,
-        now_s: float,
-        schedule: Callable[[Callable[[], None]], object],
-        start_load: Callable[[Sequence[str]], None] | None = None,
-    ) -> None:
-        self.limits = limits
-        self.counters = Counters()
-        self._owner = owner
-        self._schedule = schedule
-        self._start_load = start_load
-        self._actors: dict[str, LightActor[M, C, Out]] = {}
-        self._wheel: IdleWheel[LightActor[M, C, Out]] = IdleWheel(now_s, limits.tick_s)
-        self._idle_ticks = max(1, round(limits.idle_s / limits.tick_s))
-        self._run: deque[LightActor[M, C, Out]] = deque()
-        self._turn_scheduled = False
-        self._waiting: dict[str, list[tuple[M, C]]] = {}  # messages of the actors being activated
-        self._to_load: deque[str] = deque()
-        self._loads = 0
-        self._loads_scheduled = False
-        self._retiring: set[str] = set()
+    __slots__ = ()
 
-    def __len__(self) -> int:
-        """How many actors are active."""
-        return len(self._actors)
+    # -- requests ---------------------------------------------------------------------------------------------
 
-    def __contains__(self, key: str) -> bool:
-        """True when the actor is active or being activated."""
-        return key in self._actors or key in self._waiting
+    def ask(self, key: str, message: M, on_reply: OnReply, *, timeout_s: float | None = None) -> Ask:
+        """Ask from outside: `on_reply` is called once, with the answer or a BitNexusError, and must not raise.
+
+        Raises Overloaded before any effect. Actors ask by returning an Ask.
+        """
+        ask = Ask(key, message, timeout_s)
+        self._requests.begin_outside(ask, on_reply)
+        return ask
+
+    def answer(self, ask: Ask, result: object) -> None:
+        """Answer, by a message or a BitNexusError, what an actor did not answer at once; a second answer is dropped."""
+        self._requests.answer(ask, result)
+
+    # -- timers -----------------------------------------------------------------------------------------------
 
     @property
-    def activating(self) -> int:
-        """How many actors wait for their durable state."""
-        return len(self._waiting)
+    def timers(self) -> int:
+        """How many timers are pending."""
+        return len(self._timers)
 
-    @property
-    def runnable(self) -> int:
-        """How many actors have messages waiting for a turn."""
-        return len(self._run)
+    def start_timer(self, key: str, message: M, context: C, *, delay_s: float) -> Timer:
+        """Tell `message` to the actor `key` after `delay_s`, never earlier; it is activated for it if need be.
 
-    # -- messages ---------------------------------------------------------------------------------------------
-
-    def tell(self, key: str, message: M, context: C, *, bounded: bool = True) -> None:
-        """Queue a message for the actor `key`, which is activated if need be.
-
-        With `bounded=False` the mailbox's bound does not apply: for answers to what the actor itself has asked, whose
-        number the actor bounds. Raises Overloaded, before any effect, when a bound is reached.
+        The timer outlives passivation and, as queued messages do, a crash. Raises Overloaded when the table or this
+        actor has too many, or too much waits in its mailbox.
         """
         actor = self._actors.get(key)
-        if actor is None:
-            self._tell_inactive(key, message, context, bounded=bounded)
-            return
-        mailbox = actor.mailbox
-        if mailbox is None:
-            actor.mailbox = [(message, context)]
-            self._make_runnable(actor)
-        elif bounded and len(mailbox) >= self.limits.mailbox:
-            self._refuse("too many messages wait for this actor")
-        else:
-            mailbox.append((message, context))
+        waiting = 0 if actor is None or actor.mailbox is None else len(actor.mailbox)
+        if len(self._timers) >= self.limits.timers:
+            self._refuse("too many timers")
+        if (
+            self._timers.of(key) >= self.limits.actor_timers
+            or waiting >= self._mailbox_bound + self.limits.actor_timers
+        ):
+            self._refuse("too many timers of this actor")
+        timer = Timer(key, message, context, self._alarm.now_s() + delay_s)
+        self._timers.start(timer)
+        self._alarm.set(timer.due_s)
+        return timer
 
-    def _tell_inactive(self, key: str, message: M, context: C, *, bounded: bool) -> None:
-        waiting = self._waiting.get(key)
-        if waiting is not None:
-            if bounded and len(waiting) >= self.limits.mailbox:
-                self._refuse("too many messages wait for this actor")
-            waiting.append((message, context))
-            return
-        if len(self._waiting) >= self.limits.max_activating:
-            self._refuse("too many actors are being activated")
-        if len(self._actors) + len(self._waiting) >= self.limits.max_actors:
-            self._make_room()
-        self._activate(key, [(message, context)])
+    def cancel_timer(self, timer: Timer) -> bool:
+        """True if it had not fired: its message will not be received, and nobody is told."""
+        return self._timers.cancel(timer)
 
-    def _refuse(self, why: str) -> None:
-        self.counters.refused += 1
-        raise Overloaded(f"The service is overloaded: {why}")
+    def fire(self, now_s: float) -> None:
+        """Tell the messages of the timers that are due, at most `turn_timers`; called when the alarm rings.
 
-    def _make_runnable(self, actor: LightActor[M, C, Out]) -> None:
-        self._run.append(actor)
-        if not self._turn_scheduled:
-            self._turn_scheduled = True
-            self._schedule(self.run_turn)
-
-    def run_turn(self) -> None:
-        """Let runnable actors receive, each a few messages, then give the loop the word."""
-        self._turn_scheduled = False
-        budget = self.limits.turn_messages
-        run = self._run
-        try:
-            while run and budget > 0:
-                budget -= self._run_actor(run.popleft(), min(budget, self.limits.actor_messages))
-        finally:
-            if run and not self._turn_scheduled:
-                self._turn_scheduled = True
-                self._schedule(self.run_turn)
-
-    def _run_actor(self, actor: LightActor[M, C, Out], at_most: int) -> int:
-        mailbox = actor.mailbox
-        assert mailbox
-        actor.used = self._wheel.tick
-        done = 0
-        count = min(len(mailbox), at_most)
-        try:
-            while done < count:
-                message, context = mailbox[done]
-                done += 1
-                output = actor.receive(message, context)
-                if output is not None:
-                    self._owner.emit(actor, output, context)
-        except Exception as error:  # noqa: BLE001 - isolation: whatever it is, it ends this actor alone
-            self._ended_by(error, actor, mailbox, done)
-        else:
-            if len(mailbox) > done:
-                del mailbox[:done]
-                self._run.append(actor)
-            else:
-                actor.mailbox = None
-                if self._retiring and actor.key in self._retiring:
-                    self.retire(actor.key)
-        self.counters.received += done
-        return done
-
-    # -- crashes ----------------------------------------------------------------------------------------------
-
-    def _ended_by(self, error: Exception, actor: LightActor[M, C, Out], mailbox: list[tuple[M, C]], done: int) -> None:
-        self._forget(actor)
-        message, context = mailbox[done - 1]
-        queued = mailbox[done:]
-        again = self._report(actor.key, error, type(message).__name__, context)
-        # First what is queued, so that a message told while the failed one is answered comes behind it.
-        if queued and again:
-            self._activate(actor.key, queued)
-        self._owner.undelivered(actor.key, message, context, _died())
-        if not again:
-            self._fail(actor.key, queued, _died())
-
-    def _report(self, key: str, error: Exception, message: str = "", context: C | None = None) -> bool:
-        self.counters.crashed += 1
-        lines = "".join(traceback.format_exception(error)).splitlines()
-        # The innermost frame tells most: the head of the trace as Erlang prints it is the tail of Python's.
-        text = "\n".join(lines[-TRACEBACK_LINES:])
-        return self._owner.crashed(Crash(key, f"{type(error).__name__}: {error}", text, message), context)
-
-    def _fail(self, key: str, messages: Sequence[tuple[M, C]], error: BitNexusError) -> None:
-        for message, context in messages:
-            self._owner.undelivered(key, message, context, error)
-
-    # -- activation -------------------------------------------------------------------------------------------
-
-    def _activate(self, key: str, messages: list[tuple[M, C]]) -> None:
-        if self._start_load is None:
-            self._start(key, None, messages)
-            return
-        self._waiting[key] = messages
-        self._to_load.append(key)
-        self._schedule_loads()
-
-    def _schedule_loads(self) -> None:
-        # Not at once: all activations of this turn of the loop share a load.
-        if self._to_load and not self._loads_scheduled and self._loads < self.limits.loads:
-            self._loads_scheduled = True
-            self._schedule(self._begin_loads)
-
-    def _begin_loads(self) -> None:
-        self._loads_scheduled = False
-        assert self._start_load is not None
-        while self._to_load and self._loads < self.limits.loads:
-            keys = [self._to_load.popleft() for _ in range(min(len(self._to_load), self.limits.load_batch))]
-            self._loads += 1
-            self._start_load(keys)
-
-    def loaded(self, keys: Sequence[str], states: Mapping[str, S]) -> None:
-        """The durable states of `keys` are there; a key that `states` lacks has none."""
-        self._loads -= 1
-        for key in keys:
-            self._start(key, states.get(key), self._waiting.pop(key))
-        self._schedule_loads()
-
-    def load_failed(self, keys: Sequence[str], error: Exception) -> None:
-        """The states of `keys` could not be read: what waited for them is `undelivered`.
-
-        A BitNexusError is passed to those who wait; anything else is reported as a crash of each actor.
+        While the table is full of actors at work, due timers wait a tick and are tried again.
         """
-        self._loads -= 1
-        for key in keys:
-            messages = self._waiting.pop(key)
-            if isinstance(error, BitNexusError):
-                self._fail(key, messages, error)
-            else:
-                self._report(key, error)
-                self._fail(key, messages, _died())
-        self._schedule_loads()
-
-    def _start(self, key: str, state: S | None, messages: list[tuple[M, C]]) -> None:
+        self._now_s = max(self._now_s, now_s)
+        self._alarm.rang()
+        at_most = self.limits.turn_timers
+        self._requests.expire(now_s, at_most)
+        not_before_s = now_s
         try:
-            actor = self._owner.make(key, state)
-        except Exception as error:  # noqa: BLE001 - isolation, as above
-            self._report(key, error)
-            self._fail(key, messages, _died())
+            for timer in self._timers.due(now_s, at_most):
+                self.tell(timer.key, timer.message, timer.context, bounded=False)
+                self.counters.fired += 1
+        except Overloaded:
+            not_before_s = now_s + self.limits.tick_s
+        if (due_s := self._timers.next_due_s) is not None:
+            self._alarm.set(max(due_s, not_before_s))
+        if (due_s := self._requests.timeouts.next_due_s) is not None:
+            self._alarm.set(due_s)
+
+    # -- operators' commands, by name -------------------------------------------------------------------------
+
+    def page(self, offset: int = 0, limit: int = 100) -> Sequence[LightActor[M, C, Out]]:
+        """Active actors, the one activated longest ago first. What ends between two pages moves the next one up."""
+        return list(islice(self._actors.values(), offset, offset + limit))
+
+    def find(self, key: str) -> LightActor[M, C, Out] | None:
+        """The active actor of this name: to be looked at, not to be called."""
+        return self._actors.get(key)
+
+    def is_suspended(self, key: str) -> bool:
+        """True for a suspended name, whether its actor is active or not."""
+        return key in self._suspended
+
+    def timers_of(self, key: str) -> int:
+        """How many timers of this name are pending."""
+        return self._timers.of(key)
+
+    def suspend(self, key: str) -> None:
+        """Let the actor of this name receive nothing until :meth:`resume`; its messages wait, bounded.
+
+        It holds for the name: for a fresh actor after a kill too, and for one that is not active yet. A suspended actor
+        is not passivated. Raises Overloaded when too many names are suspended.
+        """
+        if key in self._suspended:
             return
-        self.counters.started += 1
-        self._actors[key] = actor
-        self._wheel.add(actor)
-        actor.mailbox = messages
-        self._make_runnable(actor)
+        if len(self._suspended) >= self.limits.suspended:
+            self._refuse("too many actors are suspended")
+        self._suspended.add(key)
+        actor = self._actors.get(key)
+        if actor is None or actor.status == ENDED:
+            return
+        actor.status = SUSPENDED
+        if actor.mailbox is None:
+            actor.mailbox = []  # so that nothing makes it runnable
+        elif actor is not self._running:
+            self._run.remove(actor)
 
-    # -- passivation ------------------------------------------------------------------------------------------
+    def resume(self, key: str) -> None:
+        """Let a suspended actor go on with what waited; nothing happens for any other."""
+        if key not in self._suspended:
+            return
+        self._suspended.discard(key)
+        actor = self._actors.get(key)
+        if actor is None or actor.status == ENDED:
+            return
+        actor.status = ACTIVE
+        if actor is self._running:
+            return
+        if actor.mailbox:
+            self._run.append(actor)
+            if not self._turn_scheduled:
+                self._schedule_turn()
+        else:
+            actor.mailbox = None
+            self.settled(actor)
 
-    def sweep(self, now_s: float, at_most: int = 5_000) -> bool:
-        """Forget actors idle for `idle_s`; True when there may be more than the `at_most` looked at now."""
-        self._wheel.advance(now_s)
-        before = self._wheel.tick - self._idle_ticks
-        while at_most > 0:
-            actor, looked = self._take(before, at_most)
-            if actor is None:
-                return looked >= at_most
-            at_most -= looked
+    def kill(self, key: str, reason: str = "killed") -> bool:
+        """End the actor now, as a crash with this reason does; False when it is not there.
+
+        What it is receiving at this moment, it ends. Its supervisor hears of it and decides about what is queued.
+        """
+        crash = Crash(key, reason, "", "")
+        actor = self._actors.get(key)
+        if actor is not None and actor.status != ENDED:
+            if actor is self._running:
+                actor.status = ENDED
+                self._killed = crash
+            else:
+                self._end(actor, actor.mailbox or [], crash)
+            return True
+        messages = None if self._activations is None else self._activations.waiting.pop(key, None)
+        if messages is None:
+            return False
+        if self._report(crash):
+            self._activate(key, messages)
+        else:
+            self._fail(key, messages, died())
+            self._fail_timers(key)
         return True
-
-    def retire(self, key: str) -> None:
-        """Forget this actor as soon as it is idle, so that it is rebuilt from durable state when needed."""
-        actor = self._actors.get(key)
-        if actor is None:
-            self._retiring.discard(key)
-        elif not actor.in_use:
-            self._passivate(actor)
-        else:
-            self._retiring.add(key)
-
-    def _make_room(self) -> None:
-        actor, _ = self._take(self._wheel.tick + 1, self.limits.look_at)
-        if actor is None:
-            self._refuse("too many actors are at work")
-
-    def _take(self, before_tick: int, look_at: int) -> tuple[LightActor[M, C, Out] | None, int]:
-        actor, looked = self._wheel.take_oldest(before_tick, look_at)
-        if actor is not None:
-            self._passivate(actor)
-        return actor, looked
-
-    def _passivate(self, actor: LightActor[M, C, Out]) -> None:
-        assert actor.mailbox is None
-        self.counters.passivated += 1
-        self._forget(actor)
-
-    def _forget(self, actor: LightActor[M, C, Out]) -> None:
-        actor.ended = True
-        del self._actors[actor.key]
-        self._retiring.discard(actor.key)
-
-
-def _died() -> RuntimeFault:
-    # Not ProcessDown: a caller that repeats across deaths would feed the same message to every fresh actor.
-    return RuntimeFault("The actor of this request ended unexpectedly")

@@ -1,16 +1,18 @@
 """Light actors on an asyncio loop.
 
-Turns run by `call_soon`, loads as tasks with a time limit; one timer serves all passivation.
+Turns run by `call_soon`, loads as tasks with a time limit; one timer of the loop serves all passivation, another one
+all timers of actors.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Generic
+from typing import Any, Generic
 
 from bitnexus.actors.runtime.light import C, LightActors, Limits, M, Out, Owner, S
-from bitnexus.errors import RuntimeFault
+from bitnexus.actors.runtime.light_timers import Alarm
+from bitnexus.errors import BitNexusError, RuntimeFault
 
 #: Reads the durable states of some keys; a key without state may be missing from the answer.
 Load = Callable[[Sequence[str]], Awaitable[Mapping[str, S]]]
@@ -43,12 +45,33 @@ class LightActorLoop(Generic[M, C, Out, S]):
             now_s=self._loop.time(),
             schedule=self._loop.call_soon,
             start_load=None if load is None else self._start_load,
+            alarm=Alarm(self._loop.time, self._wake_at),
         )
+        self._alarm: asyncio.TimerHandle | None = None
         self._timer = self._loop.call_later(self.actors.limits.tick_s, self._sweep)
 
+    async def call(self, key: str, message: M, *, timeout_s: float) -> Any:
+        """The answer of the actor `key` to `message`; raises Overloaded, CallTimeout or the error that it ended in.
+
+        Actors ask each other without a future: see light_requests.
+        """
+        answer: asyncio.Future[Any] = self._loop.create_future()
+
+        def on_reply(result: Any) -> None:
+            if not answer.done():
+                answer.set_result(result)
+
+        self.actors.ask(key, message, on_reply, timeout_s=timeout_s)
+        result = await answer
+        if isinstance(result, BitNexusError):
+            raise result
+        return result
+
     async def stop(self) -> None:
-        """End the timer and the loads; messages still waiting stay unanswered, as in any death of the process."""
+        """End the timers and the loads; messages still waiting stay unanswered, as in any death of the process."""
         self._timer.cancel()
+        if self._alarm is not None:
+            self._alarm.cancel()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -57,6 +80,15 @@ class LightActorLoop(Generic[M, C, Out, S]):
         more = self.actors.sweep(self._loop.time())
         delay_s = 0.0 if more else self.actors.limits.tick_s
         self._timer = self._loop.call_later(delay_s, self._sweep)
+
+    def _wake_at(self, due_s: float) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = self._loop.call_at(due_s, self._fire)
+
+    def _fire(self) -> None:
+        self._alarm = None
+        self.actors.fire(self._loop.time())
 
     def _start_load(self, keys: Sequence[str]) -> None:
         task = self._loop.create_task(self._run_load(keys))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from bitnexus.principal import Principal
+
 
 class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Base class of messages; a subclass gives ``tag="Name/version"`` and ``frozen=True``.
@@ -11,6 +13,10 @@ class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
     Only fields that cannot form a reference cycle (strings, numbers, other messages, lists and dicts of them)
     are allowed: messages are exempt from the cyclic garbage collector.
     """
+
+    def permits(self, sender: Principal) -> bool:  # noqa: ARG002  # for those who override it
+        """Whether a client may send this message; by default none is a client's to send (see access.py)."""
+        return False
 
     def __str__(self) -> str:
         # Thespian formats every message it moves for log lines that are not written: keep that cheap.
@@ -42,9 +48,17 @@ class Register(Message, frozen=True, tag="Register/1"):
 
     info: ProcessInfo | None = None
 
+    def permits(self, sender: Principal) -> bool:  # noqa: ARG002
+        """A client looks on; a name is for processes."""
+        return self.info is None
+
 
 class GetNames(Message, frozen=True, tag="GetNames/1"):
     """Ask for the table of names; answered by :class:`Names`."""
+
+    def permits(self, sender: Principal) -> bool:  # noqa: ARG002
+        """Whoever has the cookie."""
+        return True
 
 
 class Names(Message, frozen=True, tag="Names/1"):
@@ -96,6 +110,10 @@ class StopProcess(Message, frozen=True, tag="StopProcess/1"):
 
 class GetMetrics(Message, frozen=True, tag="GetMetrics/1"):
     """Ask any process for its metrics; answered by :class:`Metrics`."""
+
+    def permits(self, sender: Principal) -> bool:
+        """Those who watch the service, not its users."""
+        return sender.role in ("admin", "service")
 
 
 class Metrics(Message, frozen=True, tag="Metrics/1"):

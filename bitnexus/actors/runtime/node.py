@@ -9,12 +9,13 @@ CallTimeout at worst.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
 import structlog
 
-from bitnexus.actors.runtime import wire
+from bitnexus.actors.runtime import access, wire
 from bitnexus.actors.runtime.calls import OnReply, OpenCall, OpenCalls
 from bitnexus.actors.runtime.connection import Connection
 from bitnexus.actors.runtime.context import Context
@@ -23,6 +24,7 @@ from bitnexus.actors.runtime.names import NameTable, OnName
 from bitnexus.actors.runtime.peers import Peers
 from bitnexus.config.correlation import request_id
 from bitnexus.errors import BitNexusError, CallTimeout, NoProcess, Overloaded, ProcessDown, UnknownMessage, by_code
+from bitnexus.principal import Principal
 
 Dispatch = Callable[[Message, Context], None]
 
@@ -32,6 +34,11 @@ _SWEEP_S = 0.05
 #: What a process knows of the names is compared with the registry this long after a connection was lost (the process
 #: behind it may live), and this often while a call waits for a name (a lost announcement must not stall it).
 _RESYNC_S = 0.25
+#: Calls of one client that a process has not answered, and the longest correlation id that is taken from one.
+MAX_CLIENT_CALLS = 1_024
+_MAX_TRACE = 128
+#: Forbidden calls over one connection, each with its line in the log; then it is closed.
+MAX_REFUSALS = 100
 
 log = structlog.get_logger("bitnexus.runtime")
 
@@ -60,6 +67,8 @@ class Node:
         self._calls = OpenCalls()
         self._sweeping = False
         self._resync: asyncio.TimerHandle | None = None
+        #: What clients may send to this process (see access.py).
+        self.open_to_clients: frozenset[type[Message]] = frozenset()
         #: Called for each connection that ends, after its calls have been dealt with.
         self.connection_lost: Callable[[Connection], None] | None = None
         peers.on_items = self._items_received
@@ -83,8 +92,16 @@ class Node:
 
     async def join(self, registry_address: str, registry_instance: str, info: ProcessInfo | None = None) -> None:
         """Learn the node's names, and with `info` take one's own; raises CallTimeout or ProcessDown."""
-        connection = self.link(registry_address, registry_instance)
-        self._registry = connection
+        self._registry = self.link(registry_address, registry_instance)
+        await self._ask_for_table(self._registry, Register(info))
+
+    async def resynchronise(self) -> None:
+        """Compare the names with the registry's. Raises NoProcess without a registry, CallTimeout or ProcessDown."""
+        if self._registry is None:
+            raise NoProcess("there is no connection to the registry")
+        await self._ask_for_table(self._registry, GetNames())
+
+    async def _ask_for_table(self, registry: Connection, question: Message) -> None:
         answer: asyncio.Future[Message | BitNexusError] = self._loop.create_future()
 
         def on_reply(result: Message | BitNexusError) -> None:
@@ -93,8 +110,13 @@ class Node:
             if not answer.done():
                 answer.set_result(result)
 
-        self._ask(connection, Register(info), on_reply)
+        self._ask(registry, question, on_reply)
         _raise_if_error(await answer)
+
+    def fail_calls(self, error: BitNexusError) -> None:
+        """Answer every call that waits by `error`."""
+        for call in self._calls.take_all():
+            self._guarded(call.on_reply, error)
 
     def whereis(self, name: str) -> ProcessInfo | None:
         """The process that holds `name` now, or None."""
@@ -220,22 +242,55 @@ class Node:
             if isinstance(item, wire.Call):
                 self._call_received(connection, item)
             elif isinstance(item, wire.Reply):
-                self._reply_received(item)
+                self._reply_received(connection, item)
             elif isinstance(item, wire.Cast):
                 self._cast_received(connection, item)
-            else:
+            elif self._is_answer(connection, item.ref):
                 self._answer(item.ref, by_code(item.code, item.detail))
 
     def _call_received(self, connection: Connection, item: wire.Call) -> None:
-        context = Context(connection, item.ref, self._loop.time() + item.ttl_ms / 1000, item.trace, self._loop)
+        trace = item.trace if connection.client is None else item.trace[:_MAX_TRACE]
+        context = Context(connection, item.ref, self._loop.time() + item.ttl_ms / 1000, trace, self._loop)
         try:
             message = wire.decode_message(item.body)
         except UnknownMessage as error:
             context.fail(error)
             return
-        self._dispatch(message, context)
+        if connection.client is None or self._is_permitted(connection.client, message, context):
+            self._dispatch(message, context)
+
+    def _is_permitted(self, client: Principal, message: Message, context: Context) -> bool:
+        """Whether a client's call may be begun; else it is answered."""
+        error = access.refusal(message, client, self.open_to_clients)
+        if error is not None:
+            log.warning(
+                "client_refused", peer=context.connection.remote, user_id=client.user_id, message=type(message).__name__
+            )
+            context.fail(error)
+            context.connection.refusals += 1
+            if context.connection.refusals >= MAX_REFUSALS:
+                context.connection.close("too many calls that this client may not make", flush=True)
+            return False
+        if client.expires_at <= time.time():  # the clock of the connection's own timer may have been asleep
+            context.connection.close("the client's access token has expired")
+            return False
+        if context.connection.open_calls >= MAX_CLIENT_CALLS:
+            context.fail(Overloaded("this client has too many calls without an answer"))
+            return False
+        return True
+
+    def _is_answer(self, connection: Connection, ref: int) -> bool:
+        """Whether the call is open and was sent over this connection: nobody answers for another.
+
+        Late answers are dropped here: their callers have theirs already.
+        """
+        call = self._calls.get(ref)
+        return call is not None and call.connection is connection
 
     def _cast_received(self, connection: Connection, item: wire.Cast) -> None:
+        if connection.client is not None:
+            connection.close("a client only calls")
+            return
         try:
             message = wire.decode_message(item.body)
         except UnknownMessage as error:
@@ -246,9 +301,9 @@ class Node:
         else:
             self._dispatch(message, Context(connection, None, None, item.trace, self._loop))
 
-    def _reply_received(self, item: wire.Reply) -> None:
-        if item.ref not in self._calls:
-            return  # late: its caller has its answer already
+    def _reply_received(self, connection: Connection, item: wire.Reply) -> None:
+        if not self._is_answer(connection, item.ref):
+            return
         try:
             result: Message | BitNexusError = wire.decode_message(item.body)
         except UnknownMessage as error:
@@ -301,7 +356,7 @@ class Node:
                 if call.retry:
                     self._send_again(call)
                 else:
-                    self._answer(call.ref, ProcessDown(f"{call.target}: {reason}"))
+                    self._answer(call.ref, connection.refusal or ProcessDown(f"{call.target}: {reason}"))
         if connection is self._registry:
             self._registry = None
             self._on_registry_lost()

@@ -10,35 +10,59 @@ import asyncio
 import secrets
 import socket
 from collections.abc import Callable
+from typing import Protocol
 
 import structlog
 
 from bitnexus.actors.runtime import wire
+from bitnexus.actors.runtime.access import ANONYMOUS
 from bitnexus.actors.runtime.connection import Connection
 from bitnexus.actors.runtime.frames import DEFAULT_LIMIT
-from bitnexus.actors.runtime.handshake import DIAL_TIMEOUT_S, INSTANCE_SIZE
+from bitnexus.actors.runtime.handshake import DIAL_TIMEOUT_S, INSTANCE_SIZE, Keys
+from bitnexus.actors.runtime.tls import Contexts, Entrance
+from bitnexus.errors import Forbidden, Overloaded
+from bitnexus.principal import Principal
 
 #: Connections that have not shown the cookie yet; one more is closed at once.
 MAX_STRANGERS = 256
+#: Clients of one process; one more is refused.
+MAX_CLIENTS = 256
 _BACKLOG = 256
 #: How often `drain` looks.
 _DRAIN_STEP_S = 0.002
+_CLOSING_TURNS = 3
 
 log = structlog.get_logger("bitnexus.runtime")
 
 
+class Tokens(Protocol):
+    """Access tokens, as `bitnexus.tokens.AccessTokens` verifies them; both raise Unauthorized."""
+
+    def complete(self, unsigned: str) -> str:
+        """The token with its signature."""
+
+    def verify(self, token: str) -> Principal:
+        """Whom it vouches for."""
+
+
 class Peers:
-    """What a `Connection` calls its endpoint. `on_envelope` takes one of Thespian's messages: False when it cannot."""
+    """What a `Connection` calls its endpoint.
+
+    `on_envelope` takes one of Thespian's messages: False when it cannot. A process that listens takes clients once it
+    has `tokens`; one that is a client itself may show a `token`.
+    """
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        listen_at: tuple[str, int],
-        cookie: bytes,
+        keys: Keys,
         on_envelope: Callable[[Connection, bytes], bool],
+        tls: Contexts | None = None,
     ) -> None:
         self.loop = loop
-        self.cookie = cookie
+        self.keys = keys
+        self.token = ""
+        self.tokens: Tokens | None = None
         self.instance = secrets.token_bytes(INSTANCE_SIZE)
         self.frame_limit = DEFAULT_LIMIT
         self.on_items: Callable[[Connection, list[wire.Item]], None] | None = None
@@ -47,10 +71,24 @@ class Peers:
         self._to: dict[str, Connection] = {}
         self._all: set[Connection] = set()
         self._strangers = 0
-        listener = _listen(listen_at)
-        self.host, self.port = listener.getsockname()
-        self.address = f"{self.host}:{self.port}"
-        self._server = loop.run_until_complete(loop.create_server(self._accept, sock=listener, backlog=_BACKLOG))
+        self._clients = 0
+        self._tls = tls
+        self._servers: list[asyncio.Server | Entrance] = []
+        self.host, self.port, self.address = "", 0, ""
+
+    async def listen(self, host: str, port: int) -> tuple[str, int]:
+        """Take connections at this address, too (port 0: a free one); the first is the address of this process."""
+        listener = _listen((host, port))
+        bound: tuple[str, int] = listener.getsockname()
+        if self._tls is None:
+            self._servers.append(await self.loop.create_server(self._accept, sock=listener, backlog=_BACKLOG))
+        else:
+            listener.listen(_BACKLOG)
+            self._servers.append(Entrance(self.loop, listener, self._tls.listening, self._accept))
+        if not self.address:
+            self.host, self.port = bound
+            self.address = f"{self.host}:{self.port}"
+        return bound
 
     # -- connections -----------------------------------------------------------------------------------------
 
@@ -77,10 +115,18 @@ class Peers:
         """The connection to `address` if there is one."""
         return self._to.get(address)
 
+    def forget(self, address: str, reason: str) -> None:
+        """Close the connection to `address`, if there is one: the next use dials anew."""
+        connection = self._to.get(address)
+        if connection is not None:
+            connection.close(reason)
+
     async def _dial(self, connection: Connection) -> None:
         host, _, port = connection.peer_address.rpartition(":")
+        context = None if self._tls is None else self._tls.dialling
         try:
-            await asyncio.wait_for(self.loop.create_connection(lambda: connection, host, int(port)), DIAL_TIMEOUT_S)
+            dialled = self.loop.create_connection(lambda: connection, host, int(port), ssl=context)
+            await asyncio.wait_for(dialled, DIAL_TIMEOUT_S)
         except (OSError, TimeoutError) as error:
             connection.close(f"cannot connect: {error}")
 
@@ -97,9 +143,25 @@ class Peers:
     # -- what connections report (connection.Endpoint) -------------------------------------------------------
 
     def established(self, connection: Connection) -> None:
-        """The peer knows the cookie."""
+        """The peer has proved who it is."""
         if not connection.dialled:
             self._strangers -= 1
+        if connection.client is not None:
+            self._clients += 1
+
+    def complete(self, token: str) -> str:
+        """The signed form of what a client says its token is. Raises Forbidden or Unauthorized."""
+        if self.tokens is None:
+            raise Forbidden("This process takes no clients")
+        return self.tokens.complete(token)
+
+    def admit(self, token: str) -> Principal:
+        """Whom a client with this token speaks for. Raises Forbidden, Unauthorized or Overloaded."""
+        if self.tokens is None:
+            raise Forbidden("This process takes no clients")
+        if self._clients >= MAX_CLIENTS:
+            raise Overloaded("This process has too many clients")
+        return self.tokens.verify(token) if token else ANONYMOUS
 
     def envelope_received(self, connection: Connection, body: bytes) -> bool:
         """Pass one of Thespian's messages on."""
@@ -118,6 +180,8 @@ class Peers:
         if not connection.dialled and not connection.is_established:
             self._strangers -= 1
             log.warning("connection_refused", peer=connection.remote, reason=reason)
+        if connection.client is not None and connection.is_established:
+            self._clients -= 1
         if self._to.get(connection.peer_address) is connection:
             del self._to[connection.peer_address]
         if self.on_closed is not None and (connection.dialled or connection.is_established):
@@ -133,10 +197,16 @@ class Peers:
             await asyncio.sleep(_DRAIN_STEP_S)
 
     def close(self) -> None:
-        """Stop listening and close every connection."""
-        self._server.close()
+        """Stop listening and close every connection. One that does not listen can be used again."""
+        for server in self._servers:
+            server.close()
         for connection in list(self._all):
             connection.close("this process ends")
+
+    async def closed_all(self) -> None:
+        """Give the loop the turns in which what was closed and cancelled ends."""
+        for _ in range(_CLOSING_TURNS):
+            await asyncio.sleep(0)
 
 
 def _listen(address: tuple[str, int]) -> socket.socket:

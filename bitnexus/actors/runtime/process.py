@@ -45,6 +45,7 @@ from bitnexus.config import get_settings
 from bitnexus.config import logging as log_lines
 from bitnexus.config.correlation import request_id
 from bitnexus.errors import BitNexusError, Overloaded, UnknownMessage
+from bitnexus.tokens import AccessTokens
 
 HEARTBEAT_S = 1.0
 #: Messages received whose work is not done; one more is refused.
@@ -61,11 +62,13 @@ _mailbox = Gauge("bitnexus_mailbox_messages", "Messages received whose work is n
 _in_flight = Gauge("bitnexus_calls_in_flight", "Calls of this process that wait for their answer")
 
 
-def handles(message: type[Message]) -> Callable[[H], H]:
-    """Marks a method of a Process as the handler of `message`."""
+def handles(message: type[Message], *, clients: bool = False) -> Callable[[H], H]:
+    """Marks a method of a Process as the handler of `message`; with `clients` also for clients whom it permits."""
 
     def mark(method: H) -> H:
         method.__dict__.setdefault("handled", []).append(message)
+        if clients:
+            method.__dict__.setdefault("opened", []).append(message)
         return method
 
     return mark
@@ -88,6 +91,7 @@ class Process(Actor):  # type: ignore[misc]  # Thespian has no type hints
     """See the module. Subclasses override `init` and `terminate` and mark handlers."""
 
     _handlers: dict[type[Message], Callable[..., Any]] = {}  # noqa: RUF012  # replaced per class
+    _open_to_clients: frozenset[type[Message]] = frozenset()
 
     name: str
     path: str
@@ -103,6 +107,10 @@ class Process(Actor):  # type: ignore[misc]  # Thespian has no type hints
         cls._handlers = {
             message: getattr(cls, name) for name, method in found for message in getattr(method, "handled", ())
         }
+        # As the handler that will run says: who overrides one without a word closes it.
+        cls._open_to_clients = frozenset(
+            message for message, handler in cls._handlers.items() if message in getattr(handler, "opened", ())
+        )
 
     async def init(self) -> None:
         """Prepare; the process takes messages only after this. An exception is a failed start."""
@@ -136,6 +144,11 @@ class Process(Actor):  # type: ignore[misc]  # Thespian has no type hints
         self.transport.on_exit_request = self._exit_requested
         self.transport.loop.set_exception_handler(self._loop_failed)
         self.node = Node(self.transport.peers, self._dispatch, self._registry_lost, self.crash)
+        self.node.open_to_clients = self._open_to_clients
+        settings = get_settings()
+        self.transport.peers.tokens = AccessTokens(
+            settings.secret_key_base.get_secret_value(), settings.access_token_ttl_s
+        )
         self.node.connection_lost = self._connection_lost
         self._link = self.node.link(start.link_address, start.link_instance)
         self.spawn(self._start(start))
@@ -218,7 +231,7 @@ class Process(Actor):  # type: ignore[misc]  # Thespian has no type hints
     def _stop_received(self, message: StopProcess, context: Context) -> None:  # noqa: ARG002
         self.stop(shutdown(message.reason) if message.reason else SHUTDOWN)
 
-    @handles(GetMetrics)
+    @handles(GetMetrics, clients=True)
     def _metrics(self, message: GetMetrics, context: Context) -> Metrics:  # noqa: ARG002
         _mailbox.set(self._mailbox)
         _in_flight.set(self.node.in_flight)

@@ -33,7 +33,7 @@ from thespian.system.transport import (
 )
 from thespian.system.transport.wakeupTransportBase import wakeupTransportBase
 
-from bitnexus.actors.runtime import forking
+from bitnexus.actors.runtime import forking, membership, tls
 from bitnexus.actors.runtime.addressing import ENDS_WITH_STARTER, Addressing, Endpoint, ExternalCopy
 from bitnexus.actors.runtime.connection import Connection
 from bitnexus.actors.runtime.loops import new_event_loop
@@ -73,7 +73,9 @@ class Transport(Addressing, wakeupTransportBase):  # type: ignore[misc]  # Thesp
             raise TypeError(msg)
         settings = get_settings()
         self.loop = new_event_loop()
-        self.peers = Peers(self.loop, (settings.node_host, port), node_cookie(settings), self._envelope_received)
+        keys = membership.keys(node_cookie(settings))
+        self.peers = Peers(self.loop, keys, self._envelope_received, tls.contexts(settings.node_tls))
+        self.loop.run_until_complete(self.peers.listen(settings.node_host, port))
         self.myAddress = self.getAddressFromString((self.peers.host, self.peers.port))
         self.run_time = ExpirationTimer(None)
         #: Set by a Process: called for a request to exit (SIGTERM, or Thespian's message), inside or outside the loop.

@@ -54,6 +54,9 @@ Item = Call | Cast | Reply | Failure
 # msgpack's heads of an array: up to 15 items in one byte, up to 65,535 in three.
 _FIXARRAY, _FIXARRAY_MAX, _ARRAY16 = 0x90, 15, b"\xdc"
 
+# What msgspec's decoder raises besides its own errors: text that is none, and nesting without end.
+_NOT_OURS = (UnicodeDecodeError, RecursionError)
+
 _encoder = msgspec.msgpack.Encoder()
 _batches = msgspec.msgpack.Decoder(list[Item])
 
@@ -87,7 +90,10 @@ def join(items: list[bytes]) -> bytes:
 
 def split(body: bytes) -> list[Item]:
     """The items of a BATCH frame; raises msgspec.DecodeError for anything else."""
-    return _batches.decode(body)
+    try:
+        return _batches.decode(body)
+    except _NOT_OURS as error:
+        raise msgspec.DecodeError(str(error)) from None
 
 
 def _concrete(root: type[Message]) -> list[type[Message]]:
@@ -128,7 +134,7 @@ def decode_message(body: msgspec.Raw) -> Message:
     """The message in an item; raises UnknownMessage when its name, version or shape is not known here."""
     try:
         return _messages.decode(body)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, *_NOT_OURS) as error:
         if _messages.refresh():
             return decode_message(body)
         raise UnknownMessage(str(error)) from None

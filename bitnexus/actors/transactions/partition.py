@@ -17,13 +17,14 @@ from typing import Final, TypeAlias
 
 from prometheus_client import Counter, Gauge
 
-from bitnexus.actors.messages import OpenAccount, PostTransfer
+from bitnexus.actors.messages import GetPartitions, OpenAccount, Partitions, PostTransfer
 from bitnexus.actors.runtime.context import Context
 from bitnexus.actors.runtime.light import Crash, LightActor, Limits
 from bitnexus.actors.runtime.light_loop import LightActorLoop
 from bitnexus.actors.runtime.message import Message
 from bitnexus.actors.runtime.process import Process, handles
 from bitnexus.actors.runtime.reasons import ExitReason
+from bitnexus.actors.transactions.partitioning import partition_name, partition_of
 from bitnexus.actors.transactions.user import (
     Answered,
     Command,
@@ -34,7 +35,7 @@ from bitnexus.actors.transactions.user import (
 )
 from bitnexus.config import get_settings
 from bitnexus.config.correlation import request_id
-from bitnexus.errors import BitNexusError, CallTimeout, Overloaded
+from bitnexus.errors import BadRequest, BitNexusError, CallTimeout, Overloaded
 from bitnexus.storage import ledger as ledger_tables
 from bitnexus.storage.database import Database
 
@@ -65,6 +66,7 @@ class Partition(Process):
         self._database = await Database.connect(settings.database_url, pool_size=settings.pool_size, process=self.name)
         self._max_in_flight = settings.max_in_flight_per_user
         self._call_timeout_s = settings.call_timeout_s
+        self._partitions = settings.partitions
         limits = Limits(max_actors=MAX_USERS, idle_s=settings.user_idle_s, mailbox=4 * self._max_in_flight)
         self._users: Users = LightActorLoop(self, limits, load=self._accounts_of)
         _active.set_function(lambda: len(self._users.actors))
@@ -75,15 +77,29 @@ class Partition(Process):
         await self._users.stop()
         await self._database.close()
 
-    @handles(PostTransfer)
+    @handles(PostTransfer, clients=True)
     def post(self, message: PostTransfer, context: Context) -> None:
         """To the user's actor; answered when the ledger has."""
+        self._check_owner(message.user_id, context)
         self._users.actors.tell(message.user_id, message, context)
 
-    @handles(OpenAccount)
+    @handles(OpenAccount, clients=True)
     def open(self, message: OpenAccount, context: Context) -> None:
         """To the owner's actor; answered when the ledger has."""
+        self._check_owner(message.owner_id, context)
         self._users.actors.tell(message.owner_id, message, context)
+
+    @handles(GetPartitions, clients=True)
+    def partitions(self, message: GetPartitions, context: Context) -> Partitions:  # noqa: ARG002 - a question
+        """How many partitions share the users."""
+        return Partitions(self._partitions)
+
+    def _check_owner(self, user_id: str, context: Context) -> None:
+        """A client that sends a user's commands to several partitions must not get several actors for the user."""
+        if context.connection.client is not None:
+            owner = partition_name(partition_of(user_id, self._partitions))
+            if owner != self.name:
+                raise BadRequest(f"The commands of this user go to {owner}")
 
     # -- owner of the light actors ----------------------------------------------------------------------------
 

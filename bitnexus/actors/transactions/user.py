@@ -13,7 +13,7 @@ ledger in the order in which they came. A refusal here is made before the ledger
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -74,6 +74,10 @@ class TransactionActor(LightActor[Incoming, C, Outgoing]):
     def busy(self) -> bool:
         """True while the ledger owes an answer."""
         return self._in_flight > 0
+
+    def summary(self) -> Mapping[str, object]:
+        """How many accounts and commands in flight; not which."""
+        return {"accounts": len(self._accounts), "in_flight": self._in_flight}
 
     @property
     def in_flight(self) -> int:

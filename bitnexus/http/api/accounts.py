@@ -11,9 +11,9 @@ from bitnexus.actors.ledger.accounts import canonical_uuid, world_account_id
 from bitnexus.errors import NotFound
 from bitnexus.http.api.opening import account_id_of, open_account
 from bitnexus.http.pages import PageQuery, page, position_of
-from bitnexus.http.principal import Principal
 from bitnexus.http.routes import Call, Route, data
 from bitnexus.http.services import Services
+from bitnexus.principal import Principal
 from bitnexus.storage import ledger
 from bitnexus.storage.ledger_rows import AccountRow
 

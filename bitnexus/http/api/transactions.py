@@ -18,10 +18,10 @@ from bitnexus.http.answers import expect
 from bitnexus.http.api.accounts import visible_account
 from bitnexus.http.idempotency import idempotency_key, transfer_id
 from bitnexus.http.pages import PageQuery, page, position_of
-from bitnexus.http.principal import Principal
 from bitnexus.http.routes import Call, Route, data
 from bitnexus.http.services import Services
 from bitnexus.http.validation import JsonObject, Model, UuidText
+from bitnexus.principal import Principal
 from bitnexus.storage import ledger
 
 PATH: Final = "/api/v1/transactions"

@@ -24,9 +24,9 @@ from bitnexus.http.channels.origins import allowed
 from bitnexus.http.channels.serializer import BadFrame
 from bitnexus.http.channels.session import Effect, Send, Session, Subscribe, Unsubscribe
 from bitnexus.http.channels.topics import judge
-from bitnexus.http.principal import Principal
 from bitnexus.http.request_metrics import RequestMetrics
-from bitnexus.http.tokens import AccessTokens
+from bitnexus.principal import Principal
+from bitnexus.tokens import AccessTokens
 
 MAX_FRAME_BYTES: Final = 64 * 1024
 IDLE_S: Final = 60.0

@@ -6,7 +6,7 @@ import enum
 import re
 from typing import Final
 
-from bitnexus.http.principal import Principal
+from bitnexus.principal import Principal
 
 _USER_TOPIC = re.compile(
     r"transaction:(?P<user_id>[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})", re.ASCII

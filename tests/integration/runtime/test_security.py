@@ -11,8 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from bitnexus.actors.runtime import membership
 from bitnexus.actors.runtime.frames import HEADER, FrameDecoder, Kind, encode
-from bitnexus.actors.runtime.handshake import HANDSHAKE_TIMEOUT_S, NONCE_SIZE, PROOF_SIZE, Dialler
+from bitnexus.actors.runtime.handshake import HANDSHAKE_TIMEOUT_S, NONCE_SIZE, PROOF_SIZE, Dialler, Keys
 from bitnexus.config import node_cookie
 from tests.tree.actors import Ping
 from tests.tree.running import Tree, running, supervisor, worker
@@ -59,8 +60,9 @@ def ports_of(tree: Tree) -> dict[str, int]:
     return found
 
 
-def hello(cookie: bytes, challenge: bytes) -> bytes:
-    return encode(Kind.HELLO, Dialler(cookie, os.urandom(NONCE_SIZE), ADDRESS).receive_challenge(challenge))
+def hello(keys: Keys, challenge: bytes, port: int) -> bytes:
+    dialler = Dialler(keys, os.urandom(NONCE_SIZE), ADDRESS, f"127.0.0.1:{port}")
+    return encode(Kind.HELLO, dialler.receive_challenge(challenge))
 
 
 async def challenge_from(reader: asyncio.StreamReader) -> bytes:
@@ -84,13 +86,13 @@ async def closed(reader: asyncio.StreamReader, within_s: float = CLOSED_WITHIN_S
     return said
 
 
-async def send(port: int, attack: bytes, cookie: bytes | None = None) -> bytes:
-    """Connect, say hello if there is a cookie, send `attack`; gives what was answered until the close."""
+async def send(port: int, attack: bytes, keys: Keys | None = None) -> bytes:
+    """Connect, say hello if there are keys, send `attack`; gives what was answered until the close."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         challenge = await challenge_from(reader)
-        if cookie is not None:
-            writer.write(hello(cookie, challenge))
+        if keys is not None:
+            writer.write(hello(keys, challenge, port))
         writer.write(attack)
         return await closed(reader)
     finally:
@@ -156,15 +158,32 @@ def test_who_shows_a_wrong_cookie_is_closed_and_logged_and_nothing_is_unpickled(
         wrong = [b"", b"x", node_cookie(settings)[:-1], node_cookie(settings) + b"x", b"x" * 4096]
         for who, port in ports_of(tree).items():
             for cookie in wrong:
-                assert tree.run(send(port, bomb, cookie)) == b"", who
+                assert tree.run(send(port, bomb, membership.keys(cookie))) == b"", who
         assert not crater.exists()
         assert_unharmed(tree, before)
-        refused = [line for line in log("connection_refused") if line["reason"] == "wrong cookie"]
+        refused = [line for line in log("connection_refused") if line["reason"].startswith("wrong cookie")]
         # The launcher and the admin log as this process does.
         assert {line["pid"] for line in refused} == {each.pid for each in tree.processes} - {tree.launcher.admin_pid}
         assert len(refused) == (len(tree.processes) - 1) * len(wrong)
         assert all(line["peer"].startswith("127.0.0.1:") for line in refused)
         assert node_cookie(settings).decode() not in str(refused)
+
+
+def test_who_knows_the_cookie_alone_is_no_process_and_nothing_that_it_sends_is_unpickled(
+    journal, crater, log, settings
+):
+    bomb = encode(Kind.ENVELOPE, pickle.dumps((None, Bomb(crater))))
+    cookie = node_cookie(settings)
+    with some_tree(journal) as tree:
+        before = {name: tree.ping(name).pid for name in ("a", "b", "c")}
+        for who, port in ports_of(tree).items():
+            assert tree.run(send(port, bomb, Keys.derive(cookie, b"a guess"))) == b"", who
+            answer = tree.run(send(port, bomb, Keys.derive(cookie)))
+            # Launcher, admin and logger take no clients at all; the others close at the envelope.
+            assert answer[4] in (Kind.REFUSED, Kind.WELCOME), who
+        assert not crater.exists()
+        assert_unharmed(tree, before)
+        assert cookie.decode() not in str(log("connection_refused"))
 
 
 def test_who_stays_silent_is_closed_after_a_while_and_others_are_served_meanwhile(tree):
@@ -215,6 +234,6 @@ def test_even_who_knows_the_cookie_cannot_announce_a_gigabyte(tree, settings):
     before = {name: tree.ping(name).pid for name in ("a", "b", "c")}
     for port in ports_of(tree).values():
         attack = HEADER.pack(1 << 30, Kind.BATCH) + bytes(4096)
-        answer = tree.run(send(port, attack, node_cookie(settings)))
+        answer = tree.run(send(port, attack, membership.keys(node_cookie(settings))))
         assert answer[4] == Kind.WELCOME
     assert_unharmed(tree, before)

@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from bitnexus.config import use
+from bitnexus.config.node_file import read_published
 from bitnexus.errors import InvalidSettings, NoProcess
 from bitnexus.supervision import supervisor as supervisor_module
 from bitnexus.supervision.launcher import Launcher
@@ -184,13 +185,17 @@ def test_an_admin_port_that_is_taken_is_a_clear_error(journal, settings):
             Launcher("root", SupervisorFlags(), [worker("a", journal)]).start()
 
 
-def test_the_admin_listens_where_it_is_told_to(journal, settings):
+def test_the_root_listens_where_it_is_told_to_and_where_the_file_says(journal, settings):
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     use(settings.model_copy(update={"node_port": port}))
     with running(worker("a", journal)) as tree:
-        listening = [each.laddr.port for each in psutil.Process(tree.launcher.admin_pid).net_connections("tcp4")]
+        listening = [each.laddr.port for each in psutil.Process(tree.launcher.root_pid).net_connections("tcp4")]
         assert port in listening
+        published = read_published(settings.data_dir)
+        assert published is not None
+        assert (published.address, published.pid) == (f"127.0.0.1:{port}", tree.launcher.root_pid)
+    assert read_published(settings.data_dir) is None
 
 
 # -- signals ------------------------------------------------------------------------------------------------------

@@ -116,3 +116,31 @@ def test_invalid_settings_are_one_line_without_traceback_or_secret(bitnexus_comm
     assert "SECRET_KEY_BASE must have at least 64 characters" in done.stderr
     assert done.stderr.count("\n") == 1
     assert "hunter2" not in done.stderr
+
+
+def test_node_cert_makes_what_a_node_and_a_client_need_and_keeps_the_ca(bitnexus_command, tmp_path):
+    made = bitnexus_command("node", "cert", "--out", "tls", "--host", "10.0.0.7", "--host", "node.example")
+    assert (made.returncode, "ca.pem was made" in made.stderr) == (0, True)
+    settings = dict(line.split("=") for line in made.stdout.split())
+    assert settings == {
+        "BITNEXUS_NODE_TLS_CERT": str(tmp_path / "tls" / "node.pem"),
+        "BITNEXUS_NODE_TLS_KEY": str(tmp_path / "tls" / "node.key"),
+        "BITNEXUS_NODE_TLS_CA": str(tmp_path / "tls" / "ca.pem"),
+    }
+    assert (tmp_path / "tls" / "node.key").stat().st_mode & 0o777 == 0o600
+    client = bitnexus_command("node", "cert", "--out", "tls", "--client", "wallet", "--days", "7")
+    assert (client.returncode, "ca.pem was kept" in client.stderr) == (0, True)
+    assert "wallet.key" in client.stdout
+
+
+@pytest.mark.parametrize("name", ["ca", "node", "../wallet", ""])
+def test_node_cert_refuses_names_that_would_overwrite_something_else(bitnexus_command, name):
+    refused = bitnexus_command("node", "cert", "--out", "tls", "--client", name)
+    assert refused.returncode == 2
+    assert "--client" in refused.stderr
+
+
+def test_node_cert_refuses_a_host_that_is_none(bitnexus_command):
+    refused = bitnexus_command("node", "cert", "--out", "tls", "--host", "nö.example")
+    assert refused.returncode == 1
+    assert "neither an IP address nor" in refused.stderr

@@ -245,3 +245,28 @@ def test_an_untrustworthy_cookie_file_is_an_error_of_the_family(tmp_path):
     (tmp_path / "cookie").chmod(0o640)
     with pytest.raises(InvalidSettings, match=r"^BITNEXUS_COOKIE is not set and .*0640"):
         node_cookie(settings)
+
+
+TLS = {"node_tls_cert": "node.pem", "node_tls_key": "node.key", "node_tls_ca": "ca.pem"}
+
+
+@pytest.mark.parametrize("missing", list(TLS))
+def test_tls_is_configured_whole_or_not_at_all(missing):
+    text = refusal(**{name: path for name, path in TLS.items() if name != missing})
+    assert text.startswith(f"BITNEXUS_{missing.upper()} must be set too")
+
+
+def test_two_missing_parts_of_tls_are_both_named():
+    assert refusal(node_tls_cert="node.pem").startswith("BITNEXUS_NODE_TLS_KEY and BITNEXUS_NODE_TLS_CA must be set")
+
+
+def test_with_tls_a_node_in_prod_may_be_reached_from_other_hosts():
+    assert "BITNEXUS_NODE_TLS_CERT" in refusal(**prod(node_host="10.0.0.7"))
+    assert load(**prod(node_host="10.0.0.7", **TLS)).node_host == "10.0.0.7"
+
+
+def test_the_files_of_tls_are_found_from_every_directory(tmp_path):
+    files = load(**TLS).node_tls
+    assert files is not None
+    assert (files.cert, files.ca) == (tmp_path / "node.pem", tmp_path / "ca.pem")
+    assert load().node_tls is None

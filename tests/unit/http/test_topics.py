@@ -5,7 +5,7 @@ import uuid
 import pytest
 
 from bitnexus.http.channels.topics import Verdict, judge
-from bitnexus.http.principal import Principal
+from bitnexus.principal import Principal
 
 ANN = Principal(str(uuid.UUID(int=1)), "user", 0)
 SERVICE = Principal(str(uuid.UUID(int=2)), "service", 0)

@@ -12,11 +12,13 @@ from bitnexus.actors.runtime import connection as module
 from bitnexus.actors.runtime import wire
 from bitnexus.actors.runtime.connection import Connection
 from bitnexus.actors.runtime.frames import FrameDecoder, Kind, encode
-from bitnexus.actors.runtime.handshake import NONCE_SIZE, Listener
+from bitnexus.actors.runtime.handshake import NONCE_SIZE, Keys, Listener
 from bitnexus.actors.runtime.message import Done, Message
-from bitnexus.errors import Overloaded
+from bitnexus.errors import Forbidden, Overloaded
+from bitnexus.principal import Principal
 
 COOKIE = b"c" * 32
+SECRET = b"s" * 32
 
 
 class Text(Message, frozen=True, tag="test.Text/1"):
@@ -29,7 +31,8 @@ class Owner:
     frame_limit = 1 << 20
 
     def __init__(self, name: str, cookie: bytes = COOKIE) -> None:
-        self.cookie = cookie
+        self.keys = Keys.derive(cookie, SECRET)
+        self.token = ""
         self.instance = name.encode().ljust(8, b".")
         self.address = f"{name}:1"
         self.readable = True
@@ -40,6 +43,12 @@ class Owner:
 
     def established(self, connection: Connection) -> None:
         self.is_established = True
+
+    def complete(self, token: str) -> str:
+        raise Forbidden
+
+    def admit(self, token: str) -> Principal:
+        raise Forbidden
 
     def envelope_received(self, connection: Connection, body: bytes) -> bool:
         self.envelopes.append(body)
@@ -119,12 +128,12 @@ class Peer:
         mine.setblocking(False)  # noqa: FBT003 - its only argument
         self._end = mine
         self.connection = await attach(self.owner, ours, dialled=True)
-        listener = Listener(COOKIE, b"n" * NONCE_SIZE, b"instance")
+        listener = Listener(Keys.derive(COOKIE, SECRET), b"n" * NONCE_SIZE, b"instance")
         await self.say(Kind.CHALLENGE, listener.challenge())
         await self.hear(1)
-        _, welcome = listener.receive_hello(self.frames.pop()[1])
+        listener.receive_hello(self.frames.pop()[1])
         self._decoder.establish()
-        await self.say(Kind.WELCOME, welcome)
+        await self.say(Kind.WELCOME, listener.welcome())
         await until(lambda: self.owner.is_established)
         return self
 
@@ -190,7 +199,7 @@ async def test_another_cookie_closes_both_ends_and_delivers_nothing():
     await until(lambda: pair.from_a.is_closed and pair.from_b.is_closed)
     assert not pair.a.is_established
     assert not pair.b.is_established
-    assert pair.b.closed_because == ["wrong cookie"]
+    assert pair.b.closed_because == ["wrong cookie, or no process of this node"]
     assert (pair.b.envelopes, pair.b.batches, outcomes) == ([], [], ["dead"])
 
 

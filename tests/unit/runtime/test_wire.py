@@ -84,3 +84,20 @@ def test_a_message_that_is_defined_after_others_were_read_is_known():
         number: int
 
     assert wire.decode_message(raw) == Late(7)
+
+
+_DEEP = b"\x91" * 200_000 + b"\xc0"
+
+
+@pytest.mark.parametrize(
+    "batch", [b"\x91\x95\x01\x01\x01\xa0" + _DEEP, b"\x91\x93\x02\xa1\x80\xc0"], ids=["deep", "text"]
+)
+def test_nesting_without_end_and_text_that_is_none_are_decode_errors_of_a_batch(batch):
+    with pytest.raises(msgspec.DecodeError):
+        wire.split(batch)
+
+
+@pytest.mark.parametrize("body", [b"\x92\xa6Done/1" + _DEEP, b"\xdd\x00\x00\x00\x01\xa1\x80"], ids=["deep", "text"])
+def test_nesting_without_end_and_text_that_is_none_are_unknown_messages(body):
+    with pytest.raises(UnknownMessage):
+        wire.decode_message(msgspec.Raw(body))

@@ -6,6 +6,8 @@ instead of a JSON parse and a signature.
 
 from __future__ import annotations
 
+import base64
+import hmac
 import time
 import uuid
 from collections import OrderedDict
@@ -15,8 +17,8 @@ from typing import Final
 import jwt
 
 from bitnexus.errors import Unauthorized
-from bitnexus.http.keys import derive_key, key_id
-from bitnexus.http.principal import ROLES, Principal
+from bitnexus.keys import derive_key, key_id
+from bitnexus.principal import ROLES, Principal
 
 ISSUER: Final = "bitnexus"
 AUDIENCE: Final = "bitnexus-api"
@@ -44,8 +46,8 @@ class AccessTokens:
         self._cache: OrderedDict[str, Principal] = OrderedDict()
         self._cache_size = cache_size
 
-    def issue(self, user_id: str, role: str) -> str:
-        """A token for the user, valid for `ttl_s` seconds from now."""
+    def issue(self, user_id: str, role: str, *, ttl_s: int | None = None) -> str:
+        """A token for the user, valid for `ttl_s` (else this issuer's) seconds from now."""
         now = int(self._clock())
         claims = {
             "iss": ISSUER,
@@ -53,10 +55,30 @@ class AccessTokens:
             "sub": user_id,
             "role": role,
             "iat": now,
-            "exp": now + self.ttl_s,
+            "exp": now + (self.ttl_s if ttl_s is None else ttl_s),
             "jti": uuid.uuid4().hex,
         }
         return jwt.encode(claims, self._keys[self._kid], algorithm=ALGORITHM, headers={"kid": self._kid})
+
+    def complete(self, unsigned: str) -> str:
+        """The token with the header and payload `unsigned`, signed: for peers that prove it, not show it.
+
+        It must go nowhere else, and whoever named `unsigned` is nobody until it has proved that it has the signature.
+
+        Raises:
+            Unauthorized: malformed, or not of a key of this service.
+        """
+        if len(unsigned) > MAX_TOKEN_CHARS:
+            raise Unauthorized("The access token is not valid")
+        try:
+            kid = jwt.get_unverified_header(unsigned + ".").get("kid")
+        except (jwt.InvalidTokenError, ValueError, RecursionError) as error:
+            raise Unauthorized("The access token is not valid") from error
+        key = self._keys.get(kid) if isinstance(kid, str) else None
+        if key is None:
+            raise Unauthorized("The access token is not valid")
+        signature = hmac.digest(key, unsigned.encode(), "sha256")
+        return f"{unsigned}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
 
     def verify(self, token: str) -> Principal:
         """The principal that the token vouches for.
