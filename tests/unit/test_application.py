@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ def test_fronts_that_all_wait_for_slow_clients_leave_the_ledger_its_time_to_stop
     specs = {spec.id: spec for spec in application.tree(settings)}
     start = specs["http"].start
     assert isinstance(start, ProcessStart)
-    children = start.args["children"]
+    children: Any = start.args["children"]
     assert len(children) == fronts
     for front in children:
         assert 0 < front.start.args["drain_s"] * 1000 < front.shutdown
