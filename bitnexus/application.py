@@ -19,8 +19,11 @@ from bitnexus.config import Settings
 from bitnexus.supervision.spec import ChildSpec, ProcessStart, SupervisorFlags
 
 ROOT: Final = "bitnexus"
-#: The whole of a stop takes at most 10 s: fronts drain for 5.
-FRONT_SHUTDOWN_MS: Final = 6000
+#: The whole of a stop takes at most 10 s. Fronts stop one after another and share this much of it, however many they
+#: are: a client that sends its request slowly would else use up the time that the ledger needs to stop in order.
+FRONTS_SHUTDOWN_MS: Final = 7000
+#: Of a front's share, what it needs after its requests: connections and the pool close.
+FRONT_CLOSING_MS: Final = 1000
 LEDGER_SHUTDOWN_MS: Final = 3000
 #: What kills one child again and again takes its supervisor down, then the node; what kills it now and then does not.
 FLAGS: Final = SupervisorFlags(strategy="one_for_one", intensity=10, period_s=10)
@@ -30,6 +33,8 @@ _SUPERVISOR: Final = "bitnexus.supervision.supervisor:Supervisor"
 
 def tree(settings: Settings) -> list[ChildSpec]:
     """The children of the root supervisor."""
+    front_ms = FRONTS_SHUTDOWN_MS // settings.fronts
+    drain_s = max(front_ms - FRONT_CLOSING_MS, front_ms // 2) / 1000
     return [
         ChildSpec("ledger", ProcessStart("bitnexus.actors.ledger.actor:Ledger"), shutdown=LEDGER_SHUTDOWN_MS),
         _supervisor(
@@ -43,7 +48,9 @@ def tree(settings: Settings) -> list[ChildSpec]:
         _supervisor(
             "http",
             [
-                ChildSpec(f"http-{n}", ProcessStart("bitnexus.http.front:Front"), shutdown=FRONT_SHUTDOWN_MS)
+                ChildSpec(
+                    f"http-{n}", ProcessStart("bitnexus.http.front:Front", {"drain_s": drain_s}), shutdown=front_ms
+                )
                 for n in range(settings.fronts)
             ],
         ),

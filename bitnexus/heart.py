@@ -26,7 +26,7 @@ from bitnexus.actors.runtime.reasons import ExitReason
 from bitnexus.config import Settings, get_settings, use
 from bitnexus.config import logging as log_lines
 from bitnexus.errors import BitNexusError
-from bitnexus.http.listener import PortInUse, check_port_free
+from bitnexus.http.listener import PortInUse, free_port
 from bitnexus.passwords import hash_password
 from bitnexus.storage import migrator, users
 from bitnexus.storage.database import Database
@@ -70,7 +70,7 @@ class Heart:
         log_lines.configure(get_settings(), process="main")
         _catch_signals(self._interrupted)
         try:
-            _check_port(get_settings())
+            use(_with_port(get_settings()))
             self._prepare_database()
             while not self._stopping:
                 self._run_tree()
@@ -198,9 +198,10 @@ def _prepare_schema(settings: Settings, url: str) -> None:
         raise CannotStart("The schema is not up to date: run `bitnexus db migrate` first.")
 
 
-def _check_port(settings: Settings) -> None:
+def _with_port(settings: Settings) -> Settings:
+    """The settings with a port that nobody else listens on."""
     try:
-        check_port_free(settings.host, settings.port)
+        return settings.model_copy(update={"port": free_port(settings.host, settings.port)})
     except PortInUse as error:
         message = error.strerror or str(error)
         raise CannotStart(f"{message[:1].upper()}{message[1:]}.") from error

@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import sys
 import uuid
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ import psutil
 
 from bitnexus.actors.ledger.accounts import world_account_id
 from bitnexus.passwords import hash_password
+from tests.running import free_port
 
 START_TIMEOUT_S = 30
 STOP_TIMEOUT_S = 15
@@ -99,9 +99,7 @@ class Service:
     @classmethod
     async def start(cls, database_url: str, directory: Path, **environment: str) -> Service:
         """Start a tree on a free port; its lines go to ``directory/log``."""
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         merged = {
             **{name: value for name, value in os.environ.items() if not name.startswith("BITNEXUS_")},
             "DATABASE_URL": database_url,
@@ -143,7 +141,7 @@ class Service:
                 async with asyncio.timeout(STOP_TIMEOUT_S):
                     await self.process.wait()
             except TimeoutError:
-                for child in [*psutil.Process(self.process.pid).children(recursive=True)]:
+                for child in psutil.Process(self.process.pid).children(recursive=True):
                     with contextlib.suppress(psutil.NoSuchProcess):
                         child.kill()
                 self.process.kill()

@@ -1,7 +1,7 @@
 """Log lines of every process: structlog and the standard library's loggers end in the same lines on stderr.
 
 On a terminal they are coloured for reading, elsewhere one JSON object a line. Each carries time (ISO 8601, UTC),
-level, process name and pid, and whatever is bound to structlog's context (request id, traceparent) where it was
+level, process name and pid, and whatever is bound to structlog's context, the request id above all, where it was
 written. A line leaves at once and whole (see line_writer.py), so that those of many processes do not mix. Call
 :func:`configure` at the start of each process, also after a fork.
 """
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 #: Libraries that tell much and say little: their least level, unless ours is higher.
 LIBRARY_LEVELS = {
-    "aiohttp.access": logging.WARNING,  # the front writes its own line for a request
+    "aiohttp.access": logging.WARNING,  # the front counts requests, and writes its own line for each at debug
     "alembic": logging.INFO,
     "asyncio": logging.WARNING,
     "asyncpg": logging.INFO,

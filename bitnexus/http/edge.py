@@ -1,4 +1,4 @@
-"""What surrounds every request, once: its id, its errors as problem+json, static headers, its count.
+"""What surrounds every request, once: its id, its errors as problem+json, static headers, its count, its debug line.
 
 One coroutine around the handler. The order: request id first, so that every log line and every actor message has it;
 then the handler; whatever it raises becomes a problem; headers and metrics last.
@@ -6,6 +6,7 @@ then the handler; whatever it raises becomes a problem; headers and metrics last
 
 from __future__ import annotations
 
+import logging
 from time import perf_counter
 from typing import Final
 
@@ -35,6 +36,7 @@ log = structlog.get_logger(__name__)
 
 def edge(request_ids: RequestIds, metrics: RequestMetrics, traffic: Traffic) -> Middleware:
     """The application's only middleware."""
+    tells = logging.getLogger().isEnabledFor(logging.DEBUG)  # asked once: a line that is not written costs as well
 
     @web.middleware
     async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -64,7 +66,11 @@ def edge(request_ids: RequestIds, metrics: RequestMetrics, traffic: Traffic) -> 
             headers["Cache-Control"] = "no-store"
             resource = request.match_info.route.resource
             route = UNMATCHED if resource is None else resource.canonical
-            metrics.observe(request.method, route, response.status, perf_counter() - started)
+            seconds = perf_counter() - started
+            metrics.observe(request.method, route, response.status, seconds)
+            if tells:
+                status = response.status
+                log.debug("request_answered", method=request.method, route=route, status=status, seconds=seconds)
         return response
 
     return around

@@ -18,7 +18,7 @@ from bitnexus.http.channels.hub import Hub
 from bitnexus.http.channels.socket import IDLE_S, Sockets
 from bitnexus.http.cursors import Cursors
 from bitnexus.http.health import Health
-from bitnexus.http.listener import PortInUse, check_port_free
+from bitnexus.http.listener import PortInUse, free_port
 from bitnexus.http.password_threads import PasswordThreads
 from bitnexus.http.request_metrics import RequestMetrics
 from bitnexus.http.services import Services
@@ -26,9 +26,9 @@ from bitnexus.http.traffic import Traffic
 from bitnexus.storage.database import Database
 from bitnexus.tokens import AccessTokens
 
-__all__ = ["DRAIN_S", "Front", "PortInUse", "check_port_free"]
+__all__ = ["DRAIN_S", "Front", "PortInUse", "free_port"]
 
-#: How long requests in flight may take when the front stops. Give the child 8 s: what else ends takes up to 3 s.
+#: How long requests in flight may take when the front stops. What else ends takes up to 2 s more.
 DRAIN_S: Final = 3.0
 #: For answers that are made to leave.
 LAST_ANSWERS_S: Final = 0.5
@@ -82,6 +82,7 @@ class Front(Process):
             handle_signals=False,
             keepalive_timeout=KEEP_ALIVE_S,
             shutdown_timeout=LAST_ANSWERS_S,
+            auto_decompress=False,  # bodies are taken as they are; a compressed one is refused
         )
         await self._runner.setup()
         self._hub.start()

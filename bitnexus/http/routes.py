@@ -16,7 +16,15 @@ import orjson
 from aiohttp import web
 from pydantic import BaseModel, TypeAdapter
 
-from bitnexus.errors import CallTimeout, Forbidden, PayloadTooLarge, RequestTimedOut, Unauthorized, UnsupportedMediaType
+from bitnexus.errors import (
+    BadRequest,
+    CallTimeout,
+    Forbidden,
+    PayloadTooLarge,
+    RequestTimedOut,
+    Unauthorized,
+    UnsupportedMediaType,
+)
 from bitnexus.http.validation import parse_json, validate, validate_query
 from bitnexus.principal import Principal
 from bitnexus.tokens import AccessTokens
@@ -24,6 +32,7 @@ from bitnexus.tokens import AccessTokens
 MAX_BODY_BYTES: Final = 64 * 1024
 BODY_TIMEOUT_S: Final = 10.0
 JSON_TYPE: Final = "application/json"
+IDENTITY: Final = "identity"
 
 BodyT = TypeVar("BodyT")
 QueryT = TypeVar("QueryT")
@@ -109,19 +118,25 @@ def authenticate(tokens: AccessTokens, headers: Mapping[str, str]) -> Principal:
 
 
 async def _read(request: web.Request) -> bytes:
-    """The body; bounded in size (again, decompressed, by the application's client_max_size) and in time."""
+    """The body; bounded in size (again, chunked, by the application's client_max_size) and in time."""
     if request.headers.get("Content-Type") != JSON_TYPE and request.content_type != JSON_TYPE:
         raise UnsupportedMediaType
+    if request.headers.get("Content-Encoding", IDENTITY).lower() != IDENTITY:
+        # The front does not inflate bodies (see its runner): they are small, and a bomb is smaller still.
+        raise UnsupportedMediaType("A body must not be compressed")
     length = request.content_length
     if length is not None and length > MAX_BODY_BYTES:
         raise PayloadTooLarge(f"A body may have {MAX_BODY_BYTES} bytes")
-    if request.content.is_eof():
-        return await request.read()
     try:
+        if request.content.is_eof():
+            return await request.read()
         async with asyncio.timeout(BODY_TIMEOUT_S):
             return await request.read()
     except TimeoutError as error:
         raise RequestTimedOut from error
+    except (web.RequestPayloadError, ConnectionError) as error:
+        # Chunks that are none, or a client that is gone: its own fault or its network's, no failure of ours.
+        raise BadRequest("The body is not complete") from error
 
 
 def data(value: object, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:

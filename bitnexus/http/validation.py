@@ -19,6 +19,12 @@ from bitnexus.errors import BadRequest, InvalidFields, Violation
 T = TypeVar("T")
 
 MAX_VIOLATIONS: Final = 20
+#: For rules whose own message shows what is inside: a regular expression, the name of a class.
+_PLAIN_MESSAGES: Final = {
+    "string_pattern_mismatch": "Does not have the required form",
+    "model_type": "Must be an object",
+    "extra_forbidden": "Unknown field",
+}
 MAX_JSON_DEPTH: Final = 8
 MAX_SAFE_INTEGER: Final = 2**53 - 1  # exact in every JSON client
 
@@ -140,7 +146,8 @@ def _invalid(error: ValidationError, root: str) -> InvalidFields:
     found = []
     for item in error.errors(include_url=False, include_context=False, include_input=False)[:MAX_VIOLATIONS]:
         path = "/".join(_pointer_part(part) for part in item["loc"])
-        found.append(Violation(f"{root}/{path}" if path else root, item["msg"]))
+        message = _PLAIN_MESSAGES.get(item["type"], item["msg"])
+        found.append(Violation(f"{root}/{path}" if path else root, message))
     return InvalidFields(violations=tuple(found))
 
 

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import asyncio
+import gzip
+import re
+
 import pytest
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -54,6 +58,33 @@ async def test_a_large_body_is_refused(service, chunked):
     status, answer, headers = await service.call("POST", LOGIN, **options)
     assert status == 413
     assert_problem(answer, headers, 413, "payload_too_large")
+
+
+@pytest.mark.parametrize("body", [b"not gzip", gzip.compress(b" " * 1_000_000)])
+async def test_a_compressed_body_is_refused_unread(service, body):
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    status, answer, got = await service.call("POST", LOGIN, data=body, headers=headers)
+    assert status == 415
+    assert_problem(answer, got, 415, "unsupported_media_type")
+
+
+async def test_a_client_that_leaves_amid_its_body_is_no_failure_of_the_service(service):
+    async def bad_requests():
+        async with service.session.get("/metrics") as response:
+            text = await response.text()
+        found = re.findall(rf'bitnexus_http_requests_total{{.*route="{LOGIN}",status="(.*)"}} (.*)', text)
+        assert not [status for status, _ in found if status == "500"], found
+        return sum(float(count) for status, count in found if status == "400")
+
+    before = await bad_requests()
+    _, writer = await asyncio.open_connection("127.0.0.1", service.port)
+    head = f"POST {LOGIN} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 60\r\n\r\n"
+    writer.write(head.encode() + b'{"user":')
+    await writer.drain()
+    writer.close()
+    async with asyncio.timeout(10):
+        while await bad_requests() == before:
+            await asyncio.sleep(0.02)
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b'{"a":1,"a":2}', b"\xff", b"NaN", b"[" * 50_000])

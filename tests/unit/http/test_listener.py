@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from bitnexus.http.listener import PortInUse, check_port_free
+from bitnexus.http.listener import PortInUse, free_port
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def listener():
 def test_a_port_somebody_listens_on_is_told_even_if_it_could_be_shared(listener):
     port = listener.getsockname()[1]
     with pytest.raises(PortInUse, match=f"port {port} on 127.0.0.1 is in use"):
-        check_port_free("127.0.0.1", port)
+        free_port("127.0.0.1", port)
 
 
 def test_a_port_is_free_again_when_its_listener_is_gone(listener):
@@ -29,14 +29,16 @@ def test_a_port_is_free_again_when_its_listener_is_gone(listener):
         accepted, _ = listener.accept()
         accepted.close()  # this end closes first: TIME_WAIT stays here
     listener.close()
-    check_port_free("127.0.0.1", port)
+    assert free_port("127.0.0.1", port) == port
 
 
-def test_any_port_is_free():
-    check_port_free("127.0.0.1", 0)
+def test_for_port_0_all_fronts_get_the_same_free_port():
+    port = free_port("127.0.0.1", 0)
+    assert port > 0
+    assert free_port("127.0.0.1", port) == port
 
 
 def test_an_address_of_another_machine_is_no_port_in_use():
     with pytest.raises(OSError, match="assign") as caught:
-        check_port_free("192.0.2.1", 4000)
+        free_port("192.0.2.1", 4000)
     assert not isinstance(caught.value, PortInUse)

@@ -150,3 +150,9 @@ def test_wrong_query_strings_are_refused(query):
     with pytest.raises(InvalidFields) as caught:
         validate_query(QUERY, MultiDict(query))
     assert caught.value.violations[0].pointer.startswith("#/query")
+
+
+def test_messages_do_not_show_what_is_inside():
+    messages = fields({"item": {"id": "x", "unknown": 1}})
+    assert messages == {"#/item/id": "Does not have the required form", "#/item/unknown": "Unknown field"}
+    assert fields([]) == {"#": "Must be an object"}
