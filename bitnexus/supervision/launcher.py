@@ -319,8 +319,20 @@ def _listener(port: int) -> psutil.Process | None:
     for connection in psutil.net_connections("tcp4"):
         if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
             with contextlib.suppress(psutil.NoSuchProcess):
-                return psutil.Process(connection.pid)
+                found = psutil.Process(connection.pid)
+                # A child that was forked this moment has its parent's sockets still, until it cuts itself off them.
+                while (parent := found.parent()) is not None and _listens(parent, port):
+                    found = parent
+                return found
     return None
+
+
+def _listens(process: psutil.Process, port: int) -> bool:
+    try:
+        sockets = process.net_connections("tcp4")
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return False
+    return any(each.status == psutil.CONN_LISTEN and each.laddr.port == port for each in sockets)
 
 
 def _is_alive(process: psutil.Process) -> bool:
