@@ -24,8 +24,8 @@ def thesplog(msg: object, *args: object, level: int = logging.INFO, exc_info: ob
     if level >= logging.WARNING:
         try:
             text = str(msg) % args if args else str(msg)
-        except (TypeError, ValueError):
-            text = f"{msg} {args}"
+        except Exception as error:  # noqa: BLE001 - a message's own code runs; noting it must end nobody
+            text = f"a note that cannot be formatted ({type(error).__name__}): {msg!r}"
         # As text: a pretty traceback would show the values of variables.
         log.log(level, "thespian", text=text, traceback=traceback.format_exc() if exc_info else None)
 
