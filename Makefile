@@ -13,10 +13,10 @@ UV  = $(firstword $(wildcard $(VENV)/bin/uv) uv)
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .SUFFIXES:
-.PHONY: help run test bench bench-runtime check fmt lock clean
+.PHONY: help run test test-long bench bench-runtime bench-supervision soak fuzz check fmt lock clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  PYTHON=python3.12 chooses the interpreter of a new environment; ARGS=… goes to run, test and bench."
 
@@ -26,12 +26,24 @@ run: $(VENV)/.run-installed ## Start the service (Ctrl-C or SIGTERM stops it)
 test: $(VENV)/.dev-installed ## Run the tests, in random order
 	$(PY) -m pytest $(ARGS)
 
+test-long: $(VENV)/.dev-installed ## Compare the supervisors with the model of OTP's rules in 10,000 random lives each
+	HYPOTHESIS_PROFILE=long $(PY) -m pytest tests/property/test_supervisors_against_otp.py --timeout 1800 $(ARGS)
+
+bench-supervision: $(VENV)/.dev-installed ## Measure restarts, starts and stops of supervised actors and processes
+	$(PY) -m bench.supervision $(ARGS)
+
 bench: $(VENV)/.dev-installed ## Measure transfers beside the peers, and memory (ARGS=--help)
 	$(PY) -m bench.transfers $(ARGS)
 	$(PY) -m bench.memory
 
 bench-runtime: $(VENV)/.dev-installed ## Measure the actor runtime beside its peers (ARGS=--quick, --help)
 	$(PY) -m bench.runtime $(ARGS)
+
+soak: $(VENV)/.dev-installed ## Break the runtime at random for ten minutes (ARGS="--minutes 3 --seed 7")
+	$(PY) -m tests.soak $(ARGS)
+
+fuzz: $(VENV)/.dev-installed ## Feed the wire protocol with garbage (ARGS="--seconds 600")
+	$(PY) -m tests.fuzz $(ARGS)
 
 check: $(VENV)/.dev-installed ## Lint, check the formatting, the types and the arrows between packages
 	$(PY) -m ruff check .

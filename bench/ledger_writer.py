@@ -98,7 +98,7 @@ async def baseline(seconds: float) -> float:
     """CPU seconds per command of the clients themselves: the same loop without a ledger."""
 
     class Echo:
-        def submit(self, command: Command, caller: Waiter) -> None:
+        def submit(self, command: PostTransfer, caller: Waiter) -> None:
             asyncio.get_running_loop().call_soon(caller.reply, command)
 
     command = transfer(str(uuid4()), str(uuid4()), str(uuid4()), 1)

@@ -59,6 +59,12 @@ class Overloaded(RuntimeFault):
     code, title = "overloaded", "The service is overloaded"
 
 
+class Quarantined(RuntimeFault):
+    """The actor of this request failed too often and is set aside for a while; refused before any effect."""
+
+    code, title, retry_after_s = "quarantined", "Set aside after repeated failures", 30
+
+
 class UnknownMessage(BitNexusError):
     """The receiver does not know this message or this version of it."""
 
@@ -120,6 +126,12 @@ class TooManyInFlight(BitNexusError):
     """The user has too many commands in flight; refused before any effect."""
 
     code, status, title, retry_after_s = "too_many_in_flight", 429, "Too many requests in flight", 1
+
+
+class CheckpointRefused(BitNexusError):
+    """The ledger does not sign its tree: it does not extend the last one that was signed."""
+
+    code, status, title = "checkpoint_refused", 503, "The ledger does not sign its tree"
 
 
 # -- the HTTP edge -------------------------------------------------------------------------------------------
@@ -196,6 +208,36 @@ REFUSALS: dict[str, Refusal] = {
     "debit_account_not_found": Refusal(422, "The debit account does not exist."),
     "credit_account_not_found": Refusal(422, "The credit account does not exist."),
     "asset_mismatch": Refusal(422, "Both accounts and the transfer must be of the same asset."),
+    "timeout_reserved_for_pending_transfer": Refusal(422, "Only a pending transfer can have a timeout."),
+    "pending_id_mismatches_kind": Refusal(
+        422, "A pending transfer must be named to post or void it, and for no other kind of transfer."
+    ),
+    "reverses_id_mismatches_kind": Refusal(
+        422, "The transfer to be reversed must be named by a reversal, and by no other kind of transfer."
+    ),
+    "pending_transfer_not_found": Refusal(422, "The pending transfer does not exist."),
+    "pending_transfer_not_pending": Refusal(422, "The transfer to be posted or voided is not a pending one."),
+    "pending_transfer_has_different_debit_account_id": Refusal(422, "The pending transfer is from another account."),
+    "pending_transfer_has_different_credit_account_id": Refusal(422, "The pending transfer is to another account."),
+    "pending_transfer_has_different_asset": Refusal(422, "The pending transfer is of another asset."),
+    "pending_transfer_has_different_amount": Refusal(422, "The pending transfer is of another amount."),
+    "pending_transfer_already_posted": Refusal(422, "The pending transfer was posted already."),
+    "pending_transfer_already_voided": Refusal(422, "The pending transfer was voided already."),
+    "pending_transfer_expired": Refusal(422, "The pending transfer's time is over."),
+    "exceeds_pending_transfer_amount": Refusal(422, "No more can be posted than the pending transfer reserved."),
+    "reversed_transfer_not_found": Refusal(422, "The transfer to be reversed does not exist."),
+    "reversed_transfer_not_posted": Refusal(422, "Only a posted transfer can be reversed."),
+    "reversed_transfer_has_different_debit_account_id": Refusal(
+        422, "A reversal must debit the account that the transfer credited."
+    ),
+    "reversed_transfer_has_different_credit_account_id": Refusal(
+        422, "A reversal must credit the account that the transfer debited."
+    ),
+    "reversed_transfer_has_different_asset": Refusal(422, "The transfer to be reversed is of another asset."),
+    "reversed_transfer_has_different_amount": Refusal(422, "The transfer to be reversed is of another amount."),
+    "reversed_transfer_already_reversed": Refusal(422, "The transfer was reversed already."),
+    "account_closed": Refusal(422, "One of the accounts is closed."),
+    "account_frozen": Refusal(422, "One of the accounts is frozen."),
     "overflow": Refusal(422, "The transfer would exceed the largest balance an account can hold."),
     "exceeds_credits": Refusal(422, "The debit account's balance is too low."),
     "exceeds_debits": Refusal(422, "The credit account cannot take this amount."),
@@ -206,6 +248,12 @@ REFUSALS: dict[str, Refusal] = {
     "exists_with_different_code": Refusal(422, "The id was used for a transfer with another code."),
     "exists_with_different_description": Refusal(422, "The id was used for a transfer with another description."),
     "exists_with_different_metadata": Refusal(422, "The id was used for a transfer with other metadata."),
+    "exists_with_different_kind": Refusal(422, "The id was used for another kind of transfer."),
+    "exists_with_different_pending_id": Refusal(422, "The id was used for another pending transfer."),
+    "exists_with_different_reverses_id": Refusal(422, "The id was used for the reversal of another transfer."),
+    "exists_with_different_timeout_s": Refusal(422, "The id was used for a pending transfer with another timeout."),
+    "chain_id_taken": Refusal(422, "The id was used for a transfer outside of this chain."),
+    "linked_event_failed": Refusal(422, "Another transfer of the chain was refused."),
 }
 
 

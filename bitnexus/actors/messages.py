@@ -11,7 +11,7 @@ others are internal to the node.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import ClassVar, Final
 
 from bitnexus.actors.runtime.message import (
     Done,
@@ -26,9 +26,13 @@ from bitnexus.actors.runtime.message import (
 from bitnexus.principal import Principal
 
 __all__ = [
+    "AccountChanged",
     "AccountOpened",
+    "AccountStatus",
     "AcknowledgeEvents",
     "BlockCommitted",
+    "ChangeAccount",
+    "CreateAccount",
     "Done",
     "EventsAcknowledged",
     "GetHead",
@@ -43,12 +47,15 @@ __all__ = [
     "OpenAccount",
     "Partitions",
     "PostTransfer",
+    "PostTransfers",
     "ProcessInfo",
     "Subscribe",
     "Subscribed",
     "TopicEvent",
     "Transfer",
+    "TransferRequest",
     "TransferResult",
+    "TransferResults",
     "Unsubscribe",
 ]
 
@@ -56,6 +63,18 @@ __all__ = [
 #: account, say. A client that chose such an id could take the place of what it will be needed for.
 _VERSION_AT: Final = 14
 _DERIVED: Final = "5"
+
+#: The kinds of transfers, and the numbers that stand for them in the database and in the log.
+TRANSFER_KINDS: Final = {
+    "post": 1,
+    "pending": 2,
+    "post_pending": 3,
+    "void_pending": 4,
+    "expire_pending": 5,
+    "reversal": 6,
+}
+#: What can be done to an account, and the numbers that stand for it there.
+ACCOUNT_ACTIONS: Final = {"freeze": 1, "unfreeze": 2, "close": 3}
 
 # -- transfers: front → user's transaction actor → ledger ---------------------------------------------------
 
@@ -79,13 +98,63 @@ class PostTransfer(Message, frozen=True, tag="PostTransfer/1"):
     description: str = ""
     metadata: str = ""
 
+    # What a TransferRequest says besides.
+    kind: ClassVar[str] = "post"
+    pending_id: ClassVar[str] = ""
+    reverses_id: ClassVar[str] = ""
+    timeout_s: ClassVar[int] = 0
+    linked: ClassVar[bool] = False
+
     def permits(self, sender: Principal) -> bool:
         """In one's own name and role alone."""
         return bool(sender.user_id) and sender.user_id == self.user_id and sender.role == self.role
 
 
-class Transfer(Message, frozen=True, tag="Transfer/1"):
-    """A posted transfer as the ledger recorded it."""
+class TransferRequest(Message, frozen=True, tag="TransferRequest/1"):
+    """One transfer of :class:`PostTransfers`; its id, accounts, amount and texts are as in :class:`PostTransfer`.
+
+    `kind`:
+
+    - ``post`` moves the amount.
+    - ``pending`` reserves it, for `timeout_s` seconds (0: until it is resolved).
+    - ``post_pending`` moves what `pending_id` reserved, or a smaller amount of it; the rest is released.
+    - ``void_pending`` releases what `pending_id` reserved.
+    - ``reversal`` moves the amount of `reverses_id` back: its accounts are that transfer's, exchanged.
+
+    Accounts, asset and (but for a smaller ``post_pending``) amount are those of the transfer that it refers to.
+    """
+
+    transfer_id: str
+    debit_account_id: str
+    credit_account_id: str
+    amount: int
+    asset: str
+    kind: str = "post"
+    code: int = 0
+    description: str = ""
+    metadata: str = ""
+    pending_id: str = ""
+    reverses_id: str = ""
+    timeout_s: int = 0
+    linked: bool = False  # succeeds or fails together with the next one
+
+
+class PostTransfers(Message, frozen=True, tag="PostTransfers/1"):
+    """A batch of transfers, decided in their order: each alone, but chains of `linked` ones together.
+
+    Answered by :class:`TransferResults`. `user_id` and `role` are those of the authenticated caller.
+    """
+
+    user_id: str
+    role: str
+    transfers: list[TransferRequest]
+
+
+class Transfer(Message, frozen=True, tag="Transfer/2"):
+    """A transfer as the ledger recorded it: of any of the kinds of :class:`TransferRequest`, or ``expire_pending``.
+
+    The ledger itself writes ``expire_pending`` when the time of `pending_id` is over, with a `user_id` of all zeros.
+    """
 
     transfer_id: str
     debit_account_id: str
@@ -101,6 +170,15 @@ class Transfer(Message, frozen=True, tag="Transfer/1"):
     time_us: int
     debit_balance: int  # credits_posted - debits_posted of the debit account after this transfer
     credit_balance: int
+    kind: str = "post"
+    pending_id: str = ""
+    reverses_id: str = ""
+    timeout_s: int = 0
+
+    @property
+    def expires_us(self) -> int:
+        """When a pending transfer is over; 0 if it has no timeout."""
+        return self.time_us + self.timeout_s * 1_000_000 if self.timeout_s else 0
 
 
 class TransferResult(Message, frozen=True, tag="TransferResult/1"):
@@ -110,6 +188,12 @@ class TransferResult(Message, frozen=True, tag="TransferResult/1"):
     transfer: Transfer | None
     refusal: str | None = None
     replayed: bool = False
+
+
+class TransferResults(Message, frozen=True, tag="TransferResults/1"):
+    """The one true answer to :class:`PostTransfers`: a result per transfer, in their order."""
+
+    results: list[TransferResult]
 
 
 # -- accounts: front → user's transaction actor → ledger ----------------------------------------------------
@@ -130,6 +214,20 @@ class OpenAccount(Message, frozen=True, tag="OpenAccount/1"):
         return self.owner_id == sender.user_id or (bool(self.owner_id) and sender.role in ("admin", "service"))
 
 
+class CreateAccount(Message, frozen=True, tag="CreateAccount/1"):
+    """Open an account with these `flags` (see ledger.accounts). Idempotent by `account_id`; answered as OpenAccount.
+
+    `credit_limit` is by how much the side that a flag bounds may exceed the other side.
+    """
+
+    account_id: str
+    owner_id: str  # "" for nobody
+    asset: str
+    code: int
+    flags: int
+    credit_limit: int = 0
+
+
 class AccountOpened(Message, frozen=True, tag="AccountOpened/1"):
     """The account exists; `seq` is its event in the log."""
 
@@ -142,16 +240,48 @@ class AccountOpened(Message, frozen=True, tag="AccountOpened/1"):
     time_us: int
 
 
+class ChangeAccount(Message, frozen=True, tag="ChangeAccount/1"):
+    """Freeze, unfreeze or close an account: `action` is "freeze", "unfreeze" or "close", which is for good.
+
+    Answered by :class:`AccountStatus`; NotFound, or Conflict for a closed account and for one that cannot be closed
+    because it has a balance or pending transfers. Repeating it is harmless.
+    """
+
+    user_id: str
+    role: str
+    account_id: str
+    action: str
+
+
+class AccountStatus(Message, frozen=True, tag="AccountStatus/1"):
+    """The account is "open", "frozen" or "closed"; `seq` is the event that made it so, -1 if it was so already."""
+
+    account_id: str
+    status: str
+    seq: int = -1
+
+
+class AccountChanged(Message, frozen=True, tag="AccountChanged/1"):
+    """An account was changed: the `action` of :class:`ChangeAccount`."""
+
+    account_id: str
+    action: str
+    user_id: str
+    seq: int
+    block: int
+    time_us: int
+
+
 # -- events: ledger → notifier → fronts ---------------------------------------------------------------------
 
 
-class BlockCommitted(Message, frozen=True, tag="BlockCommitted/1"):
+class BlockCommitted(Message, frozen=True, tag="BlockCommitted/2"):
     """A block is durable. `first_seq` … `first_seq + len(events) - 1`; a refusal is None in `events`."""
 
     height: int
     first_seq: int
     tree_size: int
-    events: list[Transfer | AccountOpened | None]
+    events: list[Transfer | AccountOpened | AccountChanged | None]
     owners: dict[str, str]  # account id → owner's user id, for the accounts in `events`
 
 
@@ -205,6 +335,17 @@ class EventsAcknowledged(Message, frozen=True, tag="EventsAcknowledged/1"):
 
 
 # -- introspection ------------------------------------------------------------------------------------------
+
+
+class GetCheckpoint(Message, frozen=True, tag="GetCheckpoint/1"):
+    """Ask the ledger to sign its tree; answered by :class:`SignedCheckpoint`, or CheckpointRefused."""
+
+
+class SignedCheckpoint(Message, frozen=True, tag="SignedCheckpoint/1"):
+    """A C2SP checkpoint, and the verifier key to check it with."""
+
+    note: str
+    verifier_key: str
 
 
 class GetHead(Message, frozen=True, tag="GetHead/1"):

@@ -10,6 +10,15 @@ import orjson
 
 from bitnexus.actors.messages import Transfer
 
+#: What each kind of transfer is when it has been recorded; the state of a pending one later is not in it.
+_STATUS: Final = {
+    "post": "posted",
+    "pending": "pending",
+    "post_pending": "posted",
+    "void_pending": "voided",
+    "expire_pending": "expired",
+    "reversal": "posted",
+}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -26,10 +35,10 @@ def transaction(transfer: Transfer) -> dict[str, Any]:
         "amount": transfer.amount,
         "asset": transfer.asset,
         "code": transfer.code,
-        "kind": "post",
+        "kind": transfer.kind,
         "description": transfer.description,
         "metadata": orjson.loads(transfer.metadata) if transfer.metadata else {},
-        "status": "posted",
+        "status": _STATUS[transfer.kind],
         "seq": transfer.seq,
         "block": transfer.block,
         "inserted_at": timestamp(transfer.time_us),

@@ -2,8 +2,8 @@
 
 On a terminal they are coloured for reading, elsewhere one JSON object a line. Each carries time (ISO 8601, UTC),
 level, process name and pid, and whatever is bound to structlog's context, the request id above all, where it was
-written. A line leaves by a single ``write``, so that those of many processes do not mix. Call :func:`configure`
-at the start of each process, also after a fork.
+written. A line leaves at once and whole (see line_writer.py), so that those of many processes do not mix. Call
+:func:`configure` at the start of each process, also after a fork.
 """
 
 from __future__ import annotations

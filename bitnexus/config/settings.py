@@ -139,6 +139,17 @@ class Settings(BaseSettings):
         validation_alias="BITNEXUS_ACCESS_TOKEN_TTL_S",
         description="Life of an access token, in seconds.",
     )
+    log_origin: str = Field(
+        "bitnexus.localhost/ledger",
+        pattern=r"^[!-*,-~]{1,100}$",
+        validation_alias="BITNEXUS_LOG_ORIGIN",
+        description="Name of this ledger's log in its signed checkpoints, as a URL without scheme; never change it.",
+    )
+    ledger_key: SecretStr | None = Field(
+        None,
+        validation_alias="BITNEXUS_LEDGER_KEY",
+        description="Ed25519 key of checkpoints, 64 hexadecimal digits; without it the file data_dir/ledger_key.",
+    )
     log_level: LogLevel = Field(
         "info", validation_alias="BITNEXUS_LOG_LEVEL", description="Least level written: debug, info, warning, error."
     )
@@ -198,6 +209,14 @@ class Settings(BaseSettings):
             return None
         rules.postgres_url(value)
         return rules.unguessable_password(value) if _in_prod(info) else value
+
+    @field_validator("ledger_key")
+    @classmethod
+    def _check_ledger_key(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not re.fullmatch("[0-9a-fA-F]{64}", value.get_secret_value()):
+            message = "must be 64 hexadecimal digits"
+            raise ValueError(message)
+        return value
 
     @field_validator("cookie")
     @classmethod

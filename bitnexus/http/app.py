@@ -8,6 +8,7 @@ from aiohttp import web
 
 from bitnexus.http.api.accounts import Accounts
 from bitnexus.http.api.auth import Auth
+from bitnexus.http.api.ledger import Ledger
 from bitnexus.http.api.system import System
 from bitnexus.http.api.transactions import Transactions
 from bitnexus.http.api.users import Users
@@ -25,7 +26,14 @@ TIME_LIMIT_MARGIN_S: Final = 5.0
 
 def route_table(services: Services) -> list[Route]:
     """Every route of the API: what is served, and what is described, come from this list."""
-    resources = (Auth(services), Users(services), Accounts(services), Transactions(services), System(services))
+    resources = (
+        Auth(services),
+        Users(services),
+        Accounts(services),
+        Transactions(services),
+        Ledger(services),
+        System(services),
+    )
     return [route for resource in resources for route in resource.routes()]
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 
 import asyncpg
 
-from bitnexus.actors.messages import AccountOpened, Transfer
+from bitnexus.actors.messages import ACCOUNT_ACTIONS, TRANSFER_KINDS, AccountChanged, AccountOpened, Transfer
 from bitnexus.storage.ledger_rows import AccountRow, BlockRow, EventPage
 
 
@@ -30,12 +30,17 @@ END: Final = 2**63 - 1
 
 ACCOUNT_COLUMNS: Final = (
     "a.id::text, a.owner_id::text, a.asset, a.code, a.flags, a.debits_posted, a.credits_posted, "
-    "a.seq, a.block, a.time_us, a.salt"
+    "a.seq, a.block, a.time_us, a.salt, a.debits_pending, a.credits_pending, a.credit_limit, a.state"
 )
 TRANSFER_COLUMNS: Final = (
     "t.id::text, t.debit_account_id::text, t.credit_account_id::text, t.amount, t.asset, t.code, t.description, "
-    "t.metadata, t.user_id::text, t.seq, t.block, t.time_us, t.debit_balance, t.credit_balance, t.refusal"
+    "t.metadata, t.user_id::text, t.seq, t.block, t.time_us, t.debit_balance, t.credit_balance, "
+    "t.kind, t.pending_id::text, t.reverses_id::text, t.timeout_s, t.refusal"
 )
+
+#: The kind of a transfer by its number.
+KINDS: Final = {number: kind for kind, number in TRANSFER_KINDS.items()}
+_ACTIONS: Final = {number: action for action, number in ACCOUNT_ACTIONS.items()}
 
 _ACCOUNT: Final = f"SELECT {ACCOUNT_COLUMNS} FROM ledger_accounts a WHERE a.id = $1"
 
@@ -81,8 +86,12 @@ _EVENTS: Final = f"""
 SELECT {TRANSFER_COLUMNS} FROM ledger_transfers t WHERE t.seq > $1 AND t.seq <= $1 + $2
 UNION ALL
 SELECT a.id::text, NULL, NULL, NULL, a.asset, a.code, NULL, NULL, a.owner_id::text, a.seq, a.block, a.time_us,
-    NULL, NULL, NULL
+    NULL, NULL, NULL, NULL, NULL, NULL, NULL
 FROM ledger_accounts a WHERE a.seq > $1 AND a.seq <= $1 + $2
+UNION ALL
+SELECT c.account_id::text, NULL, NULL, NULL, NULL, c.action, NULL, NULL, c.user_id::text, c.seq, c.block, c.time_us,
+    NULL, NULL, NULL, NULL, NULL, NULL, NULL
+FROM ledger_account_changes c WHERE c.seq > $1 AND c.seq <= $1 + $2
 ORDER BY seq
 """
 
@@ -103,7 +112,10 @@ def account_row(row: asyncpg.Record) -> AccountRow:
 
 def transfer_row(row: asyncpg.Record) -> Transfer:
     """A transfer from `TRANSFER_COLUMNS` (and whatever follows them)."""
-    return Transfer(*tuple(row)[:14])
+    fields = tuple(row)
+    kind, pending_id, reverses_id, timeout_s = fields[14:18]
+    more = (KINDS.get(kind, ""), pending_id or "", reverses_id or "", timeout_s)
+    return Transfer(*(fields[:14] + more))
 
 
 async def account_by_id(db: Executor, account_id: str) -> AccountRow | None:
@@ -143,11 +155,15 @@ async def history(
 
 async def events_after(db: Executor, after_seq: int, *, limit: int = 1_000) -> EventPage:
     """The events of the log after `after_seq` (-1: from the first), at most `limit`, without a gap."""
-    events: list[Transfer | AccountOpened | None] = []
+    events: list[Transfer | AccountOpened | AccountChanged | None] = []
     accounts: set[str] = set()
     owners: dict[str, str] = {}
     for row in await db.fetch(_EVENTS, after_seq, limit):
-        if row["debit_account_id"] is None:
+        if row["asset"] is None:
+            place = (row["seq"], row["block"], row["time_us"])
+            events.append(AccountChanged(row["id"], _ACTIONS[row["code"]], row["user_id"], *place))
+            accounts.add(row["id"])
+        elif row["debit_account_id"] is None:
             owner_id = row["user_id"] or ""
             opened = (row["asset"], row["code"], row["seq"], row["block"], row["time_us"])
             events.append(AccountOpened(row["id"], owner_id, *opened))

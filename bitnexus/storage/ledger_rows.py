@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from bitnexus.actors.messages import AccountOpened, Transfer
+from bitnexus.actors.messages import AccountChanged, AccountOpened, Transfer
 
 
 @dataclass(frozen=True, slots=True)
 class AccountRow:
-    """An account with its totals, in minor units of its asset. `owner_id` is "" for a world account."""
+    """An account with its totals, in minor units of its asset. `owner_id` is "" for an account of nobody.
+
+    `state`: 0 open, 1 frozen, 2 closed.
+    """
 
     account_id: str
     owner_id: str
@@ -24,6 +27,10 @@ class AccountRow:
     block: int
     time_us: int
     salt: bytes
+    debits_pending: int = 0
+    credits_pending: int = 0
+    credit_limit: int = 0
+    state: int = 0
 
     @property
     def balance(self) -> int:
@@ -33,11 +40,15 @@ class AccountRow:
 
 @dataclass(frozen=True, slots=True)
 class TransferRow:
-    """What stands under a transfer's id: posted (`refusal` None), or refused and its id burned."""
+    """What stands under a transfer's id: carried out (`refusal` None), or refused and its id burned.
+
+    `resolution` is the kind of the transfer that has resolved or reversed it; "" if none has, or it was not asked for.
+    """
 
     transfer: Transfer
     refusal: str | None
     salt: bytes
+    resolution: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +69,7 @@ class EventPage:
     """Consecutive events of the log from `first_seq` on; a refusal is None. `owners`: account id → user id."""
 
     first_seq: int
-    events: list[Transfer | AccountOpened | None]
+    events: list[Transfer | AccountOpened | AccountChanged | None]
     owners: dict[str, str]
 
 
@@ -74,19 +85,29 @@ class AccountToOpen(Protocol):
     credits_posted: int
     opened_seq: int
     salt: bytes
+    credit_limit: int
 
 
 @dataclass(frozen=True, slots=True)
 class BlockToWrite:
     """A block with everything that is written with it, in one transaction.
 
-    `transfers`, `refusals` and `salts` run in parallel. `totals` are (account id, debits, credits) after the block, of
-    accounts that were there before it.
+    `transfers`, `refusals` and `salts` run in parallel, as do `changes` and `change_salts`. `totals` are (account id,
+    posted debits and credits, pending debits and credits, state) after the block, of accounts that were there before
+    it. `nodes` are (level, number, hash); `timers` (transfer id, µs when its time is over). A `plain` block has nothing
+    but accounts without credit limit and transfers of kind "post".
     """
+
+    plain: bool
 
     row: BlockRow
     transfers: Sequence[Transfer]
     refusals: Sequence[str | None]
     salts: Sequence[bytes]
     opened: Sequence[AccountToOpen]
-    totals: Sequence[tuple[str, int, int]]
+    totals: Sequence[tuple[str, int, int, int, int, int]]
+    changes: Sequence[AccountChanged]
+    change_salts: Sequence[bytes]
+    nodes: Sequence[tuple[int, int, bytes]]
+    timers: Sequence[tuple[str, int]]
+    stopped_timers: Sequence[str]

@@ -7,7 +7,7 @@ nothing of it is written.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, Self
 
@@ -15,7 +15,8 @@ import asyncpg
 
 from bitnexus.errors import DatabaseUnavailable
 from bitnexus.storage.database import application_name, reachable
-from bitnexus.storage.ledger import ACCOUNT_COLUMNS, TRANSFER_COLUMNS, account_row, transfer_row
+from bitnexus.storage.ledger import ACCOUNT_COLUMNS, KINDS, TRANSFER_COLUMNS, account_row, transfer_row
+from bitnexus.storage.ledger_block import FULL, PLAIN, full_arguments, plain_arguments
 from bitnexus.storage.ledger_rows import AccountRow, BlockRow, BlockToWrite, TransferRow
 
 #: Every statement here finds its rows by key. The planner, which sees a table before it has grown, must not choose
@@ -37,38 +38,23 @@ _ACCOUNTS: Final = f"SELECT {ACCOUNT_COLUMNS} FROM ledger_accounts a WHERE a.id 
 
 _TRANSFERS: Final = f"SELECT {TRANSFER_COLUMNS}, t.salt FROM ledger_transfers t WHERE t.id = ANY($1::uuid[])"
 
-# The division is the last line of defence: it aborts the block if a balance to be changed is not there.
-# For speed columns of ids and numbers come as the text of an array, which is made faster than asyncpg encodes one; a
-# column of defaults only comes as an empty array, which unnest fills up with NULLs; the salts come in one piece.
-_WRITE: Final = """
-WITH block AS (
-    INSERT INTO ledger_blocks (height, prev_hash, hash, tree_size, tree_root, peaks, time_us)
-    VALUES ($1::bigint, $2, $3, $4, $5, $6, $7::bigint)
-), opened AS (
-    INSERT INTO ledger_accounts
-        (id, owner_id, asset, code, flags, debits_posted, credits_posted, seq, salt, block, time_us)
-    SELECT n.*, $1::bigint, $7::bigint
-    FROM unnest($8::uuid[], $9::uuid[], $10::text[], $11::int[], $12::int[], $13::bigint[], $14::bigint[],
-        $15::bigint[], $16::bytea[]) AS n
-), changed AS (
-    UPDATE ledger_accounts a SET debits_posted = n.debits, credits_posted = n.credits
-    FROM unnest($17::text::uuid[], $18::text::bigint[], $19::text::bigint[]) AS n (id, debits, credits)
-    WHERE a.id = n.id
-    RETURNING 1
-), recorded AS (
-    INSERT INTO ledger_transfers
-        (id, debit_account_id, credit_account_id, user_id, amount, seq, debit_balance, credit_balance, code, asset,
-         description, metadata, refusal, salt, block, time_us)
-    SELECT n.id, n.debit, n.credit, n.asker, n.amount, n.seq, n.debit_balance, n.credit_balance, coalesce(n.code, 0),
-        n.asset, coalesce(n.description, ''), coalesce(n.metadata, ''), n.refusal,
-        substring($33::bytea FROM 16 * n.number::int - 15 FOR 16), $1::bigint, $7::bigint
-    FROM unnest($20::text::uuid[], $21::text::uuid[], $22::text::uuid[], $23::text::uuid[], $24::text::bigint[],
-        $25::text::bigint[], $26::text::bigint[], $27::text::bigint[], $28::int[], $29::text::text[], $30::text[],
-        $31::text[], $32::text[]) WITH ORDINALITY
-        AS n (id, debit, credit, asker, amount, seq, debit_balance, credit_balance, code, asset, description, metadata,
-            refusal, number)
-)
-SELECT 1 / (count(*) = $34::int)::int FROM changed
+_SUBJECTS: Final = f"""
+SELECT {TRANSFER_COLUMNS}, t.salt, r.kind AS resolution
+FROM ledger_transfers t
+LEFT JOIN ledger_transfers r ON coalesce(r.pending_id, r.reverses_id) = t.id
+    AND r.refusal IS NULL AND coalesce(r.pending_id, r.reverses_id) IS NOT NULL
+WHERE t.id = ANY($1::uuid[]) AND t.refusal IS NULL
+"""
+
+_NEXT_EXPIRY: Final = "SELECT min(expires_us) FROM ledger_timers WHERE expires_us > $1"
+
+_START: Final = """
+SELECT height, prev_hash, hash, tree_size, tree_root, peaks, time_us, (SELECT min(expires_us) FROM ledger_timers)
+FROM ledger_blocks ORDER BY height DESC LIMIT 1
+"""
+
+_EXPIRED: Final = """
+SELECT transfer_id::text FROM ledger_timers WHERE expires_us <= $1 ORDER BY expires_us, transfer_id LIMIT $2
 """
 
 
@@ -90,6 +76,7 @@ class LedgerConnection:
     def __init__(self, connection: asyncpg.Connection[Any], write: Any, timeout_s: float) -> None:  # noqa: ANN401 - asyncpg has no types
         self._connection = connection
         self._write = write
+        self._write_full: Any = None  # prepared when it is needed first
         self._timeout_s = timeout_s
 
     @classmethod
@@ -103,7 +90,7 @@ class LedgerConnection:
         with _passing():
             connection = await asyncpg.connect(url, timeout=timeout_s, server_settings=settings)
             try:
-                return cls(connection, await connection.prepare(_WRITE, timeout=timeout_s), timeout_s)
+                return cls(connection, await connection.prepare(PLAIN, timeout=timeout_s), timeout_s)
             except BaseException:
                 connection.terminate()
                 raise
@@ -137,6 +124,16 @@ class LedgerConnection:
             row = await self._connection.fetchrow(_LAST_BLOCK, timeout=self._timeout_s)
         return None if row is None else BlockRow(*row)
 
+    async def start(self) -> tuple[BlockRow | None, int | None]:
+        """All that a writer must know to begin, whatever the log's length: the newest block, and the next expiry in µs.
+
+        Raises:
+            DatabaseUnavailable: it cannot be reached now.
+        """
+        with _passing():
+            row = await self._connection.fetchrow(_START, timeout=self._timeout_s)
+        return (None, None) if row is None else (BlockRow(*tuple(row)[:7]), row[7])
+
     async def accounts(self, ids: Iterable[str]) -> list[AccountRow]:
         """Those of the accounts that exist.
 
@@ -157,6 +154,36 @@ class LedgerConnection:
             rows = await self._connection.fetch(_TRANSFERS, list(ids), timeout=self._timeout_s)
         return [TransferRow(transfer_row(row), row["refusal"], row["salt"]) for row in rows]
 
+    async def subjects(self, ids: Iterable[str]) -> list[TransferRow]:
+        """Those of the transfers that were carried out, with what has resolved or reversed them.
+
+        Raises:
+            DatabaseUnavailable: it cannot be reached now.
+        """
+        with _passing():
+            rows = await self._connection.fetch(_SUBJECTS, list(ids), timeout=self._timeout_s)
+        return [TransferRow(transfer_row(row), None, row["salt"], KINDS.get(row["resolution"], "")) for row in rows]
+
+    async def next_expiry_us(self, after_us: int) -> int | None:
+        """When the next pending transfer's time is over, after that time; None if no one's ever will be.
+
+        Raises:
+            DatabaseUnavailable: it cannot be reached now.
+        """
+        with _passing():
+            found = await self._connection.fetchval(_NEXT_EXPIRY, after_us, timeout=self._timeout_s)
+        return None if found is None else int(found)
+
+    async def expired(self, now_us: int, *, limit: int) -> list[str]:
+        """The ids of pending transfers whose time is over, longest ago first, at most `limit`.
+
+        Raises:
+            DatabaseUnavailable: it cannot be reached now.
+        """
+        with _passing():
+            rows = await self._connection.fetch(_EXPIRED, now_us, limit, timeout=self._timeout_s)
+        return [row[0] for row in rows]
+
     async def write(self, block: BlockToWrite) -> None:
         """Write a block: all of it, durably, or nothing. One round trip.
 
@@ -169,7 +196,7 @@ class LedgerConnection:
             raise DatabaseUnavailable
         try:
             with _passing():
-                await self._write.fetchval(*_arguments(block), timeout=self._timeout_s)
+                await self._write_block(block)
         except DatabaseUnavailable as error:
             if isinstance(error.__cause__, _ROLLED_BACK):
                 raise
@@ -179,6 +206,14 @@ class LedgerConnection:
                 raise IdTaken from error
             # The height, or with it a sequence number or a new account's id: PostgreSQL names what it meets first.
             raise HeightTaken(f"Block {block.row.height} is written already ({error.constraint_name}).") from error
+
+    async def _write_block(self, block: BlockToWrite) -> None:
+        if block.plain:
+            await self._write.fetchval(*plain_arguments(block), timeout=self._timeout_s)
+            return
+        if self._write_full is None:
+            self._write_full = await self._connection.prepare(FULL, timeout=self._timeout_s)
+        await self._write_full.fetchval(*full_arguments(block), timeout=self._timeout_s)
 
 
 #: Query cancelled by an operator, out of disk or memory, deadlock: like a lost connection they pass, and nothing of it
@@ -208,59 +243,3 @@ def _passing() -> Iterator[None]:
             yield
         except _PASSING as error:
             raise DatabaseUnavailable from error
-
-
-def _arguments(block: BlockToWrite) -> Sequence[Any]:
-    """The parameters of `_WRITE`, in order."""
-    row, opened, totals, transfers = block.row, block.opened, block.totals, block.transfers
-    return (
-        row.height,
-        row.prev_hash,
-        row.hash,
-        row.tree_size,
-        row.tree_root,
-        row.peaks,
-        row.time_us,
-        [a.id for a in opened],
-        [a.owner_id or None for a in opened],
-        [a.asset for a in opened],
-        [a.code for a in opened],
-        [a.flags for a in opened],
-        [a.debits_posted for a in opened],
-        [a.credits_posted for a in opened],
-        [a.opened_seq for a in opened],
-        [a.salt for a in opened],
-        _words([id_ for id_, _, _ in totals]),
-        _numbers([debits for _, debits, _ in totals]),
-        _numbers([credits_ for _, _, credits_ in totals]),
-        _words([t.transfer_id for t in transfers]),
-        _words([t.debit_account_id for t in transfers]),
-        _words([t.credit_account_id for t in transfers]),
-        _words([t.user_id for t in transfers]),
-        _numbers([t.amount for t in transfers]),
-        _numbers([t.seq for t in transfers]),
-        _numbers([t.debit_balance for t in transfers]),
-        _numbers([t.credit_balance for t in transfers]),
-        _unless_default([t.code for t in transfers]),
-        _words([t.asset for t in transfers]),
-        _unless_default([t.description for t in transfers]),
-        _unless_default([t.metadata for t in transfers]),
-        _unless_default(block.refusals),
-        b"".join(block.salts),
-        len(totals),
-    )
-
-
-def _words(values: list[str]) -> str:
-    """The text of an array of UUIDs or assets: well-formed ones hold nothing that would have to be quoted."""
-    return "{" + ",".join(values) + "}"
-
-
-def _numbers(values: list[int]) -> str:
-    """The text of an array of integers."""
-    return "{" + str(values)[1:-1] + "}"
-
-
-def _unless_default(values: Sequence[int | str | None]) -> Sequence[int | str | None]:
-    """The column, or nothing if all of it is 0, "" or None."""
-    return values if any(values) else ()

@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import signal
 from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Final
 
 from bitnexus.actors.runtime.connection import Connection
 from bitnexus.actors.runtime.reasons import ABORTED, ExitReason, from_wait_status
 from bitnexus.supervision.spec import ChildSpec
+
+_PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 
 
 class ChildProcess:
@@ -42,6 +46,14 @@ class ChildProcess:
     def silent_s(self, now: float) -> float:
         """Seconds since it was heard of."""
         return now - self.heard_at
+
+    def rss_bytes(self) -> int:
+        """The memory it has resident now; 0 when that cannot be told (it has ended, or there is no /proc)."""
+        try:
+            pages = Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()[1]
+        except OSError:
+            return 0
+        return int(pages) * _PAGE_BYTES
 
     def kill(self) -> None:
         """SIGKILL; nothing happens when it has ended."""

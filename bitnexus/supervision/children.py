@@ -42,7 +42,8 @@ class Status(Enum):
     STARTING = auto()  # Start was given, no answer yet
     RUNNING = auto()
     STOPPING = auto()  # Stop was given; without a pid: a start that is being given up
-    RESTARTING = auto()  # a restart failed; a timer will try again
+    RESTARTING = auto()  # a restart failed or backs off; a timer will try again
+    QUARANTINED = auto()  # over its own budget: set aside until a timer or an operator releases it (dynamic only)
 
 
 ALIVE = frozenset({Status.STARTING, Status.RUNNING, Status.STOPPING})
@@ -50,21 +51,24 @@ ALIVE = frozenset({Status.STARTING, Status.RUNNING, Status.STOPPING})
 
 @dataclass(slots=True)
 class Child:
-    """A spec with its present state; `how` is the last thing asked of a child that is stopping."""
+    """A spec with its present state; `how` is the last thing asked of a child that is stopping.
 
+    The id of a dynamic child is its own, its spec is one that many share.
+    """
+
+    id: str
     spec: ChildSpec
     status: Status = Status.STOPPED
     pid: Pid | None = None
     cause: Cause = "initial_start"
     how: How = "shutdown"
     timer: int | None = None
+    due_at: float = 0.0  # when the timer of RESTARTING or QUARANTINED fires
+    started_at: float = 0.0
+    failures: int = 0  # in a row; counted for backoff only
+    verdict: ExitReason | None = None  # why it is being stopped although it was to run on: hung, max_rss
     start_refs: list[Ref] = field(default_factory=list)
     terminate_refs: list[Ref] = field(default_factory=list)
-
-    @property
-    def id(self) -> str:
-        """The id of its spec."""
-        return self.spec.id
 
     @property
     def is_alive(self) -> bool:
@@ -85,7 +89,19 @@ class Child:
         """Its row of which_children."""
         if self.pid is not None:
             return ChildInfo(self.id, self.pid, self.spec.type)
+        if self.status is Status.QUARANTINED:
+            return ChildInfo(self.id, "quarantined", self.spec.type)
         return ChildInfo(self.id, None if self.status is Status.STOPPED else "restarting", self.spec.type)
+
+    def wait_s(self, now: float, chance: float, *, crashed: bool) -> float:
+        """How long its next restart has to wait, after one more failure: a crash, or a start that failed."""
+        backoff = self.spec.backoff
+        if backoff is None:
+            return 0.0
+        if crashed and now - self.started_at >= backoff.reset_after_s:
+            self.failures = 0
+        self.failures += 1
+        return backoff.wait_s(self.failures, chance)
 
 
 class Children:
@@ -99,6 +115,9 @@ class Children:
 
     def __iter__(self) -> Iterator[Child]:
         return iter(list(self._by_id.values()))
+
+    def __len__(self) -> int:
+        return len(self._by_id)
 
     def get(self, child_id: str) -> Child | None:
         """The child with this id, or None."""
@@ -122,16 +141,23 @@ class Children:
             workers=len(self._by_id) - supervisors,
         )
 
-    def add(self, spec: ChildSpec) -> Child:
+    def add(self, child_id: str, spec: ChildSpec) -> Child:
         """A new child at the end of the start order; its id must be free."""
-        assert spec.id not in self._by_id, spec.id
-        child = self._by_id[spec.id] = Child(spec)
+        assert child_id not in self._by_id, child_id
+        child = self._by_id[child_id] = Child(child_id, spec)
         return child
 
     def remove(self, child: Child) -> None:
         """Forget a child of which nothing is alive."""
         assert not child.is_alive, child
         assert child.timer is None, child
+        del self._by_id[child.id]
+
+    def hand_over(self, child: Child) -> None:
+        """Forget a child that runs, or may be started at any time: from now on somebody else remembers it."""
+        assert child.timer is None, child
+        assert not child.start_refs, child
+        assert not child.terminate_refs, child
         del self._by_id[child.id]
 
     # -- steps of one child ---------------------------------------------------------------------------------------
@@ -143,10 +169,10 @@ class Children:
         child.status, child.cause = Status.STARTING, cause
         self.emit(Start(child.id, child.spec))
 
-    def started(self, child: Child, pid: Pid) -> None:
+    def started(self, child: Child, pid: Pid, now: float) -> None:
         """A start succeeded."""
         assert child.status is Status.STARTING, child
-        child.status, child.pid = Status.RUNNING, pid
+        child.status, child.pid, child.started_at = Status.RUNNING, pid, now
         self.answer_starts(child, Ok(pid))
 
     def stop(self, child: Child) -> None:
@@ -171,6 +197,20 @@ class Children:
         child.how = "kill"
         self.emit(Stop(child.id, child.pid, "kill"))
 
+    def replace(self, child: Child, verdict: ExitReason, how: How) -> None:
+        """Stop a child that is to run on afterwards, for this reason; one that hangs while it stops is killed."""
+        if child.status is Status.RUNNING:
+            self.report("replaced", child, verdict, how)
+            child.verdict = verdict
+            if how == "shutdown":
+                self.stop(child)
+            else:
+                child.status = Status.STOPPING
+                self.kill(child)
+        elif child.status is Status.STOPPING and how == "kill" and child.how != "kill":
+            self._cancel_timer(child)
+            self.kill(child)
+
     def settle(self, child: Child) -> None:
         """Nothing of it is alive and nothing is planned: a temporary child is forgotten, others are kept stopped.
 
@@ -178,21 +218,24 @@ class Children:
         """
         assert not child.start_refs, child
         self.rest(child, Status.STOPPED)
+        child.failures = 0
         if child.is_temporary:
             self.remove(child)
 
     def rest(self, child: Child, status: Literal[Status.STOPPED, Status.WAITING]) -> None:
         """Nothing of it is alive any more."""
         self._cancel_timer(child)
-        child.status, child.pid = status, None
+        child.status, child.pid, child.verdict = status, None, None
         for ref in child.terminate_refs:
             self.emit(Answer(ref, Ok()))
         child.terminate_refs.clear()
 
-    def retry_after(self, child: Child, after_s: float) -> None:
-        """Its restart failed; a timer will try again."""
+    def wait(
+        self, child: Child, status: Literal[Status.RESTARTING, Status.QUARANTINED], after_s: float, now: float
+    ) -> None:
+        """Nothing of it is alive; a timer will try again, or release it."""
         self.rest(child, Status.STOPPED)
-        child.status = Status.RESTARTING
+        child.status, child.due_at = status, now + after_s
         self._set_timer(child, after_s)
 
     def answer_starts(self, child: Child, result: Ok | Error) -> None:
@@ -214,10 +257,14 @@ class Children:
 
     def _set_timer(self, child: Child, after_s: float) -> None:
         assert child.timer is None, child
-        self._tokens += 1
-        child.timer = self._tokens
+        child.timer = self.set_timer(after_s)
         self._timers[child.timer] = child.id
-        self.emit(SetTimer(child.timer, after_s))
+
+    def set_timer(self, after_s: float) -> int:
+        """Give SetTimer for something that is no child's; its token."""
+        self._tokens += 1
+        self.emit(SetTimer(self._tokens, after_s))
+        return self._tokens
 
     def _cancel_timer(self, child: Child) -> None:
         if child.timer is not None:

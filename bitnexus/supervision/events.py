@@ -5,6 +5,7 @@ The contract of a driver:
 - Each :class:`Start` effect is answered once, by :class:`ChildStarted`, :class:`ChildIgnored` or
   :class:`ChildStartFailed`. A child that dies before it is up is a failed start, not an exit.
 - After :class:`ChildStarted`, the end of that pid is told once by :class:`ChildExited`, whoever caused it.
+- :class:`ChildHung` and :class:`ChildTooLarge` are told of a child that is up; they lead to a :class:`Stop`.
 - A :class:`Stop` with a pid leads to its :class:`ChildExited`. A :class:`Stop` with ``pid=None`` gives up the start
   under way: the answer to that start comes all the same (:class:`ChildStartFailed` with reason ``aborted``, or
   whatever had happened already).
@@ -33,6 +34,9 @@ ReportKind = Literal[
     "child_terminated",  # a child died by itself; context: what follows (restart, keep, delete)
     "start_error",  # a child did not start; context: on whose behalf
     "shutdown_error",  # a child that had to stop ended otherwise than asked; context: how it was asked
+    "replaced",  # a child is stopped to be started again; reason: hung or max_rss; context: how it is asked
+    "quarantined",  # a dynamic child is over its own budget and set aside; context: for how many seconds
+    "released",  # a dynamic child may run again; context: by its timer or by an operator
     "shutdown",  # the supervisor gives up; context: reached_max_restart_intensity
     "unexpected",  # an event that no child waits for (a fault of the driver); context: the event's name
 ]
@@ -45,6 +49,9 @@ ErrorCode = Literal[
     "start_failed",  # detail: the ExitReason
     "terminated",  # the start was cancelled by terminate_child
     "bad_combination",  # detail: the SpecError
+    "max_children",  # a dynamic supervisor is full
+    "quarantined",  # detail: the seconds until it is released
+    "not_quarantined",
     "shutdown",  # the supervisor is stopping
     "noproc",  # the supervisor has stopped
 ]
@@ -88,6 +95,22 @@ class ChildExited:
     id: str
     pid: Pid
     reason: ExitReason
+
+
+@dataclass(frozen=True, slots=True)
+class ChildHung:
+    """A child that is up has given no sign of life for longer than it may: it is killed, reason ``hung``."""
+
+    id: str
+    pid: Pid
+
+
+@dataclass(frozen=True, slots=True)
+class ChildTooLarge:
+    """A child that is up has outgrown ``max_rss``: it is asked to stop, reason ``max_rss``, and started again."""
+
+    id: str
+    pid: Pid
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +159,33 @@ class TerminateChild:
     ref: Ref
 
 
+@dataclass(frozen=True, slots=True)
+class StartDynamicChild:
+    """Operator: start a child of a dynamic supervisor; without a spec of its own it has the supervisor's template.
+
+    The id is the child's; the one in the spec names the kind of child, and may be shared by many.
+    """
+
+    id: str
+    ref: Ref
+    spec: ChildSpec | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseChild:
+    """Operator: end the quarantine of a dynamic child now."""
+
+    id: str
+    ref: Ref
+
+
+OfChild: TypeAlias = ChildStarted | ChildIgnored | ChildStartFailed | ChildExited | ChildHung | ChildTooLarge
 Operation: TypeAlias = StartChild | RestartChild | DeleteChild | TerminateChild
-Event: TypeAlias = (
-    Begin | ChildStarted | ChildIgnored | ChildStartFailed | ChildExited | TimerFired | Shutdown | Operation
-)
+DynamicOperation: TypeAlias = StartDynamicChild | TerminateChild | ReleaseChild
+#: What a static supervisor is told.
+Event: TypeAlias = Begin | OfChild | TimerFired | Shutdown | Operation
+#: What a dynamic supervisor is told; it has no first children to start, and so no Begin.
+DynamicEvent: TypeAlias = OfChild | TimerFired | Shutdown | DynamicOperation
 
 
 # -- effects -------------------------------------------------------------------------------------------------------
@@ -231,10 +277,13 @@ Effect: TypeAlias = Start | Stop | SetTimer | CancelTimer | Report | Answer | Ru
 
 @dataclass(frozen=True, slots=True)
 class ChildInfo:
-    """One row of which_children: ``child`` is the pid, ``"restarting"`` (a start is due or under way), or None."""
+    """One row of which_children: ``child`` is the pid, ``"restarting"`` (a start is due or under way), or None.
+
+    ``"quarantined"`` is a dynamic child that was set aside.
+    """
 
     id: str
-    child: Pid | Literal["restarting"] | None
+    child: Pid | Literal["restarting", "quarantined"] | None
     type: ChildType
 
 

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import gc
 import importlib
-import os
 import pickle
 import socket
 import time
@@ -48,13 +47,13 @@ _LOG_DEFS = {
 #: How long the whole tree may take to come up.
 START_TIMEOUT_S: Final = 60.0
 #: A root that is silent for so long is killed, and all below it.
-ROOT_HEARTBEAT_TIMEOUT_S: Final = 10.0
+ROOT_HEARTBEAT_TIMEOUT_S: Final = 3.0
 #: How long what was killed may take to be gone.
 _GONE_WITHIN_S: Final = 2.0
 _STEP_S: Final = 0.01
 #: A certificate that ends sooner is worth a warning at the start.
 _CERTIFICATE_WARNING_S: Final = 14 * 86_400
-_WATCH_S: Final = 1.0
+_WATCH_S: Final = 0.25
 
 
 class Launcher:
@@ -95,7 +94,6 @@ class Launcher:
         membership.renew()
         gc.collect()
         gc.freeze()  # what is loaded by now is shared by all processes: the collector must not write to its pages
-        os.environ["THESPLOG_FILE_MAXSIZE"] = "0"  # Thespian's own log file in /tmp
         port = _free_port()
         try:
             system = start_system(port, _LOG_DEFS)
@@ -189,8 +187,8 @@ class Launcher:
             due = self.loop.time() + _WATCH_S
             await asyncio.sleep(_WATCH_S)
             now = self.loop.time()
-            if now - due > _WATCH_S:  # this process itself did not run: it may not have read what the root said
-                self._heard_at = now
+            # Time in which this process itself did not run: it may not have read what the root said.
+            self._heard_at = min(now, self._heard_at + max(0.0, now - due))
             if now - self._heard_at > ROOT_HEARTBEAT_TIMEOUT_S:
                 log.error("root_hung", pid=self.root_pid, silent_s=now - self._heard_at)
                 self.reason = HUNG
@@ -321,8 +319,20 @@ def _listener(port: int) -> psutil.Process | None:
     for connection in psutil.net_connections("tcp4"):
         if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
             with contextlib.suppress(psutil.NoSuchProcess):
-                return psutil.Process(connection.pid)
+                found = psutil.Process(connection.pid)
+                # A child that was forked this moment has its parent's sockets still, until it cuts itself off them.
+                while (parent := found.parent()) is not None and _listens(parent, port):
+                    found = parent
+                return found
     return None
+
+
+def _listens(process: psutil.Process, port: int) -> bool:
+    try:
+        sockets = process.net_connections("tcp4")
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return False
+    return any(each.status == psutil.CONN_LISTEN and each.laddr.port == port for each in sockets)
 
 
 def _is_alive(process: psutil.Process) -> bool:

@@ -8,69 +8,43 @@ A driver carries the effects out and tells what came of them (the contract is in
 while a child starts, stops or is tried again, every other event is handled. Where OTP's supervisor, which blocks,
 would look at an event later, this machine acts at once: a crash during a sweep extends the sweep and starts it over.
 
+What each exit leads to stands in :mod:`.rules`. A child with a backoff waits before each restart, under every strategy:
+its attempt, and with it the unit of intensity and the sweep of its siblings, comes when the wait is over.
+
 Source of the semantics: OTP's ``supervisor`` (stdlib) and its documentation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, Literal, assert_never
+from typing import Literal, assert_never
 
-from bitnexus.actors.runtime.reasons import SHUTDOWN, ExitReason, failed_to_start_child
+from bitnexus.actors.runtime.reasons import HUNG, MAX_RSS, SHUTDOWN, ExitReason, failed_to_start_child
 from bitnexus.supervision import events as ev
 from bitnexus.supervision import operations
 from bitnexus.supervision.children import Child, Children, Status
+from bitnexus.supervision.history import History
 from bitnexus.supervision.intensity import RestartWindow
-from bitnexus.supervision.spec import ChildSpec, Restart, SupervisorFlags, check_specs
+from bitnexus.supervision.rules import Chance, after_exit, is_clean_stop, is_worth_a_report, no_jitter
+from bitnexus.supervision.spec import ChildSpec, SupervisorFlags, check_specs
 from bitnexus.supervision.sweep import Sweep
-
-# -- the rules -----------------------------------------------------------------------------------------------------
-
-AfterExit = Literal["restart", "keep", "delete"]
-
-#: What the exit of a running child leads to: (restart type, did it end normally) -> what follows.
-AFTER_EXIT: Final[dict[tuple[Restart, bool], AfterExit]] = {
-    ("permanent", True): "restart",
-    ("permanent", False): "restart",
-    ("transient", True): "keep",
-    ("transient", False): "restart",
-    ("temporary", True): "delete",
-    ("temporary", False): "delete",
-}
-
-#: A failed restart is tried again as soon as other messages had their turn.
-RETRY_AFTER_S: Final = 0.0
-
-
-def after_exit(restart: Restart, reason: ExitReason) -> AfterExit:
-    """What follows when a child of this restart type ends by itself."""
-    return AFTER_EXIT[restart, reason.is_normal]
-
-
-def is_worth_a_report(restart: Restart, reason: ExitReason) -> bool:
-    """A child's end by itself is news unless it was normal and allowed to be."""
-    return restart == "permanent" or not reason.is_normal
-
-
-def is_clean_stop(restart: Restart, asked: ev.How, reason: ExitReason) -> bool:
-    """A child that had to stop ended as it was first asked to, or normally where that is allowed."""
-    if asked == "kill" and reason.is_kill:
-        return True
-    if asked == "shutdown" and reason == SHUTDOWN:
-        return True
-    return restart != "permanent" and reason.is_normal
 
 
 class SupervisorMachine:
-    """One supervisor of a fixed order of children. Raises SpecError if flags and specs do not fit each other."""
+    """One supervisor of a fixed order of children. Raises SpecError if flags and specs do not fit each other.
 
-    def __init__(self, flags: SupervisorFlags, specs: Iterable[ChildSpec]) -> None:
+    `chance` gives the random numbers for the jitter of backoffs.
+    """
+
+    def __init__(self, flags: SupervisorFlags, specs: Iterable[ChildSpec], *, chance: Chance = no_jitter) -> None:
         specs = list(specs)
         check_specs(flags, specs)
         self.flags = flags
+        self.history = History()
+        self._chance = chance
         self._children = Children()
         for spec in specs:
-            self._children.add(spec)
+            self._children.add(spec.id, spec)
         self._window = RestartWindow(flags.intensity, flags.period_s)
         self._sweep: Sweep | None = None
         self._phase: Literal["new", "up", "ending", "ended"] = "new"
@@ -82,13 +56,15 @@ class SupervisorMachine:
             case ev.Begin():
                 self._begin()
             case ev.ChildStarted(child_id, pid):
-                self._on_started(child_id, pid)
+                self._on_started(child_id, pid, now)
             case ev.ChildIgnored(child_id):
-                self._on_not_started(child_id, None)
+                self._on_not_started(child_id, None, now)
             case ev.ChildStartFailed(child_id, reason):
-                self._on_not_started(child_id, reason)
+                self._on_not_started(child_id, reason, now)
             case ev.ChildExited(child_id, pid, reason):
                 self._on_exited(child_id, pid, reason, now)
+            case ev.ChildHung(child_id, pid) | ev.ChildTooLarge(child_id, pid):
+                self._on_unfit(event, child_id, pid)
             case ev.TimerFired(token):
                 self._on_timer(token, now)
             case ev.Shutdown(reason):
@@ -121,17 +97,19 @@ class SupervisorMachine:
 
     # -- events of a child ----------------------------------------------------------------------------------------
 
-    def _on_started(self, child_id: str, pid: ev.Pid) -> None:
+    def _on_started(self, child_id: str, pid: ev.Pid, now: float) -> None:
         child = self._children.get(child_id)
         if child and child.status is Status.STARTING:
-            self._children.started(child, pid)
+            if child.cause in ("restart", "sweep"):
+                self.history.restarted(child_id)
+            self._children.started(child, pid, now)
             self._children.report("progress", child, None, child.cause)
         elif child and child.status is Status.STOPPING and child.pid is None:
             self._children.started_too_late(child, pid)
         else:
             self._children.report_unexpected("ChildStarted", child_id, pid, None)
 
-    def _on_not_started(self, child_id: str, failure: ExitReason | None) -> None:
+    def _on_not_started(self, child_id: str, failure: ExitReason | None, now: float) -> None:
         """A start came to nothing: it failed, or (None) it was ignored."""
         child = self._children.get(child_id)
         if child and child.status is Status.STOPPING and child.pid is None:
@@ -154,9 +132,10 @@ class SupervisorMachine:
                 self._children.remove(child)
         else:
             self._children.report("start_error", child, failure, child.cause)
-            self._on_start_failed(child, failure)
+            self.history.failed_to_start(child_id, failure, now=now)
+            self._on_start_failed(child, failure, now)
 
-    def _on_start_failed(self, child: Child, failure: ExitReason) -> None:
+    def _on_start_failed(self, child: Child, failure: ExitReason, now: float) -> None:
         if self._has_to_stop(child):
             self._stopped(child)
             return
@@ -167,26 +146,49 @@ class SupervisorMachine:
             return
         if child.cause == "sweep":
             self._give_sweep_up(failure)
-        self._children.retry_after(child, RETRY_AFTER_S)
+        # Without backoff at once, but not before other messages had their turn.
+        wait_s = child.wait_s(now, self._chance(), crashed=False)
+        self._children.wait(child, Status.RESTARTING, wait_s, now)
 
     def _on_exited(self, child_id: str, pid: ev.Pid, reason: ExitReason, now: float) -> None:
         child = self._children.get(child_id)
         if not child or child.pid is None or child.pid != pid:
             self._children.report_unexpected("ChildExited", child_id, pid, reason)
-        elif child.status is Status.STOPPING or self._has_to_stop(child):
+            return
+        has_to_stop = self._has_to_stop(child)
+        if child.verdict is not None and not has_to_stop and not child.terminate_refs:
+            reason = child.verdict
+            has_to_run = True
+        else:
+            has_to_run = child.status is Status.RUNNING and not has_to_stop
+        self.history.exited(child_id, reason, now=now, uptime_s=now - child.started_at)
+        if has_to_run:
+            self._ended_by_itself(child, reason, now)
+        else:
             if not is_clean_stop(child.spec.restart, child.first_asked, reason):
                 self._children.report("shutdown_error", child, reason, child.how)
             self._stopped(child)
+
+    def _on_unfit(self, event: ev.ChildHung | ev.ChildTooLarge, child_id: str, pid: ev.Pid) -> None:
+        child = self._children.get(child_id)
+        if not child or child.pid is None or child.pid != pid:
+            self._children.report_unexpected(type(event).__name__, child_id, pid, None)
+        elif isinstance(event, ev.ChildHung):
+            self._children.replace(child, HUNG, "kill")
         else:
-            self._ended_by_itself(child, reason, now)
+            self._children.replace(child, MAX_RSS, child.first_asked)
 
     def _ended_by_itself(self, child: Child, reason: ExitReason, now: float) -> None:
         follows = after_exit(child.spec.restart, reason)
         if is_worth_a_report(child.spec.restart, reason):
             self._children.report("child_terminated", child, reason, follows)
         if follows == "restart":
-            self._children.rest(child, Status.STOPPED)
-            self._restart(child, now)
+            wait_s = child.wait_s(now, self._chance(), crashed=True)
+            if wait_s > 0:
+                self._children.wait(child, Status.RESTARTING, wait_s, now)
+            else:
+                self._children.rest(child, Status.STOPPED)
+                self._restart(child, now)
         else:
             self._children.settle(child)
             if self._is_end_of_significant(child):

@@ -56,7 +56,7 @@ def _start(call: StartChild, children: Children, flags: SupervisorFlags) -> Erro
         check_spec_under(flags, call.spec)
     except SpecError as error:
         return Error("bad_combination", error)
-    child = children.add(call.spec)
+    child = children.add(call.spec.id, call.spec)
     children.start(child, "start_child")
     child.start_refs.append(call.ref)
     return None

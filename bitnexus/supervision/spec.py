@@ -9,6 +9,7 @@ the reason, the field and its value.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -50,13 +51,43 @@ class ProcessStart:
 
 
 @dataclass(frozen=True, slots=True)
+class Backoff:
+    """How long a child waits before each restart: `first_s`, then `factor` times as long, and so on to `ceiling_s`.
+
+    `jitter` is the share of a wait that chance may take away (0: none, 1: all), so that children that failed together
+    do not come back together. A child that has run for `reset_after_s` begins anew. Raises :class:`SpecError`.
+    """
+
+    first_s: float = 0.1
+    factor: float = 2.0
+    ceiling_s: float = 30.0
+    jitter: float = 0.2
+    reset_after_s: float = 60.0
+
+    def __post_init__(self) -> None:
+        _check_backoff_times(self)
+        _check_factor(self.factor)
+        _check_jitter(self.jitter)
+
+    def wait_s(self, failures: int, chance: float) -> float:
+        """The wait after this many failures in a row, 1 or more; `chance` is random, 0 <= chance < 1."""
+        assert failures > 0, failures
+        steps = failures - 1
+        if steps and steps * math.log(self.factor) >= math.log(self.ceiling_s / self.first_s):
+            wait_s = self.ceiling_s if self.factor > 1 else self.first_s
+        else:
+            wait_s = self.first_s * self.factor**steps
+        return wait_s * (1 - self.jitter * chance)
+
+
+@dataclass(frozen=True, slots=True)
 class ChildSpec:
     """One child of a supervisor.
 
     ``start`` is opaque to the supervision core: the driver knows what to do with it (:class:`ProcessStart`).
     ``shutdown`` defaults to 5000 ms for a worker and ``"infinity"`` for a supervisor. ``heartbeat_timeout_s`` and
-    ``max_rss`` (bytes) are limits that the driver watches; None is no limit. ``backoff`` is reserved for waiting
-    times between failed restarts: only None, a retry at once, is accepted. Raises :class:`SpecError`.
+    ``max_rss`` (bytes) are limits that the driver watches; None is no limit. Without ``backoff`` a restart is tried at
+    once, and again at once if it fails, as OTP does. Raises :class:`SpecError`.
     """
 
     id: str
@@ -65,8 +96,8 @@ class ChildSpec:
     shutdown: ShutdownTime = _BY_TYPE
     type: ChildType = "worker"
     significant: bool = False
-    backoff: None = None
-    heartbeat_timeout_s: float | None = 10.0
+    backoff: Backoff | None = None
+    heartbeat_timeout_s: float | None = 3.0
     max_rss: int | None = None
 
     def __post_init__(self) -> None:
@@ -126,11 +157,13 @@ def check_spec_under(flags: SupervisorFlags, spec: ChildSpec) -> None:
 # -- one small function a field ----------------------------------------------------------------------------------
 
 
-def _is_int(value: object) -> bool:
+def is_int(value: object) -> bool:
+    """An int that is no bool."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _is_positive(value: object) -> bool:
+def is_positive(value: object) -> bool:
+    """A finite number above zero."""
     # NaN and infinity would make every comparison of times meaningless.
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf")
 
@@ -170,7 +203,7 @@ def _check_type(value: object) -> None:
 def _check_shutdown(value: object) -> None:
     if value in ("brutal_kill", "infinity"):
         return
-    if not (isinstance(value, int) and _is_int(value) and value >= 0):
+    if not (isinstance(value, int) and is_int(value) and value >= 0):
         raise SpecError("invalid_shutdown", "shutdown", value)
 
 
@@ -182,17 +215,35 @@ def _check_significant(value: object, restart: Restart) -> None:
 
 
 def _check_backoff(value: object) -> None:
-    if value is not None:
+    if not (value is None or isinstance(value, Backoff)):
         raise SpecError("invalid_backoff", "backoff", value)
 
 
+def _check_backoff_times(value: Backoff) -> None:
+    for name in ("first_s", "ceiling_s", "reset_after_s"):
+        if not is_positive(getattr(value, name)):
+            raise SpecError("invalid_backoff", name, getattr(value, name))
+    if value.ceiling_s < value.first_s:
+        raise SpecError("bad_combination", "ceiling_s", {"first_s": value.first_s, "ceiling_s": value.ceiling_s})
+
+
+def _check_factor(value: object) -> None:
+    if not (is_positive(value) and isinstance(value, int | float) and value >= 1):
+        raise SpecError("invalid_backoff", "factor", value)
+
+
+def _check_jitter(value: object) -> None:
+    if isinstance(value, bool) or not (isinstance(value, int | float) and 0 <= value <= 1):
+        raise SpecError("invalid_backoff", "jitter", value)
+
+
 def _check_heartbeat_timeout_s(value: object) -> None:
-    if not (value is None or _is_positive(value)):
+    if not (value is None or is_positive(value)):
         raise SpecError("invalid_heartbeat_timeout", "heartbeat_timeout_s", value)
 
 
 def _check_max_rss(value: object) -> None:
-    if not (value is None or (_is_int(value) and _is_positive(value))):
+    if not (value is None or (is_int(value) and is_positive(value))):
         raise SpecError("invalid_max_rss", "max_rss", value)
 
 
@@ -202,12 +253,12 @@ def _check_strategy(value: object) -> None:
 
 
 def _check_intensity(value: object) -> None:
-    if not (isinstance(value, int) and _is_int(value) and value >= 0):
+    if not (isinstance(value, int) and is_int(value) and value >= 0):
         raise SpecError("invalid_intensity", "intensity", value)
 
 
 def _check_period_s(value: object) -> None:
-    if not _is_positive(value):
+    if not is_positive(value):
         raise SpecError("invalid_period", "period_s", value)
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import importlib
 import pickle
+import random
 from typing import Final, assert_never
 
 from bitnexus.actors.runtime.context import Context
 from bitnexus.actors.runtime.message import Heartbeat, ProcessExiting, ProcessStarted, StopProcess
 from bitnexus.actors.runtime.process import Process, StartProcess, handles
-from bitnexus.actors.runtime.reasons import HUNG, ExitReason, raised
+from bitnexus.actors.runtime.reasons import HUNG, MAX_RSS, ExitReason, raised
 from bitnexus.errors import Overloaded
 from bitnexus.supervision.child_process import ChildProcess
 from bitnexus.supervision.events import (
@@ -40,7 +41,9 @@ from bitnexus.supervision.spec import ChildSpec, ProcessStart
 
 #: A child whose `init` takes longer than this is killed: its start has failed.
 START_TIMEOUT_S: Final = 30.0
-_WATCH_S: Final = 1.0
+_WATCH_S: Final = 0.25
+#: How often the memory of children is read.
+_MEASURE_EVERY_S: Final = 1.0
 
 
 class Supervisor(Process):
@@ -60,7 +63,7 @@ class Supervisor(Process):
         """Begin to start the children, one after another."""
         self._timers: dict[int, asyncio.TimerHandle] = {}
         self._ended: asyncio.Future[ExitReason] = self.transport.loop.create_future()
-        self._machine = SupervisorMachine(self.args["flags"], self.args["children"])
+        self._machine = SupervisorMachine(self.args["flags"], self.args["children"], chance=random.random)
         self._tell(Begin())
         self.spawn(self._watch())
 
@@ -142,6 +145,8 @@ class Supervisor(Process):
             link_instance=self.transport.peers.instance.hex(),
             registry_address=self._registry_at[0],
             registry_instance=self._registry_at[1],
+            heartbeat_timeout_s=spec.heartbeat_timeout_s,
+            stop_within_s=spec.stop_within_s,
             args=dict(spec.start.args),
         )
         pickle.dumps(start)  # now, rather than when Thespian would drop it in silence
@@ -214,18 +219,33 @@ class Supervisor(Process):
         return True
 
     async def _watch(self) -> None:
-        """Kill children that hang: no end of `init` in time, or no heartbeat."""
+        """Kill children that hang: no end of `init` in time, or no heartbeat. Replace those that grew too large."""
         loop = self.transport.loop
+        measure_at = loop.time() + _MEASURE_EVERY_S
         while True:
+            if loop.time() >= measure_at:
+                measure_at = loop.time() + _MEASURE_EVERY_S
+                self._replace_the_too_large()
             due = loop.time() + _WATCH_S
             await asyncio.sleep(_WATCH_S)
             now = loop.time()
-            was_stopped = now - due > _WATCH_S  # this process itself: it may not have read what its children said
+            late = max(0.0, now - due)  # this process did not run: it may not have read what its children said
             for child in self._children.values():
-                if was_stopped:
-                    child.heard_at = now
+                child.heard_at = min(now, child.heard_at + late)
                 limit = child.spec.heartbeat_timeout_s if child.is_up else START_TIMEOUT_S
                 if limit is not None and child.silent_s(now) > limit and child.verdict is None:
                     child.verdict = HUNG
                     self.log.error("child_hung", child=child.spec.id, pid=child.pid, silent_s=child.silent_s(now))
                     child.kill()
+
+    def _replace_the_too_large(self) -> None:
+        for child in self._children.values():
+            limit = child.spec.max_rss
+            if limit is None or not child.is_up or child.verdict is not None or (rss := child.rss_bytes()) <= limit:
+                continue
+            child.verdict = MAX_RSS  # the machine restarts what ends for this reason
+            self.log.error("child_too_large", child=child.spec.id, pid=child.pid, rss_bytes=rss, max_rss=limit)
+            if child.spec.shutdown == "brutal_kill" or not child.can_be_asked or not self._ask_to_stop(child):
+                child.kill()
+            elif child.spec.stop_within_s is not None:
+                self.transport.loop.call_later(child.spec.stop_within_s, child.kill)

@@ -14,12 +14,11 @@ from uuid import uuid4
 import asyncpg
 
 from bitnexus.actors.ledger import log
-from bitnexus.actors.ledger.accounts import world_account_id
-from bitnexus.actors.ledger.blocks import leaf_of_account, leaf_of_transfer
-from bitnexus.actors.ledger.book import Account
+from bitnexus.actors.ledger.accounts import Account, world_account_id
 from bitnexus.actors.ledger.commands import Command, Recorded
+from bitnexus.actors.ledger.leaves import leaf_of_account, leaf_of_change, leaf_of_transfer
 from bitnexus.actors.ledger.writer import Writer
-from bitnexus.actors.messages import BlockCommitted, OpenAccount, PostTransfer
+from bitnexus.actors.messages import AccountChanged, BlockCommitted, OpenAccount, PostTransfer
 from bitnexus.storage.ledger import ACCOUNT_COLUMNS, TRANSFER_COLUMNS, account_row, transfer_row
 from bitnexus.storage.ledger_writer import LedgerConnection
 
@@ -111,7 +110,7 @@ def post(debit: str, credit: str, amount: int = 1, *, transfer_id: str | None = 
     )
 
 
-async def audit(url: str) -> dict[str, int]:
+async def audit(url: str) -> dict[str, int]:  # noqa: C901, PLR0912, PLR0915 - one check after the other
     """Recompute leaves, tree, chain and balances from what is stored; the balance of each account."""
     connection = await asyncpg.connect(url)
     try:
@@ -119,16 +118,26 @@ async def audit(url: str) -> dict[str, int]:
             account_row(row) for row in await connection.fetch(f"SELECT {ACCOUNT_COLUMNS} FROM ledger_accounts a")
         ]
         transfers = await connection.fetch(f"SELECT {TRANSFER_COLUMNS}, t.salt FROM ledger_transfers t")
+        changes = await connection.fetch("SELECT * FROM ledger_account_changes ORDER BY seq")
+        timers = {str(row[0]): row[1] for row in await connection.fetch("SELECT * FROM ledger_timers")}
+        nodes = await connection.fetch("SELECT level, number, hash FROM ledger_nodes")
         blocks = await connection.fetch("SELECT * FROM ledger_blocks ORDER BY height")
     finally:
         await connection.close()
     leaves: dict[int, tuple[int, int, bytes]] = {}
-    totals: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+    totals: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
+    states: dict[str, int] = defaultdict(int)
+    for row in changes:
+        action = {1: "freeze", 2: "unfreeze", 3: "close"}[row["action"]]
+        place = (row["seq"], row["block"], row["time_us"])
+        change = AccountChanged(str(row["account_id"]), action, str(row["user_id"]), *place)
+        leaves[change.seq] = (change.block, change.time_us, leaf_of_change(change, row["salt"]))
+        states[change.account_id] = {"freeze": 1, "unfreeze": 0, "close": 2}[action]
     posted = []
     for a in accounts:
         account = Account(
             a.account_id, owner_id=a.owner_id, asset=a.asset, code=a.code, flags=a.flags,
-            opened_seq=a.seq, opened_block=a.block, opened_us=a.time_us, salt=a.salt,
+            credit_limit=a.credit_limit, opened_seq=a.seq, opened_block=a.block, opened_us=a.time_us, salt=a.salt,
         )  # fmt: skip
         assert a.seq not in leaves
         leaves[a.seq] = (a.block, a.time_us, leaf_of_account(account))
@@ -136,18 +145,27 @@ async def audit(url: str) -> dict[str, int]:
         recorded = Recorded(transfer_row(row), row["refusal"])
         t = recorded.transfer
         assert t.seq not in leaves
-        leaves[t.seq] = (t.block, t.time_us, leaf_of_transfer(recorded, row["salt"]))
+        leaves[t.seq] = (t.block, t.time_us, leaf_of_transfer(*recorded, row["salt"]))
         if recorded.refusal is None:
             posted.append(t)
     assert sorted(leaves) == list(range(len(leaves)))
+    by_id = {t.transfer_id: t for t in posted}
+    open_ = {}
     for t in sorted(posted, key=lambda t: t.seq):
-        totals[t.debit_account_id][0] += t.amount
-        totals[t.credit_account_id][1] += t.amount
+        if t.kind == "pending":
+            open_[t.transfer_id] = t.expires_us
+        if t.pending_id:
+            del open_[t.pending_id]
+        for side, id_ in enumerate((t.debit_account_id, t.credit_account_id)):
+            totals[id_][side] += t.amount * (t.kind in {"post", "post_pending", "reversal"})
+            totals[id_][2 + side] += t.amount * (t.kind == "pending")
+            totals[id_][2 + side] -= by_id[t.pending_id].amount if t.pending_id else 0
         for id_, told in ((t.debit_account_id, t.debit_balance), (t.credit_account_id, t.credit_balance)):
             assert totals[id_][1] - totals[id_][0] == told
-    assert {a.account_id: [a.debits_posted, a.credits_posted] for a in accounts} == {
-        a.account_id: totals[a.account_id] for a in accounts
-    }
+    assert timers == {id_: expires_us for id_, expires_us in open_.items() if expires_us}
+    for a in accounts:
+        found = [a.debits_posted, a.credits_posted, a.debits_pending, a.credits_pending]
+        assert (found, a.state) == (totals[a.account_id], states[a.account_id])
     assert set(totals) <= {a.account_id for a in accounts}
     hashes, size, previous, time_us = [], 0, bytes(32), 0
     for height, block in enumerate(blocks, start=1):
@@ -164,6 +182,9 @@ async def audit(url: str) -> dict[str, int]:
         previous = log.block_hash(height, previous, size, root, time_us)
         assert block["hash"] == previous
     assert size == len(leaves)
+    expected: list[log.Node] = []
+    log.Tree().extend(hashes, expected)
+    assert sorted(map(tuple, nodes)) == sorted(expected)
     assert sum(a.balance for a in accounts) == 0
     return {a.account_id: a.balance for a in accounts}
 

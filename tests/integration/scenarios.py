@@ -14,7 +14,8 @@ import pytest
 from bitnexus.actors.messages import PostTransfer
 from bitnexus.actors.notifier.delivery import SCAN
 from bitnexus.config import get_settings
-from bitnexus.errors import NotFound, TooManyInFlight
+from bitnexus.errors import NotFound, RuntimeFault, TooManyInFlight
+from tests.integration import poison as poisoned
 from tests.integration.small_tree import ASSET, PARTITION, WORLD, GetSeen, Scenario, Tree, run
 
 
@@ -183,6 +184,46 @@ async def a_front_that_died_is_forgotten_and_its_successor_subscribes_anew(tree:
     await tree.until_seen(alice, [missed, last])
 
 
+async def a_poison_user_is_set_aside_alone_and_served_again_later(tree: Tree) -> None:
+    good = [user() for _ in range(1000)]
+    accounts = dict(zip(good, await asyncio.gather(*map(tree.open, good)), strict=True))
+    await asyncio.gather(*(tree.fund(account, 10) for account in accounts.values()))
+    refused: list[RuntimeFault] = []
+    served = asyncio.Event()
+
+    async def poison() -> None:
+        while not served.is_set():
+            try:
+                message = PostTransfer(poisoned.POISON_USER, "user", user(), user(), user(), 1, ASSET)
+                await tree.node.call(PARTITION, message, timeout_s=5)
+            except NotFound:  # the answer of a sound actor: there is no such account
+                served.set()
+            except RuntimeFault as error:
+                refused.append(error)
+            await asyncio.sleep(0.01)
+
+    poisoning = asyncio.create_task(poison())
+    rounds = 0
+    async with asyncio.timeout(30):
+        while not served.is_set() or rounds < 3:
+            to = good[rounds + 1 :] + good[: rounds + 1]
+            results = await asyncio.gather(
+                *(tree.post(debit, accounts[debit], accounts[credit]) for debit, credit in zip(good, to, strict=True))
+            )
+            assert [result.refusal for result in results if result.refusal] == []
+            rounds += 1
+        await poisoning
+    # Every crash answered one call; all other calls were refused without an actor.
+    assert {(error.code, error.status, error.retry_after_s) for error in refused} == {
+        ("unavailable", 503, 1),
+        ("quarantined", 503, 30),
+    }
+    assert sum(error.code == "unavailable" for error in refused) == poisoned.CRASHES
+
+
+#: Where the tree's partition is not the usual one.
+PARTITIONS = {a_poison_user_is_set_aside_alone_and_served_again_later.__name__: poisoned.PARTITION_CLASS}
+
 SCENARIOS: dict[str, Scenario] = {
     scenario.__name__: scenario
     for scenario in (
@@ -197,8 +238,10 @@ SCENARIOS: dict[str, Scenario] = {
         a_subscriber_far_behind_gets_its_own_events_by_their_index,
         a_front_that_stops_reading_is_brought_up_to_date,
         a_front_that_died_is_forgotten_and_its_successor_subscribes_anew,
+        a_poison_user_is_set_aside_alone_and_served_again_later,
     )
 }
 
 if __name__ == "__main__":
-    run(SCENARIOS[sys.argv[1]])
+    name = sys.argv[1]
+    run(SCENARIOS[name], **({"partition": PARTITIONS[name]} if name in PARTITIONS else {}))

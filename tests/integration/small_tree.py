@@ -150,12 +150,12 @@ class Tree:
                 await asyncio.sleep(0.01)
 
 
-def run(scenario: Scenario) -> None:
+def run(scenario: Scenario, partition: str = "bitnexus.actors.transactions.partition:Partition") -> None:
     """Start the tree, run the scenario, stop the tree. Needs a process without threads and loops."""
     logging.configure(get_settings(), process="main")
     children = [
         ChildSpec("ledger", ProcessStart("bitnexus.actors.ledger.actor:Ledger")),
-        ChildSpec(PARTITION, ProcessStart("bitnexus.actors.transactions.partition:Partition")),
+        ChildSpec(PARTITION, ProcessStart(partition)),
         ChildSpec(NOTIFIER, ProcessStart("bitnexus.actors.notifier.actor:Notifier")),
         ChildSpec(FRONT, ProcessStart("tests.integration.small_tree:NotingFront")),
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hashlib import sha256
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -124,6 +125,39 @@ def test_an_account_s_leaf_is_laid_out_as_documented():
         "01" "01" "0000000000000001" "0000000000000001" "0000000000000002"
         + "41" * 16 + "00000001" "00000009" + "50" * 32 + "05" "4555522f32"
     )  # fmt: skip
+
+
+def test_the_leaf_of_an_account_with_a_credit_limit_ends_with_it():
+    fields: Any = {
+        "seq": 1,
+        "block": 1,
+        "time_us": 2,
+        "account": b"A" * 16,
+        "flags": 1,
+        "code": 9,
+        "private": b"P" * 32,
+    }
+    plain, limited = log.account_leaf(**fields, asset="X/0"), log.account_leaf(**fields, asset="X/0", credit_limit=258)
+    assert (plain[1], limited[1]) == (1, 4)
+    assert limited[2:] == plain[2:] + bytes.fromhex("0000000000000102")
+
+
+def test_the_leaf_of_a_changed_account_is_laid_out_as_documented():
+    leaf = log.change_leaf(seq=1, block=1, time_us=2, account=b"A" * 16, action="close", private=b"P" * 32)
+    assert leaf.hex() == (
+        "01" "05" "0000000000000001" "0000000000000001" "0000000000000002" + "41" * 16 + "03" + "50" * 32
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("refusal", [None, "overflow"])
+def test_the_leaf_of_another_kind_of_transfer_says_it_behind_the_asset(refusal):
+    fields = (0, 1, 1, bytes(16), bytes(16), bytes(16), 1, 0, 0, 0, bytes(32), log.text("USD/2"))
+    pending = log.other_kind("post_pending", 3, pending=b"R" * 16, reverses=bytes(16))
+    assert pending.hex() == "03" + "52" * 16 + "00000003"
+    assert log.other_kind("reversal", 0, pending=bytes(16), reverses=b"R" * 16).hex() == "86" + "52" * 16 + "00000000"
+    plain, other = log.transfer_leaf(*fields, None), log.transfer_leaf(*fields, refusal, pending)
+    assert other[1] == (6 if refusal is None else 7)
+    assert other[2:] == plain[2:] + pending + (log.text(refusal) if refusal else b"")
 
 
 @given(UUIDS, UUIDS, st.text(max_size=20), st.text(max_size=20))

@@ -12,9 +12,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from bitnexus.actors.runtime.reasons import ABORTED, NORMAL, SHUTDOWN, exited, killed, shutdown
 from bitnexus.supervision import events as ev
-from bitnexus.supervision.machine import RETRY_AFTER_S, SupervisorMachine
-from bitnexus.supervision.spec import ChildSpec, ProcessStart, Restart, SupervisorFlags
+from bitnexus.supervision.machine import SupervisorMachine
+from bitnexus.supervision.spec import Backoff, ChildSpec, ProcessStart, Restart, SupervisorFlags
 
+#: Its only wait; no spec here has such a shutdown time, nor one of 0.
+WAIT_S = 0.7
+BACKOFF = Backoff(first_s=WAIT_S, factor=1, ceiling_s=WAIT_S, jitter=0)
 IDS = [f"c{number}" for number in range(6)]
 REASONS = st.sampled_from([NORMAL, SHUTDOWN, shutdown("done"), killed(9), exited(1)])
 STRATEGIES = st.sampled_from(["one_for_one", "one_for_all", "rest_for_one"])
@@ -32,6 +35,7 @@ def child_specs(draw: st.DrawFn, *, ids: st.SearchStrategy[str], significant: bo
         restart=restart,
         shutdown=draw(st.sampled_from([5000, 100, "brutal_kill", "infinity"])),
         type=draw(st.sampled_from(["worker", "supervisor"])),
+        backoff=draw(st.sampled_from([None, None, BACKOFF])),
         significant=significant and restart != "permanent" and draw(st.booleans()),
     )
 
@@ -49,6 +53,7 @@ class Supervised(RuleBasedStateMachine):
         self.units: list[float] = []  # times of attempts to restart
         self.temporary_started: set[str] = set()
         self.terminated: set[str] = set()  # operators wanted these to stop
+        self.unfit: set[str] = set()  # these hung, or grew too large
         self.serial = 0
         self.is_up = self.is_ending = self.is_over = False
 
@@ -90,6 +95,13 @@ class Supervised(RuleBasedStateMachine):
         child_id = data.draw(st.sampled_from(sorted(self.live)))
         self.asked.pop(child_id, None)
         self.send(ev.ChildExited(child_id, self.live.pop(child_id), reason))  # type: ignore[arg-type]
+
+    @precondition(lambda self: self.live)
+    @rule(data=st.data(), event=st.sampled_from([ev.ChildHung, ev.ChildTooLarge]))
+    def a_child_is_unfit(self, data: st.DataObject, event: type[ev.ChildHung | ev.ChildTooLarge]) -> None:
+        child_id = data.draw(st.sampled_from(sorted(self.live)))
+        self.unfit.add(child_id)
+        self.send(event(child_id, self.live[child_id]))
 
     @precondition(lambda self: self.timers)
     @rule(data=st.data())
@@ -135,6 +147,10 @@ class Supervised(RuleBasedStateMachine):
         restarts = retry + sum(
             isinstance(e, ev.Report) and e.context == "restart" and e.kind == "child_terminated" for e in effects
         )
+        if isinstance(event, ev.ChildExited) and any(
+            isinstance(e, ev.SetTimer) and e.after_s == WAIT_S for e in effects
+        ):
+            restarts = 0  # it backs off: the attempt is yet to come
         gives_up = any(isinstance(e, ev.Report) and e.kind == "shutdown" for e in effects)
         self.check_intensity(restarts, gives_up=gives_up)
         self.is_ending |= gives_up
@@ -159,7 +175,7 @@ class Supervised(RuleBasedStateMachine):
             case ev.SetTimer(token, after_s):
                 assert token not in self.timers
                 self.timers[token] = self.now + after_s
-                if after_s == RETRY_AFTER_S:  # no spec here has a shutdown time of 0
+                if after_s in (0, WAIT_S):
                     self.retries.add(token)
             case ev.CancelTimer(token):
                 del self.timers[token]
@@ -193,13 +209,17 @@ class Supervised(RuleBasedStateMachine):
         assert pid == self.live[child_id] if pid is not None else child_id in self.starting
         spec = self.machine.get_childspec(child_id)
         assert isinstance(spec, ChildSpec)
-        assert how == "shutdown" or spec.shutdown == "brutal_kill" or child_id in self.asked, "killed unasked"
-        if self.is_ending and child_id not in self.asked:
+        assert how == "shutdown" or spec.shutdown == "brutal_kill" or child_id in self.asked.keys() | self.unfit, (
+            "killed unasked"
+        )
+        if self.is_ending and child_id not in self.asked and child_id not in self.unfit:
             order = [row.id for row in self.machine.which_children()]
             newer = set(order[: order.index(child_id)])
             assert not newer & (self.live.keys() | self.starting), "stopped before a newer child had ended"
         if self.flags.strategy == "one_for_one" and self.flags.auto_shutdown == "never":
-            assert self.is_ending or child_id in self.terminated, "stopped a child that nobody wanted stopped"
+            assert self.is_ending or child_id in self.terminated | self.unfit, (
+                "stopped a child that nobody wanted stopped"
+            )
 
     # -- what must hold -------------------------------------------------------------------------------------------
 
@@ -273,5 +293,5 @@ class Supervised(RuleBasedStateMachine):
         raise AssertionError("it does not settle")
 
 
-Supervised.TestCase.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
+Supervised.TestCase.settings = settings(max_examples=300, stateful_step_count=50, deadline=None)
 TestSupervised = Supervised.TestCase

@@ -16,7 +16,7 @@ from bitnexus.actors.runtime.context import Context
 from bitnexus.actors.runtime.message import Done, Message
 from bitnexus.actors.runtime.process import Process, handles
 from bitnexus.actors.runtime.reasons import NORMAL, ExitReason
-from bitnexus.errors import NotFound
+from bitnexus.errors import CallTimeout, NotFound
 
 
 class Ping(Message, frozen=True, tag="test.Ping/1"):
@@ -50,6 +50,24 @@ class Relay(Message, frozen=True, tag="test.Relay/1"):
     to: str
 
 
+class Queue(Message, frozen=True, tag="test.Queue/1"):
+    """Wait in a queue; begun, and answered, when a Release comes, if somebody still waits for it."""
+
+    text: str
+
+
+class Release(Message, frozen=True, tag="test.Release/1"):
+    """Begin what waits in the queue."""
+
+
+class Say(Message, frozen=True, tag="test.Say/1"):
+    """Log so many lines of so many bytes, then come to an end (see Worker.do) or not."""
+
+    lines: int
+    size: int
+    then: str = ""
+
+
 class Large(Message, frozen=True, tag="test.Large/1"):
     """Answer with as many bytes."""
 
@@ -64,7 +82,7 @@ class Worker(Process):
     """Args: journal (a path); init: what happens at the start; terminate: what happens at the end."""
 
     async def init(self) -> None:
-        self.held: list[Context] = []
+        self.queue: list[tuple[Queue, Context]] = []
         self.write(f"init {self.name}")
         match self.args.get("init"):
             case "raise":
@@ -109,7 +127,27 @@ class Worker(Process):
 
     @handles(Hold)
     def hold(self, message: Hold, context: Context) -> None:
-        self.held.append(context)
+        # Whom nobody waits for need not be held: they would count in the mailbox for ever.
+        self.node.loop.call_later(context.remaining_s + 0.05, context.fail, CallTimeout())
+
+    @handles(Queue)
+    def enqueue(self, message: Queue, context: Context) -> None:
+        self.queue.append((message, context))
+
+    @handles(Release)
+    def release(self, message: Release, context: Context) -> Done:
+        waiting, self.queue = self.queue, []
+        for queued, asker in waiting:
+            if not asker.expired:
+                self.write(f"began {queued.text}")
+                asker.reply(Done())
+        return Done()
+
+    @handles(Say)
+    def say(self, message: Say, context: Context) -> Message | None:
+        for number in range(message.lines):
+            self.log.warning("said", number=number, lines=[str(number) * 100] * (message.size // 100))
+        return self.do(Do(message.then), context) or Done()
 
     @handles(Relay)
     async def relay(self, message: Relay, context: Context) -> Message:
@@ -120,7 +158,7 @@ class Worker(Process):
         return Write("x" * message.size)
 
     @handles(Do)
-    def do(self, message: Do, context: Context) -> Message | None:  # noqa: C901 - a table
+    def do(self, message: Do, context: Context) -> Message | None:  # noqa: C901, PLR0912 - a table
         match message.what:
             case "raise":
                 raise ValueError("told to")
@@ -143,6 +181,10 @@ class Worker(Process):
             case "answer twice":
                 context.reply(Done())
                 context.reply(Done())
+            case "grow":
+                self.grown = b"x" * 200_000_000
+            case "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
             case "block":
                 time.sleep(3600)
         return None

@@ -60,7 +60,7 @@ def test_an_exception_ends_that_actor_alone_and_is_reported_with_reason_and_trac
     assert house.failed == [("a", "die", "unavailable")]
     (crash,) = house.crashes
     assert (crash.key, crash.reason, crash.message) == ("a", "ValueError: told to die", "str")
-    assert "in receive" in crash.traceback
+    assert "in Recorder.receive" in crash.traceback
     assert "a" not in house.actors
 
 

@@ -9,12 +9,28 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge
 
+from bitnexus.actors.ledger.archive import consistency_proof
+from bitnexus.actors.ledger.checkpoint import Signer
+from bitnexus.actors.ledger.notary import Notary
 from bitnexus.actors.ledger.writer import Writer
-from bitnexus.actors.messages import BlockCommitted, GetHead, Head, OpenAccount, PostTransfer
+from bitnexus.actors.messages import (
+    BlockCommitted,
+    ChangeAccount,
+    CreateAccount,
+    GetCheckpoint,
+    GetHead,
+    Head,
+    OpenAccount,
+    PostTransfer,
+    PostTransfers,
+    SignedCheckpoint,
+)
 from bitnexus.actors.runtime.context import Context
 from bitnexus.actors.runtime.process import Process, handles
 from bitnexus.actors.runtime.reasons import ExitReason
 from bitnexus.config import get_settings
+from bitnexus.config.ledger_key import ledger_key
+from bitnexus.storage.database import Database
 from bitnexus.storage.ledger_writer import LedgerConnection
 
 NOTIFIER: Final = "notifier"
@@ -27,7 +43,10 @@ _waiting = Gauge("bitnexus_ledger_waiting_commands", "Commands that wait for the
 
 
 class Ledger(Process):
-    """Answers PostTransfer, OpenAccount and GetHead; casts BlockCommitted to the notifier after each commit."""
+    """Answers PostTransfer(s), OpenAccount, CreateAccount, ChangeAccount, GetHead and GetCheckpoint.
+
+    Casts BlockCommitted to the notifier after each commit.
+    """
 
     async def init(self) -> None:
         """Start the writer, and wait for the head; without a database, commands are refused until there is one."""
@@ -41,6 +60,11 @@ class Ledger(Process):
             max_block=settings.max_block,
             balance_cache=settings.balance_cache,
         )
+        # Read only; what is written goes through the writer's own connection.
+        self._database = await Database.connect(settings.database_url, pool_size=1, process=self.name)
+        signer = Signer(settings.log_origin, ledger_key(settings))
+        self._verifier_key = signer.verifier.text
+        self._notary = Notary(signer, settings.data_dir, self._prove)
         _waiting.set_function(lambda: self._writer.waiting)
         # Fenced or InvariantBroken end the process: the next one reloads what is true.
         self._run = self.spawn(self._writer.run())
@@ -53,6 +77,7 @@ class Ledger(Process):
         """Take no more commands, commit and answer those that wait."""
         self._writer.stop()
         await self._run
+        await self._database.close()
 
     @handles(PostTransfer)
     def post(self, message: PostTransfer, context: Context) -> None:
@@ -64,11 +89,36 @@ class Ledger(Process):
         """Answered with AccountOpened once it is durable."""
         self._writer.submit(message, context)
 
+    @handles(PostTransfers)
+    def post_all(self, message: PostTransfers, context: Context) -> None:
+        """Answered with TransferResults once they are durable."""
+        self._writer.submit(message, context)
+
+    @handles(CreateAccount)
+    def create(self, message: CreateAccount, context: Context) -> None:
+        """Answered with AccountOpened once it is durable."""
+        self._writer.submit(message, context)
+
+    @handles(ChangeAccount)
+    def change(self, message: ChangeAccount, context: Context) -> None:
+        """Answered with AccountStatus once it is durable."""
+        self._writer.submit(message, context)
+
     @handles(GetHead, clients=True)
     def head(self, message: GetHead, context: Context) -> Head:  # noqa: ARG002 - a question without parameters
         """The newest committed block."""
         head = self._writer.head
         return Head(head.height, head.tree.size, head.root.hex(), head.hash.hex())
+
+    @handles(GetCheckpoint)
+    async def checkpoint(self, message: GetCheckpoint, context: Context) -> SignedCheckpoint:  # noqa: ARG002 - as above
+        """The newest committed tree, signed."""
+        note = await self._notary.checkpoint(self._writer.head)
+        return SignedCheckpoint(note, self._verifier_key)
+
+    async def _prove(self, old: int, new: int) -> list[bytes]:
+        async with self._database.connection() as connection:
+            return await consistency_proof(connection, old, new)
 
     def _committed(self, block: BlockCommitted) -> None:
         _blocks.inc()

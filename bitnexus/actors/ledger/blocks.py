@@ -1,56 +1,34 @@
-"""From commands to a block: idempotency, the book's decisions, the leaves, the answers. Pure.
+"""From commands to a block: idempotency, the rules' decisions, the leaves, the answers. Pure.
 
 A block is decided on what is known: the ids of recent transfers in memory, and ids looked up in the database. An id
 about which nothing is known is taken for new. That is a guess, and the database is its judge: ids are unique there, so
 a block with a wrong guess cannot be written; the writer then looks its ids up and decides the same commands again.
+
+**Chains.** A chain of linked transfers succeeds or fails together: the first one that is refused keeps its code, the
+others get ``linked_event_failed``, and all its ids that were free are burned. An id that was used before, by anything
+but this chain, cannot succeed with it: ``chain_id_taken``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
-from bitnexus import errors
-from bitnexus.actors.ledger.accounts import DEBITS_MUST_NOT_EXCEED_CREDITS, uuid_bytes
-from bitnexus.actors.ledger.book import TIMELESS, Account, Book
-from bitnexus.actors.ledger.commands import Item, Recorded, replay
-from bitnexus.actors.ledger.log import (
-    NOBODY,
-    SALT_BYTES,
-    Head,
-    account_leaf,
-    leaf_hash,
-    private_hash,
-    text,
-    transfer_leaf,
+from bitnexus.actors.ledger import account_events
+from bitnexus.actors.ledger.accounts import uuid_bytes
+from bitnexus.actors.ledger.block import Block
+from bitnexus.actors.ledger.book import Book, InvariantBroken, Subject
+from bitnexus.actors.ledger.commands import ExpirePending, Item, Recorded, replay
+from bitnexus.actors.ledger.leaves import leaf_of_transfer
+from bitnexus.actors.ledger.log import SALT_BYTES, Head, leaf_hash, private_hash, transfer_leaf
+from bitnexus.actors.ledger.rules import BURNING, MOVED, PENDING, POST, Request, expire, expiry, post
+from bitnexus.actors.messages import (
+    ChangeAccount,
+    PostTransfer,
+    PostTransfers,
+    Transfer,
+    TransferResult,
+    TransferResults,
 )
-from bitnexus.actors.messages import AccountOpened, BlockCommitted, OpenAccount, PostTransfer, Transfer, TransferResult
-from bitnexus.actors.runtime.message import Message
-
-
-@dataclass(slots=True)
-class Block:
-    """A decided block: what is to be written, and the answers that are true once it is."""
-
-    before: Head
-    items: Sequence[Item]
-    head: Head
-    answers: list[Message | errors.BitNexusError] = field(default_factory=list)
-    events: list[Transfer | AccountOpened | None] = field(default_factory=list)
-    transfers: list[Transfer] = field(default_factory=list)
-    refusals: list[str | None] = field(default_factory=list)
-    salts: list[bytes] = field(default_factory=list)
-    opened: list[Account] = field(default_factory=list)
-    totals: list[tuple[str, int, int]] = field(default_factory=list)
-    leaves: list[bytes] = field(default_factory=list)
-    recorded: dict[str, Recorded] = field(default_factory=dict)
-    owners: dict[str, str] = field(default_factory=dict)
-    guessed: set[str] = field(default_factory=set)
-
-    def committed(self) -> BlockCommitted:
-        """The event that tells of this block."""
-        sizes = (self.before.tree.size, self.head.tree.size)
-        return BlockCommitted(self.head.height, *sizes, self.events, self.owners)
 
 
 def decide(
@@ -65,9 +43,10 @@ def decide(
 ) -> Block:
     """Decide commands, in their order, into the block after `head`; the book has carried it out, not yet for good.
 
-    Every account that they name must have been loaded, if it exists. `recent` and `looked_up` tell what ids hold (None:
-    looked up, not there). `entropy` is 16 random bytes per command. The block's time is `now_us`, or later: after the
-    last block's.
+    Every account and every earlier transfer that they name must have been loaded, if it exists, and the accounts of
+    those that are to expire. `recent` and `looked_up` tell what ids hold (None: looked up, not there). `entropy` is 16
+    random bytes per command, and per transfer of a batch (see `commands.weight`). The block's time is `now_us`, or
+    later: after the last block's.
 
     In `guessed` of the block stand ids which were taken for new without anything in the block that would prove
     it: while there are any, its answers must not be given.
@@ -75,160 +54,240 @@ def decide(
     Raises:
         InvariantBroken: the result contradicts double entry.
     """
-    time_us = max(now_us, head.time_us + 1)
-    block = Block(head, items, head)
-    moved: dict[str, int] = {}
-    for index, (command, _) in enumerate(items):
-        salt = entropy[SALT_BYTES * index : SALT_BYTES * (index + 1)]
-        if isinstance(command, PostTransfer):
-            transfer_id = command.transfer_id
-            recorded = block.recorded.get(transfer_id) or recent.get(transfer_id) or looked_up.get(transfer_id)
-            if recorded is not None:
-                block.answers.append(replay(recorded, command))
-                continue
-            refusal = book.post(command.debit_account_id, command.credit_account_id, command.amount, command.asset)
-            if refusal is None:
-                moved[command.asset] = moved.get(command.asset, 0) + command.amount
-            elif refusal in TIMELESS:
-                if transfer_id not in looked_up:
-                    block.guessed.add(transfer_id)
-                block.answers.append(TransferResult(transfer_id, None, refusal))
-                continue
-            _record(block, book, command, refusal, salt=salt, time_us=time_us)
+    return _Decision(book, head, items, recent, looked_up, max(now_us, head.time_us + 1), entropy).run()
+
+
+class _Decision:
+    """One block in the making."""
+
+    def __init__(  # noqa: PLR0917 - the arguments of `decide`
+        self,
+        book: Book,
+        head: Head,
+        items: Sequence[Item],
+        recent: Mapping[str, Recorded],
+        looked_up: Mapping[str, Recorded | None],
+        time_us: int,
+        entropy: bytes,
+    ) -> None:
+        self.book = book
+        self.block = Block(head, items, head, time_us)
+        self.recent = recent
+        self.looked_up = looked_up
+        self.time_us = time_us
+        self.entropy = entropy
+        self.drawn = 0
+        self.moved: dict[str, int] = {}
+        self.reserved: dict[str, int] = {}
+
+    def run(self) -> Block:
+        book, block = self.book, self.block
+        for command, _ in block.items:
+            if isinstance(command, PostTransfer):
+                block.answers.append(self.single(command, command.user_id))
+            elif isinstance(command, PostTransfers):
+                block.answers.append(TransferResults(self.batch(command)))
+            elif isinstance(command, ExpirePending):
+                for id_ in command.transfer_ids:
+                    self.expire(id_)
+                block.answers.append(TransferResults([]))
+            elif isinstance(command, ChangeAccount):
+                block.answers.append(account_events.change(book, block, command, self.salt()))
+            else:
+                block.answers.append(account_events.open_account(book, block, command, self.salt()))
+        book.check(self.moved, self.reserved)
+        block.guessed.difference_update(block.recorded)
+        block.totals = [(account.id, *account.totals) for account in book.changed()]
+        if block.leaves:
+            block.head = block.before.extend(block.leaves, self.time_us, block.nodes)
+        return block
+
+    def salt(self) -> bytes:
+        begin = self.drawn
+        self.drawn += SALT_BYTES
+        return self.entropy[begin : self.drawn]
+
+    def known(self, transfer_id: str) -> Recorded | None:
+        return self.block.recorded.get(transfer_id) or self.recent.get(transfer_id) or self.looked_up.get(transfer_id)
+
+    def subject(self, transfer_id: str) -> Subject | None:
+        """The transfer that another one refers to."""
+        subject = self.book.subject(transfer_id)
+        if subject is None:
+            recorded = self.block.recorded.get(transfer_id)
+            if recorded is not None and recorded.refusal is None:
+                subject = self.book.add_subject(recorded.transfer)
+        return subject
+
+    # -- transfers --------------------------------------------------------------------------------------------------
+
+    def single(self, request: Request, user_id: str) -> TransferResult:
+        salt = self.salt()
+        transfer_id = request.transfer_id
+        recorded = self.known(transfer_id)
+        if recorded is not None:
+            return replay(recorded, request)
+        refusal = self.carry_out(request)
+        if refusal is not None and refusal not in BURNING:
+            if transfer_id not in self.looked_up:
+                self.block.guessed.add(transfer_id)
+            return TransferResult(transfer_id, None, refusal)
+        return self.record(request, user_id, salt, refusal)
+
+    def batch(self, batch: PostTransfers) -> list[TransferResult]:
+        results: list[TransferResult] = []
+        chain: list[Request] = []
+        for request in batch.transfers:
+            if request.linked or chain:
+                chain.append(request)
+                if not request.linked:
+                    results += self.chain(chain, batch.user_id)
+                    chain = []
+            else:
+                results.append(self.single(request, batch.user_id))
+        return results
+
+    def chain(self, requests: list[Request], user_id: str) -> list[TransferResult]:
+        """Decide linked transfers."""
+        salts = [self.salt() for _ in requests]
+        known = [self.known(request.transfer_id) for request in requests]
+        refused = {recorded.refusal is not None for recorded in known if recorded is not None}
+        if None not in known and len(refused) == 1:
+            return [replay(recorded, request) for recorded, request in zip(known, requests, strict=True) if recorded]
+        if refused:
+            refusals = [
+                recorded and _taken(recorded, request) for recorded, request in zip(known, requests, strict=True)
+            ]
         else:
-            block.answers.append(_open(block, book, command, time_us, salt))
-    book.check(moved)
-    block.guessed.difference_update(block.recorded)
-    block.totals = [(account.id, account.debits_posted, account.credits_posted) for account in book.changed()]
-    if block.leaves:
-        block.head = head.extend(block.leaves, time_us)
-    return block
+            results, culprit = self.attempt(requests, user_id, salts)
+            if culprit is None:
+                return results
+            refusals = [culprit if at == len(results) else None for at in range(len(requests))]
+        return [
+            TransferResult(request.transfer_id, None, refusal, replayed=recorded.refusal == refusal)
+            if recorded is not None
+            else self.record(request, user_id, salt, refusal or "linked_event_failed")
+            for request, recorded, salt, refusal in zip(requests, known, salts, refusals, strict=True)
+        ]
+
+    def attempt(
+        self, requests: list[Request], user_id: str, salts: list[bytes]
+    ) -> tuple[list[TransferResult], str | None]:
+        """All results; or those before the first that is refused, and its refusal, as if none had been tried."""
+        block, moved, reserved = self.block, self.moved, self.reserved
+        self.moved, self.reserved = dict(moved), dict(reserved)
+        mark = block.mark()
+        self.book.begin_chain()
+        results: list[TransferResult] = []
+        for request, salt in zip(requests, salts, strict=True):
+            refusal = self.carry_out(request)
+            if refusal is not None:
+                self.book.end_chain(undo=True)
+                block.cut(mark)
+                self.moved, self.reserved = moved, reserved
+                return results, refusal
+            results.append(self.record(request, user_id, salt, None))
+        self.book.end_chain(undo=False)
+        return results, None
+
+    def carry_out(self, request: Request) -> str | None:
+        """Have the book do what the rules allow, and count what it did; the refusal if they do not."""
+        kind, asset = request.kind, request.asset
+        if kind == POST and not request.reverses_id:
+            refusal = post(self.book, request, None, self.time_us)
+            if refusal is None:
+                self.moved[asset] = self.moved.get(asset, 0) + request.amount
+            return refusal
+        subject_id = request.pending_id or request.reverses_id
+        subject = self.subject(subject_id) if subject_id else None
+        refusal = post(self.book, request, subject, self.time_us)
+        if refusal is not None:
+            return refusal
+        if kind in MOVED:
+            self.moved[asset] = self.moved.get(asset, 0) + request.amount
+        if kind == PENDING:
+            self.reserved[asset] = self.reserved.get(asset, 0) + request.amount
+        elif request.pending_id and subject is not None:
+            self.reserved[asset] = self.reserved.get(asset, 0) - subject.transfer.amount
+        return None
+
+    def expire(self, pending_id: str) -> None:
+        """Write that a pending transfer's time is over, if it is and nothing else has resolved it."""
+        salt = self.salt()
+        subject = self.subject(pending_id)
+        if subject is None:
+            raise InvariantBroken(f"transfer {pending_id} is to expire, but it is not there")
+        if not expire(self.book, subject, self.time_us):
+            return
+        pending, block = subject.transfer, self.block
+        self.reserved[pending.asset] = self.reserved.get(pending.asset, 0) - pending.amount
+        debit, credit = self.book.get(pending.debit_account_id), self.book.get(pending.credit_account_id)
+        assert debit is not None
+        assert credit is not None
+        transfer = expiry(pending, block.place(), debit.balance, credit.balance)
+        block.plain = False
+        block.tell_owners(debit, credit)
+        block.append(transfer, None, salt, leaf_hash(leaf_of_transfer(transfer, None, salt)))
+
+    def record(self, request: Request, user_id: str, salt: bytes, refusal: str | None) -> TransferResult:
+        """Append a decided transfer to the block."""
+        block = self.block
+        seq, height, time_us = block.place()
+        transfer_id, debit_id, credit_id = request.transfer_id, request.debit_account_id, request.credit_account_id
+        debit, credit = self.book.get(debit_id), self.book.get(credit_id)
+        if refusal is None and debit is not None and credit is not None:
+            debit_balance = debit.credits_posted - debit.debits_posted
+            credit_balance = credit.credits_posted - credit.debits_posted
+            block.tell_owners(debit, credit)
+        else:
+            debit_balance = credit_balance = 0
+        transfer = Transfer(
+            transfer_id,
+            debit_id,
+            credit_id,
+            request.amount,
+            request.asset,
+            request.code,
+            request.description,
+            request.metadata,
+            user_id,
+            seq,
+            height,
+            time_us,
+            debit_balance,
+            credit_balance,
+            *_more(request),
+        )
+        if type(request) is PostTransfer and refusal is None and debit is not None and credit is not None:
+            # As leaf_of_transfer, faster: most transfers are these.
+            leaf = transfer_leaf(
+                seq,
+                height,
+                time_us,
+                uuid_bytes(transfer_id),
+                debit.raw,
+                credit.raw,
+                request.amount,
+                request.code,
+                debit_balance,
+                credit_balance,
+                private_hash(salt, uuid_bytes(user_id), request.description, request.metadata),
+                debit.asset_text,
+            )
+        else:
+            leaf = leaf_of_transfer(transfer, refusal, salt)
+            block.plain = block.plain and type(request) is PostTransfer
+        block.append(transfer, refusal, salt, leaf_hash(leaf))
+        return TransferResult(transfer_id, transfer if refusal is None else None, refusal)
 
 
-def _record(block: Block, book: Book, command: PostTransfer, refusal: str | None, *, time_us: int, salt: bytes) -> None:
-    """Append a decided transfer to the block."""
-    seq = block.before.tree.size + len(block.leaves)
-    height = block.before.height + 1
-    transfer_id, debit_id, credit_id = command.transfer_id, command.debit_account_id, command.credit_account_id
-    debit, credit = book.get(debit_id), book.get(credit_id)
-    if refusal is not None or debit is None or credit is None:
-        debit_raw, credit_raw, debit_balance, credit_balance = uuid_bytes(debit_id), uuid_bytes(credit_id), 0, 0
-        asset_text = text(command.asset)
-    else:
-        debit_raw, credit_raw, asset_text = debit.raw, credit.raw, debit.asset_text
-        debit_balance = debit.credits_posted - debit.debits_posted
-        credit_balance = credit.credits_posted - credit.debits_posted
-        if debit.owner_id:
-            block.owners[debit_id] = debit.owner_id
-        if credit.owner_id:
-            block.owners[credit_id] = credit.owner_id
-    transfer = Transfer(
-        transfer_id,
-        debit_id,
-        credit_id,
-        command.amount,
-        command.asset,
-        command.code,
-        command.description,
-        command.metadata,
-        command.user_id,
-        seq,
-        height,
-        time_us,
-        debit_balance,
-        credit_balance,
-    )
-    leaf = transfer_leaf(
-        seq,
-        height,
-        time_us,
-        uuid_bytes(transfer_id),
-        debit_raw,
-        credit_raw,
-        command.amount,
-        command.code,
-        debit_balance,
-        credit_balance,
-        private_hash(salt, uuid_bytes(command.user_id), command.description, command.metadata),
-        asset_text,
-        refusal,
-    )
-    block.leaves.append(leaf_hash(leaf))
-    block.transfers.append(transfer)
-    block.refusals.append(refusal)
-    block.salts.append(salt)
-    block.recorded[transfer_id] = Recorded(transfer, refusal)
-    block.events.append(transfer if refusal is None else None)
-    block.answers.append(TransferResult(transfer_id, transfer if refusal is None else None, refusal))
+def _more(request: Request) -> tuple[str, str, str, int] | tuple[()]:
+    """The last fields of a transfer, if they are not the defaults: most transfers are plain."""
+    if type(request) is PostTransfer:
+        return ()
+    return request.kind, request.pending_id, request.reverses_id, request.timeout_s
 
 
-def _open(
-    block: Block, book: Book, command: OpenAccount, time_us: int, salt: bytes
-) -> AccountOpened | errors.BitNexusError:
-    """Open the account, or find it open already."""
-    account = book.get(command.account_id)
-    if account is not None:
-        if (account.owner_id, account.asset, account.code) != (command.owner_id, command.asset, command.code):
-            return errors.Conflict("The account id is in use for another account.")
-        return opened(account)
-    seq = block.before.tree.size + len(block.leaves)
-    account = Account(
-        command.account_id,
-        owner_id=command.owner_id,
-        asset=command.asset,
-        code=command.code,
-        flags=DEBITS_MUST_NOT_EXCEED_CREDITS if command.owner_id else 0,
-        opened_seq=seq,
-        opened_block=block.before.height + 1,
-        opened_us=time_us,
-        salt=salt,
-    )
-    book.open(account)
-    block.leaves.append(leaf_hash(leaf_of_account(account)))
-    block.opened.append(account)
-    if account.owner_id:
-        block.owners[account.id] = account.owner_id
-    event = opened(account)
-    block.events.append(event)
-    return event
-
-
-def opened(account: Account) -> AccountOpened:
-    """The event that opened the account."""
-    fields = (account.owner_id, account.asset, account.code, account.opened_seq, account.opened_block)
-    return AccountOpened(account.id, *fields, account.opened_us)
-
-
-def leaf_of_account(account: Account) -> bytes:
-    """The leaf of the event that opened the account."""
-    owner = uuid_bytes(account.owner_id) if account.owner_id else NOBODY
-    return account_leaf(
-        seq=account.opened_seq,
-        block=account.opened_block,
-        time_us=account.opened_us,
-        account=account.raw,
-        flags=account.flags,
-        code=account.code,
-        private=private_hash(account.salt, owner),
-        asset=account.asset,
-    )
-
-
-def leaf_of_transfer(recorded: Recorded, salt: bytes) -> bytes:
-    """The leaf of a transfer, from its stored fields: what a verifier recomputes."""
-    transfer, refusal = recorded
-    return transfer_leaf(
-        transfer.seq,
-        transfer.block,
-        transfer.time_us,
-        uuid_bytes(transfer.transfer_id),
-        uuid_bytes(transfer.debit_account_id),
-        uuid_bytes(transfer.credit_account_id),
-        transfer.amount,
-        transfer.code,
-        transfer.debit_balance,
-        transfer.credit_balance,
-        private_hash(salt, uuid_bytes(transfer.user_id), transfer.description, transfer.metadata),
-        text(transfer.asset),
-        refusal,
-    )
+def _taken(recorded: Recorded, request: Request) -> str:
+    """The refusal of a transfer in a chain whose id was used before, though not all of the chain's were."""
+    return replay(recorded, request).refusal or "chain_id_taken"

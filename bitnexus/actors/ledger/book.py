@@ -1,104 +1,52 @@
-"""Double entry in memory: the balances, and the decision on one transfer after the other. Pure.
+"""Double entry in memory: the balances, what is reserved, and what of it can be taken back. Pure.
 
-A transfer adds its amount to the debit account's debits and to the credit account's credits; nothing is ever
-subtracted, so the sum of debits is the sum of credits, per asset, always. A user's balance is credits - debits.
+A transfer adds its amount to the debit account's debits and to the credit account's credits; of what is posted nothing
+is ever subtracted, so the sum of debits is the sum of credits, per asset, always. A pending transfer does the same to
+the pending totals, from where it is moved, or released, once. A user's balance is posted credits - posted debits.
 
-The book decides one block at a time. What a block changed can be taken back (:meth:`Book.rollback`) until it is known
-to be durable (:meth:`Book.commit`). Between blocks the book is a cache: the accounts used least recently are dropped
-above its capacity and loaded again when they are needed.
-
-Refusals, in the order in which they are looked for (idempotency, which precedes all of them, is in `blocks`):
-``accounts_must_be_different`` > ``debit_account_not_found`` > ``credit_account_not_found`` > ``asset_mismatch`` >
-``overflow`` > ``exceeds_credits`` > ``exceeds_debits``.
+The book carries out what `rules` allows. It works on one block at a time: what a block changed can be taken back
+(:meth:`Book.rollback`) until it is known to be durable (:meth:`Book.commit`), and within it a chain of linked transfers
+(:meth:`Book.begin_chain`). Between blocks the book is a cache: the accounts used least recently are dropped above its
+capacity and loaded again when they are needed.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Final
 
-from bitnexus.actors.ledger.accounts import (
-    CREDITS_MUST_NOT_EXCEED_DEBITS,
-    DEBITS_MUST_NOT_EXCEED_CREDITS,
-    MAX_TOTAL,
-    uuid_bytes,
-)
-from bitnexus.actors.ledger.log import text
-
-#: Refusals that follow from the command and from what can never change: they do not burn the transfer's id.
-TIMELESS: Final = frozenset({"accounts_must_be_different", "asset_mismatch"})
+from bitnexus.actors.ledger.accounts import Account, Totals
+from bitnexus.actors.messages import Transfer
 
 
 class InvariantBroken(Exception):
     """The book contradicts itself: the ledger must not go on."""
 
 
-class Account:
-    """An account and its totals, in minor units of its asset."""
+class Subject:
+    """A recorded transfer that others refer to, and the kind of the transfer that resolved or reversed it, or ""."""
 
-    __slots__ = (
-        "asset",
-        "asset_text",
-        "code",
-        "credits_posted",
-        "debits_posted",
-        "flags",
-        "id",
-        "opened_block",
-        "opened_seq",
-        "opened_us",
-        "owner_id",
-        "raw",
-        "salt",
-    )
+    __slots__ = ("resolution", "transfer")
 
-    def __init__(
-        self,
-        id: str,  # noqa: A002 - the column's name
-        *,
-        owner_id: str,
-        asset: str,
-        code: int = 0,
-        flags: int = DEBITS_MUST_NOT_EXCEED_CREDITS,
-        debits_posted: int = 0,
-        credits_posted: int = 0,
-        opened_seq: int = 0,
-        opened_block: int = 0,
-        opened_us: int = 0,
-        salt: bytes = b"",
-    ) -> None:
-        self.id = id
-        self.raw = uuid_bytes(id)
-        self.owner_id = owner_id
-        self.asset = asset
-        self.asset_text = text(asset)
-        self.code = code
-        self.flags = flags
-        self.debits_posted = debits_posted
-        self.credits_posted = credits_posted
-        self.opened_seq = opened_seq
-        self.opened_block = opened_block
-        self.opened_us = opened_us
-        self.salt = salt
-
-    @property
-    def balance(self) -> int:
-        """Credits - debits: what its owner has."""
-        return self.credits_posted - self.debits_posted
-
-    def __repr__(self) -> str:
-        return f"<Account {self.id} {self.asset} debits={self.debits_posted} credits={self.credits_posted}>"
+    def __init__(self, transfer: Transfer, resolution: str = "") -> None:
+        self.transfer = transfer
+        self.resolution = resolution
 
 
 class Book:
-    """The accounts in memory, at most `capacity` between two blocks."""
+    """The accounts in memory, at most `capacity` between two blocks, and as many subjects."""
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
         self._accounts: OrderedDict[str, Account] = OrderedDict()
-        self._before: dict[str, tuple[int, int]] = {}
+        self._before: dict[str, Totals] = {}
         self._opened: dict[str, Account] = {}
+        self._subjects: OrderedDict[str, Subject] = OrderedDict()
+        # Changes of subjects in the present block: the resolution before, None if there was no such subject.
+        self._resolved: list[tuple[str, str | None]] = []
+        self._chain: dict[str, Totals] | None = None
+        self._chain_start = 0
         self.get = self._accounts.get
+        self.subject = self._subjects.get
 
     def __len__(self) -> int:
         return len(self._accounts)
@@ -117,85 +65,134 @@ class Book:
         self.load(account)
         self._opened[account.id] = account
 
-    def post(  # noqa: PLR0911 - one return per refusal, in the order of precedence
-        self, debit_id: str, credit_id: str, amount: int, asset: str
-    ) -> str | None:
-        """Decide a transfer and carry it out; the refusal's code if it must not be, and nothing changed."""
-        if debit_id == credit_id:
-            return "accounts_must_be_different"
-        debit = self.get(debit_id)
-        if debit is None:
-            return "debit_account_not_found"
-        credit = self.get(credit_id)
-        if credit is None:
-            return "credit_account_not_found"
-        if debit.asset != asset or credit.asset != asset:
-            return "asset_mismatch"
-        debits, credits = debit.debits_posted + amount, credit.credits_posted + amount  # noqa: A001 - the field's word
-        if debits > MAX_TOTAL or credits > MAX_TOTAL:
-            return "overflow"
-        if debit.flags & DEBITS_MUST_NOT_EXCEED_CREDITS and debits > debit.credits_posted:
-            return "exceeds_credits"
-        if credit.flags & CREDITS_MUST_NOT_EXCEED_DEBITS and credits > credit.debits_posted:
-            return "exceeds_debits"
-        before = self._before
-        if debit_id not in before:
-            before[debit_id] = (debit.debits_posted, debit.credits_posted)
-        if credit_id not in before:
-            before[credit_id] = (credit.debits_posted, credit.credits_posted)
-        debit.debits_posted = debits
-        credit.credits_posted = credits
-        return None
+    def load_subject(self, subject: Subject) -> None:
+        """Take in a transfer that others refer to as the database has it; it must not be in memory."""
+        if self._subjects.setdefault(subject.transfer.transfer_id, subject) is not subject:
+            raise InvariantBroken(f"transfer {subject.transfer.transfer_id} loaded over the one in memory")
+
+    def add_subject(self, transfer: Transfer) -> Subject:
+        """A transfer of the present block to which another one of it refers."""
+        subject = Subject(transfer)
+        self.load_subject(subject)
+        self._resolved.append((transfer.transfer_id, None))
+        return subject
+
+    # -- what a transfer does, once the rules allow it --------------------------------------------------------------
+
+    def post(self, debit: Account, credit: Account, amount: int) -> None:
+        """Move the amount."""
+        self._touch(debit)
+        self._touch(credit)
+        debit.debits_posted += amount
+        credit.credits_posted += amount
+
+    def reserve(self, debit: Account, credit: Account, amount: int) -> None:
+        """Have the amount pending."""
+        self._touch(debit)
+        self._touch(credit)
+        debit.debits_pending += amount
+        credit.credits_pending += amount
+
+    def resolve(self, subject: Subject, kind: str) -> None:
+        """Note that the subject is resolved, or reversed, by a transfer of that kind."""
+        if subject.resolution:
+            raise InvariantBroken(f"transfer {subject.transfer.transfer_id} resolved twice")
+        self._resolved.append((subject.transfer.transfer_id, subject.resolution))
+        subject.resolution = kind
+
+    def set_state(self, account: Account, state: int) -> None:
+        """Freeze, unfreeze or close."""
+        self._touch(account)
+        account.state = state
+
+    def _touch(self, account: Account) -> None:
+        id_ = account.id
+        if id_ not in self._before:
+            self._before[id_] = account.totals
+        if self._chain is not None and id_ not in self._chain:
+            self._chain[id_] = account.totals
+
+    # -- chains ---------------------------------------------------------------------------------------------------
+
+    def begin_chain(self) -> None:
+        """What follows succeeds or fails together."""
+        self._chain = {}
+        self._chain_start = len(self._resolved)
+
+    def end_chain(self, *, undo: bool) -> None:
+        """The chain is complete; with `undo`, as if it had never been begun."""
+        chain, self._chain = self._chain, None
+        if undo:
+            self._restore(chain or {}, self._chain_start)
+
+    def _restore(self, totals: dict[str, Totals], start: int) -> None:
+        for id_, before in totals.items():
+            self._accounts[id_].totals = before
+        while len(self._resolved) > start:
+            id_, resolution = self._resolved.pop()
+            if resolution is None:
+                del self._subjects[id_]
+            else:
+                self._subjects[id_].resolution = resolution
+
+    # -- blocks ---------------------------------------------------------------------------------------------------
 
     def changed(self) -> list[Account]:
-        """The accounts that were there before the present block and whose totals it changed."""
-        opened = self._opened
-        return [self._accounts[id_] for id_ in self._before if id_ not in opened]
+        """The accounts that were there before the present block and which it changed."""
+        opened, accounts = self._opened, self._accounts
+        return [accounts[id_] for id_, before in self._before.items() if id_ not in opened]
 
-    def check(self, moved: dict[str, int]) -> None:
-        """Check the present block: `moved` is the sum of its posted amounts, per asset.
+    def check(self, moved: dict[str, int], reserved: dict[str, int] | None = None) -> None:
+        """Check the present block: `moved` is the sum of its posted amounts per asset, `reserved` that of the pending.
 
         Raises:
-            InvariantBroken: debits or credits grew by anything else, or an account is beyond its limits.
+            InvariantBroken: debits or credits changed by anything else, or an account is beyond its limits.
         """
-        debits, credits = dict.fromkeys(moved, 0), dict.fromkeys(moved, 0)  # noqa: A001
-        for id_, (debits_before, credits_before) in self._before.items():
+        sums: dict[str, list[int]] = {}
+        for id_, (debits, credits_, debits_pending, credits_pending, _) in self._before.items():
             account = self._accounts[id_]
-            more_debits, more_credits = account.debits_posted - debits_before, account.credits_posted - credits_before
-            if more_debits < 0 or more_credits < 0 or max(account.debits_posted, account.credits_posted) > MAX_TOTAL:
-                raise InvariantBroken(f"{account!r}: totals shrank or overflowed")
-            over = account.debits_posted - account.credits_posted
-            if (over > 0 and account.flags & DEBITS_MUST_NOT_EXCEED_CREDITS) or (
-                over < 0 and account.flags & CREDITS_MUST_NOT_EXCEED_DEBITS
-            ):
-                raise InvariantBroken(f"{account!r} is beyond its limit")
-            debits[account.asset] = debits.get(account.asset, 0) + more_debits
-            credits[account.asset] = credits.get(account.asset, 0) + more_credits
-        if debits != moved or credits != moved:
-            raise InvariantBroken(f"amounts {moved} moved, but debits grew by {debits} and credits by {credits}")
+            more_debits, more_credits = account.debits_posted - debits, account.credits_posted - credits_
+            if more_debits < 0 or more_credits < 0 or not account.is_within_limits:
+                raise InvariantBroken(f"{account!r} is beyond its limit, or its totals shrank")
+            of_asset = sums.setdefault(account.asset, [0, 0, 0, 0])
+            of_asset[0] += more_debits
+            of_asset[1] += more_credits
+            of_asset[2] += account.debits_pending - debits_pending
+            of_asset[3] += account.credits_pending - credits_pending
+        reserved = reserved or {}
+        for asset in sums.keys() | moved.keys() | reserved.keys():
+            posted, pending = moved.get(asset, 0), reserved.get(asset, 0)
+            if sums.get(asset, [0, 0, 0, 0]) != [posted, posted, pending, pending]:
+                raise InvariantBroken(f"{asset}: {posted} moved, {pending} reserved, but the totals say {sums}")
 
     def commit(self) -> None:
         """The present block is durable: nothing of it can be taken back any more."""
-        accounts = self._accounts
+        accounts, subjects = self._accounts, self._subjects
         for id_ in self._before:
             accounts.move_to_end(id_)
-        self._before.clear()
-        self._opened.clear()
+        for id_, _ in self._resolved:
+            subjects.move_to_end(id_)
+        self._forget_block()
         while len(accounts) > self._capacity:
             accounts.popitem(last=False)
+        while len(subjects) > self._capacity:
+            subjects.popitem(last=False)
 
     def rollback(self) -> None:
         """The present block was not written: as if it had never been decided."""
-        for id_, totals in self._before.items():
-            account = self._accounts[id_]
-            account.debits_posted, account.credits_posted = totals
+        self._restore(self._before, 0)
         for id_ in self._opened:
             del self._accounts[id_]
-        self._before.clear()
-        self._opened.clear()
+        self._forget_block()
 
     def clear(self) -> None:
         """Forget everything: all of it can be loaded again."""
         self._accounts.clear()
+        self._subjects.clear()
+        self._forget_block()
+
+    def _forget_block(self) -> None:
         self._before.clear()
         self._opened.clear()
+        self._resolved.clear()
+        self._chain = None

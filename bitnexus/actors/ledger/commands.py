@@ -2,21 +2,64 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from bitnexus import errors
-from bitnexus.actors.ledger.accounts import MAX_AMOUNT, MAX_CODE, canonical_uuid, is_asset, world_account_id
-from bitnexus.actors.messages import OpenAccount, PostTransfer, Transfer, TransferResult
+from bitnexus.actors.ledger.accounts import (
+    ALL_FLAGS,
+    MAX_AMOUNT,
+    MAX_CODE,
+    MAX_TOTAL,
+    canonical_uuid,
+    is_asset,
+    world_account_id,
+)
+from bitnexus.actors.ledger.rules import REQUESTED, Request
+from bitnexus.actors.messages import (
+    ACCOUNT_ACTIONS,
+    ChangeAccount,
+    CreateAccount,
+    OpenAccount,
+    PostTransfer,
+    PostTransfers,
+    Transfer,
+    TransferResult,
+)
 from bitnexus.actors.runtime.message import Message
 
 #: Bounds of what the ledger keeps of a caller's words, in characters.
 MAX_DESCRIPTION: Final = 1_024
 MAX_METADATA: Final = 16_384
+#: Most transfers of one batch.
+MAX_BATCH: Final = 8_000
+#: Longest timeout of a pending transfer: a signed 32-bit integer of the database, 68 years.
+MAX_TIMEOUT_S: Final = 2**31 - 1
 
 #: The fields that make a command the same as the one its id was first used for.
-_COMPARED: Final = ("debit_account_id", "credit_account_id", "amount", "asset", "code", "description", "metadata")
+_COMPARED: Final = (
+    "kind",
+    "pending_id",
+    "reverses_id",
+    "debit_account_id",
+    "credit_account_id",
+    "amount",
+    "asset",
+    "timeout_s",
+    "code",
+    "description",
+    "metadata",
+)
 
-Command = PostTransfer | OpenAccount
+
+class ExpirePending(NamedTuple):
+    """The ledger's own command: write the expiry of these pending transfers, if they still are pending."""
+
+    transfer_ids: tuple[str, ...]
+
+
+Opening = OpenAccount | CreateAccount
+Command = PostTransfer | PostTransfers | Opening | ChangeAccount | ExpirePending
 
 
 class Caller(Protocol):
@@ -34,7 +77,7 @@ class Caller(Protocol):
 
 
 class Recorded(NamedTuple):
-    """What the ledger holds under a transfer's id: a posted transfer, or a refused one (its balances are 0)."""
+    """What the ledger holds under a transfer's id: a transfer, or a refused one (its balances are 0)."""
 
     transfer: Transfer
     refusal: str | None
@@ -47,6 +90,39 @@ class Item(NamedTuple):
     caller: Caller
 
 
+def weight(command: Command) -> int:
+    """How many events of a block the command can be."""
+    if isinstance(command, PostTransfers):
+        return len(command.transfers)
+    return len(command.transfer_ids) if isinstance(command, ExpirePending) else 1
+
+
+def transfers_of(command: Command) -> Sequence[Request]:
+    """The transfers that the command asks for."""
+    if isinstance(command, PostTransfer):
+        return (command,)
+    return command.transfers if isinstance(command, PostTransfers) else ()
+
+
+def accounts_of(command: Command) -> Iterator[str]:
+    """The ids of the accounts that the command names."""
+    for request in transfers_of(command):
+        yield request.debit_account_id
+        yield request.credit_account_id
+    if isinstance(command, OpenAccount | CreateAccount | ChangeAccount):
+        yield command.account_id
+
+
+def subjects_of(command: Command) -> Iterator[str]:
+    """The ids of the transfers to which the command's own ones refer."""
+    if isinstance(command, ExpirePending):
+        yield from command.transfer_ids
+    elif isinstance(command, PostTransfers):
+        for request in command.transfers:
+            if request.pending_id or request.reverses_id:
+                yield request.pending_id or request.reverses_id
+
+
 def check_syntax(command: Command) -> None:
     """Refuse what no caller of the ledger may send; it precedes everything and burns nothing.
 
@@ -54,31 +130,82 @@ def check_syntax(command: Command) -> None:
         BadRequest: naming the field.
     """
     if isinstance(command, PostTransfer):
-        _check_transfer(command)
-    elif not (canonical_uuid(command.account_id) and canonical_uuid(command.owner_id)):
-        raise errors.BadRequest("An id is not a canonical UUID.")
-    elif command.account_id == world_account_id(command.asset):
+        _check_transfer(command, command.user_id)
+    elif isinstance(command, PostTransfers):
+        _check_batch(command)
+    elif isinstance(command, ChangeAccount):
+        _check_ids(command.account_id, command.user_id)
+        if command.action not in ACCOUNT_ACTIONS:
+            raise errors.BadRequest(f"action must be one of {', '.join(ACCOUNT_ACTIONS)}.")
+    elif isinstance(command, ExpirePending):
+        _check_ids(*command.transfer_ids)
+    else:
+        _check_opening(command)
+
+
+def _check_opening(command: Opening) -> None:
+    if isinstance(command, OpenAccount) or command.owner_id:
+        _check_ids(command.owner_id)
+    _check_ids(command.account_id)
+    if command.account_id == world_account_id(command.asset):
         raise errors.BadRequest("The id is that of the asset's world account.")
+    _check_asset_and_code(command)
+    if isinstance(command, CreateAccount):
+        if not 0 <= command.flags <= ALL_FLAGS:
+            raise errors.BadRequest(f"flags must be 0 … {ALL_FLAGS}.")
+        if not 0 <= command.credit_limit <= MAX_TOTAL:
+            raise errors.BadRequest(f"credit_limit must be 0 … {MAX_TOTAL}.")
+
+
+def _check_batch(batch: PostTransfers) -> None:
+    if not 1 <= len(batch.transfers) <= MAX_BATCH:
+        raise errors.BadRequest(f"A batch must have 1 … {MAX_BATCH} transfers.")
+    if batch.transfers[-1].linked:
+        raise errors.BadRequest("The last transfer of a batch cannot be linked: there is no next one.")
+    chain: set[str] = set()
+    for request in batch.transfers:
+        if request.transfer_id in chain:
+            raise errors.BadRequest("An id stands twice in one chain of linked transfers.")
+        chain.add(request.transfer_id)
+        if not request.linked:
+            chain.clear()
+        _check_transfer(request, batch.user_id)
+        if request.kind not in REQUESTED:
+            raise errors.BadRequest(f"kind must be one of {', '.join(sorted(REQUESTED))}.")
+        if not 0 <= request.timeout_s <= MAX_TIMEOUT_S:
+            raise errors.BadRequest(f"timeout_s must be 0 … {MAX_TIMEOUT_S}.")
+        if request.pending_id and request.reverses_id:
+            raise errors.BadRequest("A transfer can refer to one other transfer only.")
+        _check_ids(*filter(None, (request.pending_id, request.reverses_id)))
+
+
+def _check_transfer(request: Request, user_id: str) -> None:
+    if not (
+        canonical_uuid(request.transfer_id)
+        and canonical_uuid(request.debit_account_id)
+        and canonical_uuid(request.credit_account_id)
+        and canonical_uuid(user_id)
+    ):
+        raise errors.BadRequest("An id is not a canonical UUID.")
+    if not 1 <= request.amount <= MAX_AMOUNT:
+        raise errors.BadRequest(f"amount must be 1 … {MAX_AMOUNT}.")
+    if request.description:
+        _check_text("description", request.description, MAX_DESCRIPTION)
+    if request.metadata:
+        _check_text("metadata", request.metadata, MAX_METADATA)
+    _check_asset_and_code(request)
+
+
+def _check_asset_and_code(command: Request | Opening) -> None:
     if not is_asset(command.asset):
         raise errors.BadRequest("asset must be a code and a scale, as in USD/2.")
     if not 0 <= command.code <= MAX_CODE:
         raise errors.BadRequest(f"code must be 0 … {MAX_CODE}.")
 
 
-def _check_transfer(command: PostTransfer) -> None:
-    if not (
-        canonical_uuid(command.transfer_id)
-        and canonical_uuid(command.debit_account_id)
-        and canonical_uuid(command.credit_account_id)
-        and canonical_uuid(command.user_id)
-    ):
+def _check_ids(*ids: str) -> None:
+    if not all(map(canonical_uuid, ids)):
         raise errors.BadRequest("An id is not a canonical UUID.")
-    if not 1 <= command.amount <= MAX_AMOUNT:
-        raise errors.BadRequest(f"amount must be 1 … {MAX_AMOUNT}.")
-    if command.description:
-        _check_text("description", command.description, MAX_DESCRIPTION)
-    if command.metadata:
-        _check_text("metadata", command.metadata, MAX_METADATA)
 
 
 def _check_text(name: str, value: str, longest: int) -> None:
@@ -88,7 +215,7 @@ def _check_text(name: str, value: str, longest: int) -> None:
         raise errors.BadRequest(f"{name} must be text without U+0000 and surrogates.")
 
 
-def difference(recorded: Transfer, command: PostTransfer) -> str | None:
+def difference(recorded: Transfer, command: Request) -> str | None:
     """The refusal of a command whose id was used with other fields; None if they are the same."""
     for name in _COMPARED:
         if getattr(recorded, name) != getattr(command, name):
@@ -96,7 +223,7 @@ def difference(recorded: Transfer, command: PostTransfer) -> str | None:
     return None
 
 
-def replay(recorded: Recorded, command: PostTransfer) -> TransferResult:
+def replay(recorded: Recorded, command: Request) -> TransferResult:
     """The answer to a command whose id the ledger holds."""
     transfer, refusal = recorded
     different = difference(transfer, command)

@@ -4,40 +4,27 @@
 The tree is never recomputed: a :class:`Tree` is a compact range, the roots of its perfect subtrees ("peaks") from the
 largest, leftmost, to the smallest. Appending costs one node hash on average.
 
-**Leaf, version 1.** All integers big-endian. `id`s are the 16 bytes of the UUID. `text` is one length byte, then
-ASCII. A leaf is the concatenation of:
+**Leaf, version 1.** All integers big-endian; docs/ledger-format.md is the complete description, for those who write a
+verifier. A leaf starts with version, kind, seq, block and time (1 + 1 + 8 + 8 + 8 bytes). Its kind says what follows:
 
-====================  ========  ==============================================================
-field                 bytes     meaning
-====================  ========  ==============================================================
-version               1         1
-kind                  1         1 account opened, 2 transfer posted, 3 transfer refused
-seq                   8         index of the leaf in the tree, from 0
-block                 8         height of the block that holds it, from 1
-time                  8         µs since 1970 UTC: the time of the block
-*kind 1*
-account               16        id
-flags                 4         of the account
-code                  4         of the account
-private               32        commitment to the owner, below
-asset                 text
-*kinds 2 and 3*
-transfer              16        id
-debit account         16        id
-credit account        16        id
-amount                8         1 … 2**53-1
-code                  4         of the transfer
-debit balance         8         signed: credits - debits of the debit account after it; 0 in kind 3
-credit balance        8         signed: the same of the credit account; 0 in kind 3
-private               32        commitment to asker, description, metadata, below
-asset                 text
-refusal               text      kind 3 only: the code of the refusal
-====================  ========  ==============================================================
+====  =======================================================================================================
+kind
+====  =======================================================================================================
+1     account opened: account 16, flags 4, code 4, private 32, asset (text)
+2     transfer posted: id 16, debit account 16, credit account 16, amount 8, code 4, debit balance 8, credit
+      balance 8, private 32, asset (text)
+3     transfer refused: as 2, refusal (text)
+4     account opened with a credit limit: as 1, credit limit 8
+5     account changed: account 16, action 1, private 32
+6     transfer of a kind other than "post": as 2, kind 1 (bit 7: the transfer it refers to is one to be reversed),
+      transfer it refers to 16 (or zeros), timeout in seconds 4
+7     the same, refused: as 6, refusal (text)
+====  =======================================================================================================
 
 **Private.** What can be personal enters only as ``SHA-256(salt ‖ id ‖ n₁ ‖ description ‖ n₂ ‖ metadata)``: salt is 16
-random bytes of the row's own, id the owner (kind 1; 16 zero bytes for nobody) or the asking user (kinds 2, 3), n₁ and
-n₂ the 4-byte lengths of the UTF-8 texts (empty in kind 1). Once salt and texts are erased, and this hash is kept in
-their place, the leaf can still be verified and says nothing.
+random bytes of the row's own, id the owner (kinds 1, 4; 16 zero bytes for nobody) or the asking user (all others; zeros
+for the ledger itself), n₁ and n₂ the 4-byte lengths of the UTF-8 texts (empty in kinds 1, 4, 5). Once salt and texts
+are erased, and this hash is kept in their place, the leaf can still be verified and says nothing.
 
 **Block.** ``SHA-256(height ‖ prev_hash ‖ tree_size ‖ tree_root ‖ time)``, 8 + 32 + 8 + 32 + 8 bytes. The first block
 has height 1 and a `prev_hash` of 32 zero bytes. `tree_size` and `tree_root` are those after its last leaf.
@@ -49,20 +36,33 @@ import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final
+from typing import Final, NamedTuple
+
+from bitnexus.actors.messages import ACCOUNT_ACTIONS, TRANSFER_KINDS
 
 LEAF_VERSION: Final = 1
 KIND_ACCOUNT_OPENED: Final = 1
 KIND_TRANSFER: Final = 2
 KIND_REFUSAL: Final = 3
+KIND_ACCOUNT_OPENED_WITH_LIMIT: Final = 4
+KIND_ACCOUNT_CHANGED: Final = 5
+KIND_OTHER_TRANSFER: Final = 6
+KIND_OTHER_REFUSAL: Final = 7
+#: Added to the byte of a transfer's kind when the other transfer is the one to be reversed, not a pending one.
+REVERSES: Final = 0x80
 SALT_BYTES: Final = 16
 HASH_BYTES: Final = 32
+#: Of the inner nodes every eighth level is kept, as in the tiles of C2SP tlog-tiles: 256 hashes of one level.
+TILE_HEIGHT: Final = 8
+TILE_WIDTH: Final = 256
 NOBODY: Final = bytes(16)
 EMPTY_ROOT: Final = sha256(b"").digest()
 NO_HASH: Final = bytes(32)
 
 _ACCOUNT = struct.Struct(">BBQQQ16sII32s")
 _TRANSFER = struct.Struct(">BBQQQ16s16s16sQIqq32s")
+_OTHER = struct.Struct(">B16sI")
+_CHANGE = struct.Struct(">BBQQQ16sB32s")
 _BLOCK = struct.Struct(">Q32sQ32sQ")
 _NO_TEXTS = bytes(8)
 
@@ -77,6 +77,14 @@ def node_hash(left: bytes, right: bytes) -> bytes:
     return sha256(b"\x01" + left + right).digest()
 
 
+class Node(NamedTuple):
+    """An inner node that is kept: the root of the `number`-th perfect subtree of ``256**level`` leaves."""
+
+    level: int
+    number: int
+    hash: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Tree:
     """A Merkle tree as its size and its peaks, largest first; as many peaks as `size` has one bits."""
@@ -88,14 +96,17 @@ class Tree:
         if self.size < 0 or len(self.peaks) != self.size.bit_count():
             raise ValueError(f"a tree of {self.size} leaves cannot have {len(self.peaks)} peaks")
 
-    def extend(self, leaf_hashes: Iterable[bytes]) -> Tree:
-        """The tree with these leaves appended."""
+    def extend(self, leaf_hashes: Iterable[bytes], nodes: list[Node] | None = None) -> Tree:
+        """The tree with these leaves appended; the new inner nodes of it that are kept go to `nodes`."""
         peaks, size = list(self.peaks), self.size
         for leaf in leaf_hashes:
-            node, carry = leaf, size
+            node, carry, height = leaf, size, 0
             while carry & 1:
                 node = sha256(b"\x01" + peaks.pop() + node).digest()
                 carry >>= 1
+                height += 1
+                if not height % TILE_HEIGHT and nodes is not None:
+                    nodes.append(Node(height // TILE_HEIGHT, size >> height, node))
             peaks.append(node)
             size += 1
         return Tree(size, tuple(peaks))
@@ -120,9 +131,9 @@ class Head:
     root: bytes = EMPTY_ROOT
     time_us: int = 0
 
-    def extend(self, leaf_hashes: Iterable[bytes], time_us: int) -> Head:
-        """The head after one more block of these leaves."""
-        tree = self.tree.extend(leaf_hashes)
+    def extend(self, leaf_hashes: Iterable[bytes], time_us: int, nodes: list[Node] | None = None) -> Head:
+        """The head after one more block of these leaves; `nodes` as in `Tree.extend`."""
+        tree = self.tree.extend(leaf_hashes, nodes)
         root = tree.root()
         height = self.height + 1
         return Head(height, block_hash(height, self.hash, tree.size, root, time_us), tree, root, time_us)
@@ -147,11 +158,27 @@ def text(value: str) -> bytes:
 
 
 def account_leaf(
-    *, seq: int, block: int, time_us: int, account: bytes, flags: int, code: int, private: bytes, asset: str
+    *,
+    seq: int,
+    block: int,
+    time_us: int,
+    account: bytes,
+    flags: int,
+    code: int,
+    private: bytes,
+    asset: str,
+    credit_limit: int = 0,
 ) -> bytes:
     """The leaf of "account opened"."""
-    head = (LEAF_VERSION, KIND_ACCOUNT_OPENED, seq, block, time_us, account, flags, code, private)
-    return _ACCOUNT.pack(*head) + text(asset)
+    kind = KIND_ACCOUNT_OPENED_WITH_LIMIT if credit_limit else KIND_ACCOUNT_OPENED
+    leaf = _ACCOUNT.pack(LEAF_VERSION, kind, seq, block, time_us, account, flags, code, private) + text(asset)
+    return leaf + credit_limit.to_bytes(8, "big") if credit_limit else leaf
+
+
+def change_leaf(*, seq: int, block: int, time_us: int, account: bytes, action: str, private: bytes) -> bytes:
+    """The leaf of "account changed"."""
+    head = (LEAF_VERSION, KIND_ACCOUNT_CHANGED, seq, block, time_us)
+    return _CHANGE.pack(*head, account, ACCOUNT_ACTIONS[action], private)
 
 
 def transfer_leaf(  # noqa: PLR0917 - a record's fields, by position because it is called once per transfer
@@ -168,9 +195,27 @@ def transfer_leaf(  # noqa: PLR0917 - a record's fields, by position because it 
     private: bytes,
     asset: bytes,
     refusal: str | None = None,
+    other: bytes | None = None,
 ) -> bytes:
-    """The leaf of a transfer, posted or (with `refusal`) refused. `asset` is already a :func:`text`."""
-    kind = KIND_TRANSFER if refusal is None else KIND_REFUSAL
+    """The leaf of a transfer, or (with `refusal`) of a refused one.
+
+    `asset` is already a :func:`text`; `other` an :func:`other_kind`, unless its kind is "post".
+    """
+    if other is None:
+        kind = KIND_TRANSFER if refusal is None else KIND_REFUSAL
+    else:
+        kind = KIND_OTHER_TRANSFER if refusal is None else KIND_OTHER_REFUSAL
+        asset += other
     fields = (transfer, debit, credit, amount, code, debit_balance, credit_balance, private)
     leaf = _TRANSFER.pack(LEAF_VERSION, kind, seq, block, time_us, *fields) + asset
     return leaf if refusal is None else leaf + text(refusal)
+
+
+def other_kind(kind: str, timeout_s: int, *, pending: bytes, reverses: bytes) -> bytes:
+    """What the leaf of a transfer says besides if it is not a plain "post".
+
+    `pending` and `reverses` are the ids it refers to, 16 zero bytes if there is none; one of them is.
+    """
+    if reverses != NOBODY:
+        return _OTHER.pack(TRANSFER_KINDS[kind] | REVERSES, reverses, timeout_s)
+    return _OTHER.pack(TRANSFER_KINDS[kind], pending, timeout_s)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from bitnexus.actors.ledger.blocks import Block
-from bitnexus.actors.ledger.book import Account, InvariantBroken
+from bitnexus.actors.ledger.accounts import Account
+from bitnexus.actors.ledger.block import Block
+from bitnexus.actors.ledger.book import InvariantBroken, Subject
 from bitnexus.actors.ledger.log import HASH_BYTES, Head, Tree
-from bitnexus.storage.ledger_rows import AccountRow, BlockRow, BlockToWrite
+from bitnexus.storage.ledger_rows import AccountRow, BlockRow, BlockToWrite, TransferRow
 
 
 def head_of(row: BlockRow | None) -> Head:
@@ -33,6 +34,10 @@ def account_of(row: AccountRow) -> Account:
         flags=row.flags,
         debits_posted=row.debits_posted,
         credits_posted=row.credits_posted,
+        debits_pending=row.debits_pending,
+        credits_pending=row.credits_pending,
+        credit_limit=row.credit_limit,
+        state=row.state,
         opened_seq=row.seq,
         opened_block=row.block,
         opened_us=row.time_us,
@@ -45,4 +50,37 @@ def to_write(block: Block) -> BlockToWrite:
     head = block.head
     peaks = b"".join(head.tree.peaks)
     row = BlockRow(head.height, block.before.hash, head.hash, head.tree.size, head.root, peaks, head.time_us)
-    return BlockToWrite(row, block.transfers, block.refusals, block.salts, block.opened, block.totals)
+    timers, stopped = ([], []) if block.plain else _timers(block)
+    return BlockToWrite(
+        row=row,
+        plain=block.plain and not block.nodes,
+        transfers=block.transfers,
+        refusals=block.refusals,
+        salts=block.salts,
+        opened=block.opened,
+        totals=block.totals,
+        changes=block.changes,
+        change_salts=block.change_salts,
+        nodes=block.nodes,
+        timers=timers,
+        stopped_timers=stopped,
+    )
+
+
+def _timers(block: Block) -> tuple[list[tuple[str, int]], list[str]]:
+    """The timers that the block starts, and those of earlier blocks that it stops."""
+    started: dict[str, int] = {}
+    stopped: list[str] = []
+    for transfer, refusal in zip(block.transfers, block.refusals, strict=True):
+        if refusal is not None:
+            continue
+        if transfer.expires_us:
+            started[transfer.transfer_id] = transfer.expires_us
+        elif transfer.pending_id and started.pop(transfer.pending_id, None) is None:
+            stopped.append(transfer.pending_id)
+    return list(started.items()), stopped
+
+
+def subject_of(row: TransferRow) -> Subject:
+    """The transfer that others refer to as the book keeps it."""
+    return Subject(row.transfer, row.resolution)

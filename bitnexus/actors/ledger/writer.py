@@ -4,7 +4,7 @@ While one block is being committed the next one gathers; so blocks grow with the
 at once. Nobody is answered before the commit. One task (:meth:`Writer.run`) does all of it, in order:
 
 1. take the waiting commands, at most `max_block`, without those whose callers have given up;
-2. load the accounts that are not in memory, in one query;
+2. load the accounts, and the transfers referred to, that are not in memory, in one query each;
 3. decide in memory (`blocks.decide`);
 4. write the block in one round trip; answer; tell `on_commit`.
 
@@ -35,13 +35,22 @@ import structlog
 
 from bitnexus import errors
 from bitnexus.actors.ledger.accounts import world_account_id
-from bitnexus.actors.ledger.blocks import Block, decide
+from bitnexus.actors.ledger.block import Block
+from bitnexus.actors.ledger.blocks import decide
 from bitnexus.actors.ledger.book import Book, InvariantBroken
-from bitnexus.actors.ledger.commands import Caller, Command, Item, Recorded
+from bitnexus.actors.ledger.commands import (
+    Caller,
+    Command,
+    ExpirePending,
+    Item,
+    Recorded,
+    weight,
+)
 from bitnexus.actors.ledger.intake import Intake
+from bitnexus.actors.ledger.loading import Sweeper, load
 from bitnexus.actors.ledger.log import SALT_BYTES, Head
-from bitnexus.actors.ledger.stored import account_of, head_of, to_write
-from bitnexus.actors.messages import BlockCommitted, OpenAccount, PostTransfer
+from bitnexus.actors.ledger.stored import head_of, to_write
+from bitnexus.actors.messages import BlockCommitted, OpenAccount
 from bitnexus.actors.runtime.message import Message
 from bitnexus.storage.ledger_rows import BlockRow
 from bitnexus.storage.ledger_writer import HeightTaken, IdTaken, LedgerConnection, OutcomeUnknown
@@ -51,6 +60,10 @@ RECENT_RESULTS: Final = 32_768
 #: How many forms of one block are remembered while their outcome is unknown. An older one that is committed after all
 #: looks like another writer's: the writer ends, and starts again from it.
 MOST_ATTEMPTS: Final = 16
+#: Most expiries that are written with one block.
+SWEEP: Final = 1_000
+#: The clock may be set: how long an expiry is waited for before it is looked at again.
+LONGEST_WAIT_S: Final = 60.0
 FIRST_RETRY_S: Final = 0.05
 LONGEST_RETRY_S: Final = 1.0
 
@@ -94,6 +107,7 @@ class Writer:
         self._attempts: dict[bytes, Block] = {}
         self._db: LedgerConnection | None = None
         self._failures = 0
+        self._next_expiry_us: int | None = None
         self._ready = asyncio.Event()
 
     # -- the commands' side ----------------------------------------------------------------------------------
@@ -148,8 +162,12 @@ class Writer:
         try:
             await self._reconnect()
             await self._open_world_accounts()
-            while items := await self._intake.take():
-                await self._settle(items)
+            while True:
+                items = await self._intake.take(self._until_sweep_s())
+                if not items and self._intake.stopping:
+                    break
+                if items or self._until_sweep_s() == 0:
+                    await self._settle(items)
             if self._db is not None:
                 db, self._db = self._db, None
                 await db.close()
@@ -166,7 +184,7 @@ class Writer:
     async def _settle(self, items: list[Item]) -> None:
         """Have the commands decided, committed and answered, whatever happens to the connection."""
         looked_up: dict[str, Recorded | None] = {}
-        while items:
+        while True:
             try:
                 block = await self._commit(items, looked_up)
             except (errors.DatabaseUnavailable, HeightTaken) as trouble:
@@ -178,6 +196,8 @@ class Writer:
                     self._answer(late, among={id(item) for item in items})
                     answered = {id(item) for item in late.items}
                     items = [item for item in items if id(item) not in answered]
+                if not items:
+                    return
             else:
                 self._answer(block)
                 return
@@ -187,8 +207,11 @@ class Writer:
         db, head = self._db, self._head
         if db is None or head is None:
             raise errors.DatabaseUnavailable
-        await self._load_accounts(db, items)
-        entropy = os.urandom(SALT_BYTES * len(items))
+        now_us = time.time_ns() // 1_000
+        if self._next_expiry_us is not None and self._next_expiry_us <= now_us:
+            items = [*items, await self._sweep(db, now_us)]
+        await load(db, self._book, items)
+        entropy = os.urandom(SALT_BYTES * sum(weight(command) for command, _ in items))
         while True:
             block = decide(
                 self._book,
@@ -196,7 +219,7 @@ class Writer:
                 tuple(items),
                 recent=self._recent,
                 looked_up=looked_up,
-                now_us=time.time_ns() // 1_000,
+                now_us=now_us,
                 entropy=entropy,
             )
             unknown = block.guessed
@@ -235,20 +258,17 @@ class Writer:
             raise
         return True
 
-    async def _load_accounts(self, db: LedgerConnection, items: list[Item]) -> None:
-        book = self._book
-        missing: set[str] = set()
-        for command, _ in items:
-            if isinstance(command, PostTransfer):
-                if command.debit_account_id not in book:
-                    missing.add(command.debit_account_id)
-                if command.credit_account_id not in book:
-                    missing.add(command.credit_account_id)
-            elif command.account_id not in book:
-                missing.add(command.account_id)
-        if missing:
-            for row in await db.accounts(missing):
-                book.load(account_of(row))
+    async def _sweep(self, db: LedgerConnection, now_us: int) -> Item:
+        """The command to write expiries that are due, at most `SWEEP` of them; and when there is more to do."""
+        ids = await db.expired(now_us, limit=SWEEP)
+        self._next_expiry_us = now_us if len(ids) == SWEEP else await db.next_expiry_us(now_us)
+        return Item(ExpirePending(tuple(ids)), Sweeper())
+
+    def _until_sweep_s(self) -> float | None:
+        """How long it is until a pending transfer expires; None if none will."""
+        if self._next_expiry_us is None or self._db is None:
+            return None
+        return min(max(self._next_expiry_us / 1e6 - time.time(), 0.0), LONGEST_WAIT_S)
 
     def _answer(self, block: Block, among: set[int] | None = None) -> None:
         """The block is durable: make it the head, answer its callers, tell of it.
@@ -261,6 +281,8 @@ class Writer:
             self._head = block.head
             self._attempts.clear()
             self._remember(block.recorded)
+            if not block.plain:
+                self._note_timers(block)
         for item, answer in zip(block.items, block.answers, strict=True):
             if among is not None and id(item) not in among:
                 continue
@@ -270,6 +292,12 @@ class Writer:
                 item.caller.reply(answer)
         if block.events:
             self._on_commit(block.committed())
+
+    def _note_timers(self, block: Block) -> None:
+        started = [each.transfer.expires_us for each in block.recorded.values() if each.refusal is None]
+        first = min(filter(None, started), default=None)
+        if first is not None:
+            self._next_expiry_us = first if self._next_expiry_us is None else min(first, self._next_expiry_us)
 
     def _remember(self, results: dict[str, Recorded]) -> None:
         recent = self._recent
@@ -313,7 +341,8 @@ class Writer:
         """A new connection, and the block that was in doubt, if it is there."""
         db = await self._connect()
         try:
-            return db, self._resume(await db.last_block())
+            last, self._next_expiry_us = await db.start()
+            return db, self._resume(last)
         except BaseException:
             db.abort()
             raise

@@ -56,8 +56,8 @@ class OpenCalls:
         return ref in self._open
 
     def open(self, name: str, message: Message, on_reply: OnReply, *, deadline: float, retry: bool = False) -> OpenCall:
-        """A new call. Raises Overloaded when too many are open."""
-        if len(self._open) >= MAX_OPEN_CALLS:
+        """A new call. Raises Overloaded when too many are open; the node's own questions are few, and never refused."""
+        if len(self._open) >= MAX_OPEN_CALLS and not message.is_control:
             raise Overloaded("too many calls of this process wait for their answer")
         self._last_ref += 1
         call = OpenCall(self._last_ref, name, message, on_reply, deadline=deadline, retry=retry)

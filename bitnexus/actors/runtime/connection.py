@@ -3,6 +3,7 @@
 Items posted during one turn of the loop leave together as one BATCH. At most `WINDOW_FRAMES` frames (and about
 `WINDOW_BYTES`) are unacknowledged; what is posted meanwhile waits and leaves together when an acknowledgement comes. So
 a call at rest leaves at once, and under load batches grow. The waiting queue is bounded: `post` raises Overloaded.
+What the node itself must say has a lane of its own (see lanes.py): it never waits for the application.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Protocol, cast
 
 import msgspec
 
-from bitnexus.actors.runtime import wire
+from bitnexus.actors.runtime import lanes, wire
 from bitnexus.actors.runtime.frames import FrameDecoder, FrameError, Kind, encode
 from bitnexus.actors.runtime.handshake import (
     DIAL_TIMEOUT_S,
@@ -27,15 +28,10 @@ from bitnexus.actors.runtime.handshake import (
     Listener,
     Role,
 )
-from bitnexus.errors import BitNexusError, Overloaded, Unauthorized, by_code
+from bitnexus.actors.runtime.lanes import Queue, Window
+from bitnexus.errors import BitNexusError, Unauthorized, by_code
 from bitnexus.principal import Principal
 
-WINDOW_FRAMES = 4
-WINDOW_BYTES = 4 * 1024 * 1024
-MAX_QUEUED_ITEMS = 65_536
-MAX_QUEUED_BYTES = 64 * 1024 * 1024
-MAX_BATCH_ITEMS = 2_048
-MAX_BATCH_BYTES = 1024 * 1024
 #: Thespian's own envelopes that may wait for one peer.
 MAX_QUEUED_ENVELOPES = 10_000
 #: What waits for a client that does not read, and the largest frame it may send: one message and what is around it.
@@ -49,6 +45,12 @@ _GRACE_S = 0.05
 #: The fate of one envelope, told exactly once: "sent", "rejected" (the peer could not read it) or "dead" (the
 #: connection is gone).
 Delivery = Callable[[str], None]
+
+
+class Cancellable(Protocol):
+    """A call of the peer's that may be withdrawn."""
+
+    cancelled: bool
 
 
 class Endpoint(Protocol):
@@ -95,6 +97,11 @@ class Connection(asyncio.Protocol):
         self.dialling: asyncio.Task[None] | None = None
         self.refusals = 0  # calls of a client's that it may not make
         self.open_calls = 0  # calls of the peer's that have no answer yet; counted by the process
+        self.heard = True  # something has come since the watch last looked (see liveness.py)
+        self.silent_since = loop.time()
+        self.silence_limit_s: float | None = None  # longer than this without a sign of life closes it
+        self.taken: dict[int, Cancellable] = {}  # those calls, by their number
+        self.cancelled_early: dict[int, None] = {}  # numbers of calls that the peer withdrew before they came
         self._endpoint = endpoint
         self._loop = loop
         self._decoder = FrameDecoder(endpoint.frame_limit)
@@ -103,16 +110,19 @@ class Connection(asyncio.Protocol):
         self._listener: Listener | None = None
         self._dialler: Dialler | None = None
         self._reason = "closed by the peer"
-        self._unacked: deque[tuple[int, Delivery | None]] = deque()
-        self._unacked_bytes = 0
+        self._unacked: deque[tuple[Window, int, Delivery | None]] = deque()
         self._acked = 0  # frames of ours the peer has taken
         self._received = 0  # frames of the peer's that we have taken
         self._envelopes: deque[tuple[bytes, Delivery]] = deque()
-        self._items: deque[bytes] = deque()
-        self._queued_bytes = 0
-        self._queue_limit = MAX_QUEUED_BYTES
+        self._items = Queue(lanes.MAX_QUEUED_ITEMS, lanes.MAX_QUEUED_BYTES)
+        self._control = Queue(lanes.MAX_CONTROL_ITEMS, lanes.MAX_CONTROL_BYTES)
+        self._envelope_window = Window(lanes.WINDOW_FRAMES, lanes.WINDOW_BYTES)
+        self._batch_window = Window(lanes.WINDOW_FRAMES, lanes.WINDOW_BYTES)
+        self._control_window = Window(lanes.CONTROL_WINDOW_FRAMES, lanes.WINDOW_BYTES)
+        self._is_choked = False  # the socket takes no more just now
         self._flush_scheduled = False
         self._ack_due = False
+        self._pong_due = False
 
     # -- the life of the connection --------------------------------------------------------------------------
 
@@ -140,13 +150,22 @@ class Connection(asyncio.Protocol):
         self._timer = self._loop.call_later(_GRACE_S, self.close, "no handshake in time")
 
     def data_received(self, data: bytes) -> None:
-        """Feed the decoder and act on every complete frame."""
+        """Feed the decoder and act on every complete frame: on batches after all that must not wait for them."""
         decoder = self._decoder
         decoder.feed(data)
+        self.heard = True
         before = self._received
+        batches: list[bytes] = []
         try:
             while not self.is_closed and (frame := decoder.next_frame()) is not None:
-                self._frame_received(*frame)
+                if frame[0] is Kind.BATCH:
+                    self._received += 1
+                    batches.append(frame[1])
+                else:
+                    self._frame_received(*frame)
+            for body in batches:
+                if not self.is_closed:
+                    self._items_received(body)
         except FrameError as error:
             self.close(str(error))
         if self._received != before:
@@ -171,12 +190,12 @@ class Connection(asyncio.Protocol):
             self._transport.close() if flush else self._transport.abort()
         elif self.dialling is not None:
             self.dialling.cancel()
-        failed = [delivery for _, delivery in self._unacked if delivery is not None]
+        failed = [delivery for _, _, delivery in self._unacked if delivery is not None]
         failed += [delivery for _, delivery in self._envelopes]
         self._unacked.clear()
         self._envelopes.clear()
         self._items.clear()
-        self._queued_bytes = 0
+        self._control.clear()
         self._endpoint.closed(self, reason)
         for delivery in failed:
             delivery("dead")
@@ -184,7 +203,7 @@ class Connection(asyncio.Protocol):
     @property
     def unsent(self) -> int:
         """Frames and items that the peer has not acknowledged."""
-        return len(self._unacked) + len(self._envelopes) + len(self._items)
+        return len(self._unacked) + len(self._envelopes) + len(self._items) + len(self._control)
 
     def may_lead_to(self, instance: bytes) -> bool:
         """Whether this dialled connection leads to `instance`, as far as is known yet; b"" means any."""
@@ -195,19 +214,20 @@ class Connection(asyncio.Protocol):
 
     def _frame_received(self, kind: Kind, body: bytes) -> None:
         match kind:
-            case Kind.BATCH:
-                try:
-                    items = wire.split(body)
-                except msgspec.DecodeError as error:
-                    raise FrameError(f"malformed batch: {error}") from None
+            case Kind.CONTROL:
                 self._received += 1
-                self._endpoint.items_received(self, items)
+                self._items_received(body)
             case Kind.ACK | Kind.REJECT if len(body) == _ACK_SIZE:
                 self._ack_received(int.from_bytes(body, "big"), rejected=kind is Kind.REJECT)
             case Kind.ENVELOPE if self.client is None:  # it is unpickled: from processes of this node alone
                 self._received += 1
                 if not self._endpoint.envelope_received(self, body) and not self.is_closed:
                     self._write(self._acknowledgement(Kind.REJECT))
+            case Kind.PING if not body:
+                self._pong_due = True
+                self._schedule_flush()
+            case Kind.PONG if not body:
+                pass  # it was heard
             case _:
                 self._handshake_frame_received(kind, body)
 
@@ -229,6 +249,13 @@ class Connection(asyncio.Protocol):
             case _:
                 raise FrameError(f"frame kind {kind.name} is not allowed here")
 
+    def _items_received(self, body: bytes) -> None:
+        try:
+            items = wire.split(body)
+        except msgspec.DecodeError as error:
+            raise FrameError(f"malformed batch: {error}") from None
+        self._endpoint.items_received(self, items)
+
     def _hello_received(self, listener: Listener, body: bytes) -> None:
         hello = listener.receive_hello(body)
         self.peer_address = hello.address
@@ -239,7 +266,7 @@ class Connection(asyncio.Protocol):
                 self._write(encode(Kind.REFUSED, f"{error.code}\n{error.detail}".encode()))
                 self.close(f"client refused: {error.detail}", flush=True)
                 return
-            self._queue_limit = CLIENT_QUEUED_BYTES
+            self._items.max_bytes = CLIENT_QUEUED_BYTES
         self._write(encode(Kind.WELCOME, listener.welcome()))
         self._establish()
 
@@ -268,8 +295,8 @@ class Connection(asyncio.Protocol):
             raise FrameError("acknowledgement of what was not sent")
         while self._acked < count:
             self._acked += 1
-            size, delivery = self._unacked.popleft()
-            self._unacked_bytes -= size
+            window, size, delivery = self._unacked.popleft()
+            window.acknowledged(size)
             if delivery is not None:
                 delivery("rejected" if rejected and self._acked == count else "sent")
         self._flush()
@@ -293,14 +320,33 @@ class Connection(asyncio.Protocol):
         Raises Overloaded, before any effect, when the item is too large or too much is waiting. Over a closed
         connection nothing is sent: its owner has been told of the end.
         """
-        if self.is_closed:
-            return
-        if len(item) > wire.MAX_MESSAGE_BYTES:
-            raise Overloaded(f"a message of {len(item)} bytes is over the bound")
-        if len(self._items) >= MAX_QUEUED_ITEMS or self._queued_bytes + len(item) > self._queue_limit:
-            raise Overloaded("too many messages wait for this process")
-        self._items.append(item)
-        self._queued_bytes += len(item)
+        if not self.is_closed:
+            self._items.put(item)
+            self._schedule_flush()
+
+    def post_control(self, item: bytes) -> None:
+        """As `post`, in the lane of the node's own messages: refused only by a peer that is as good as lost."""
+        if not self.is_closed:
+            self._control.put(item)
+            self._schedule_flush()
+
+    def cancel(self, ref: int) -> None:
+        """Tell the peer, if there is room, that nobody waits for the answer to our call `ref` any more."""
+        if not self.is_closed and not self._control.is_half_full:
+            self.post_control(wire.encode_cancel(ref))
+
+    def ping(self) -> None:
+        """Ask for a sign of life."""
+        if self.is_established and not self.is_closed and not self._is_choked:
+            self._write(encode(Kind.PING, b""))
+
+    def pause_writing(self) -> None:
+        """The socket is full: batches wait, so that what must not wait for them finds few of them before it."""
+        self._is_choked = True
+
+    def resume_writing(self) -> None:
+        """The socket has room again."""
+        self._is_choked = False
         self._schedule_flush()
 
     def _schedule_flush(self) -> None:
@@ -317,31 +363,26 @@ class Connection(asyncio.Protocol):
         if self._ack_due:
             self._ack_due = False
             frames.append(self._acknowledgement(Kind.ACK))
-        while self._envelopes and self._window_open():
+        elif self._pong_due:
+            frames.append(encode(Kind.PONG, b""))
+        self._pong_due = False
+        self._take_items(self._control, self._control_window, Kind.CONTROL, frames)
+        while self._envelopes and self._envelope_window.is_open:
             body, delivery = self._envelopes.popleft()
-            frames.append(self._numbered(Kind.ENVELOPE, body, delivery))
-        while self._items and self._window_open():
-            frames.append(self._numbered(Kind.BATCH, wire.join(self._take_batch()), None))
+            frames.append(self._numbered(self._envelope_window, Kind.ENVELOPE, body, delivery))
+        if not self._is_choked:
+            self._take_items(self._items, self._batch_window, Kind.BATCH, frames)
         if frames:
             self._write(b"".join(frames))
 
-    def _take_batch(self) -> list[bytes]:
-        items = self._items
-        batch = [items.popleft()]
-        size = len(batch[0])
-        while items and len(batch) < MAX_BATCH_ITEMS and size + len(items[0]) <= MAX_BATCH_BYTES:
-            item = items.popleft()
-            size += len(item)
-            batch.append(item)
-        self._queued_bytes -= size
-        return batch
+    def _take_items(self, queue: Queue, window: Window, kind: Kind, frames: list[bytes]) -> None:
+        while queue and window.is_open:
+            body = wire.join(queue.take(lanes.MAX_BATCH_ITEMS, lanes.MAX_BATCH_BYTES))
+            frames.append(self._numbered(window, kind, body, None))
 
-    def _window_open(self) -> bool:
-        return not self._unacked or (len(self._unacked) < WINDOW_FRAMES and self._unacked_bytes < WINDOW_BYTES)
-
-    def _numbered(self, kind: Kind, body: bytes, delivery: Delivery | None) -> bytes:
-        self._unacked.append((len(body), delivery))
-        self._unacked_bytes += len(body)
+    def _numbered(self, window: Window, kind: Kind, body: bytes, delivery: Delivery | None) -> bytes:
+        self._unacked.append((window, len(body), delivery))
+        window.sent(len(body))
         return encode(kind, body)
 
     def _write(self, data: bytes) -> None:

@@ -18,7 +18,17 @@ log = structlog.get_logger("bitnexus.runtime")
 class Context:
     """One received message. A call is answered once: a second answer is a fault of the handler and raises."""
 
-    __slots__ = ("_loop", "answered", "connection", "deadline", "on_answered", "ref", "request_id")
+    __slots__ = (
+        "_loop",
+        "answered",
+        "cancelled",
+        "connection",
+        "deadline",
+        "is_control",
+        "on_answered",
+        "ref",
+        "request_id",
+    )
 
     def __init__(
         self,
@@ -33,6 +43,8 @@ class Context:
         self.deadline = deadline
         self.request_id = request_id
         self.answered = ref is None
+        self.cancelled = False  # by the caller: it does not wait any more
+        self.is_control = False  # the question came in the node's own lane: so goes the answer
         self.on_answered: Callable[[Context], None] | None = None
         self._loop = loop
 
@@ -49,10 +61,10 @@ class Context:
     @property
     def expired(self) -> bool:
         """Whether the caller has given up, or is gone: work that has not begun should not begin."""
-        return self.connection.is_closed or self.remaining_s <= 0
+        return self.cancelled or self.connection.is_closed or self.remaining_s <= 0
 
     def reply(self, message: Message) -> None:
-        """Answer the call; nothing happens for a cast or when the caller is gone."""
+        """Answer the call; nothing happens for a cast or when the caller is gone or has withdrawn it."""
         ref = self._take()
         if ref is None:
             return
@@ -76,11 +88,15 @@ class Context:
         self.answered = True
         if self.on_answered is not None:
             self.on_answered(self)
-        return None if self.connection.is_closed else self.ref
+        self.connection.taken.pop(self.ref, None)
+        return None if self.connection.is_closed or self.cancelled else self.ref
 
     def _post(self, item: bytes) -> None:
         try:
-            self.connection.post(item)
+            if self.is_control:
+                self.connection.post_control(item)
+            else:
+                self.connection.post(item)
         except Overloaded as error:
             # An answer must not get lost in silence: without the connection the caller knows.
             self.connection.close(f"an answer could not be sent: {error.detail}")

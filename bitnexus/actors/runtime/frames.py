@@ -8,8 +8,11 @@ A connection is a stream of frames: a 4-byte big-endian length of the body, one 
     REFUSED    listener → dialler   instead of WELCOME, to a client that knows the cookie: why it may not come in
     ENVELOPE   a message of Thespian's own: pickle of (sender's address, message); never read before the handshake
     BATCH      application messages: a msgpack array (see wire.py)
-    ACK        8 bytes: how many ENVELOPE and BATCH frames the sender of the ACK has taken from this connection so far
+    ACK        8 bytes: how many ENVELOPE, BATCH and CONTROL frames its sender has taken from this connection so far
     REJECT     8 bytes: as ACK, and the last of them could not be understood
+    CONTROL    as BATCH, in the lane of what must not wait behind application messages (see lanes.py)
+    PING       empty: say something; any frame is a sign of life
+    PONG       empty: the answer to PING, when there is nothing else to say
 
 Before the handshake is done a body is at most `HANDSHAKE_LIMIT` bytes and only handshake kinds exist; after it a body
 is at most the decoder's `limit`. A length above the bound is refused from its header alone: no memory is held for it.
@@ -20,7 +23,7 @@ from __future__ import annotations
 import enum
 import struct
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 HEADER = struct.Struct(">IB")
 HANDSHAKE_LIMIT = 4096
 #: Thespian hands whole files and large test messages to `send`; application batches stay far below.
@@ -38,6 +41,9 @@ class Kind(enum.IntEnum):
     ACK = 6
     REJECT = 7
     REFUSED = 8
+    CONTROL = 9
+    PING = 10
+    PONG = 11
 
 
 HANDSHAKE_KINDS = frozenset({Kind.CHALLENGE, Kind.HELLO, Kind.WELCOME, Kind.REFUSED})

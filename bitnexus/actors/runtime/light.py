@@ -20,9 +20,6 @@ What holds:
   timers stay: it is activated again when they fire.
 - **Nothing is lost.** Every message told is received once, or handed to `undelivered` once; every request comes back
   once (:mod:`bitnexus.actors.runtime.light_requests`).
-
-The cyclic garbage collector visits every actor that lives. A process that holds hundreds of thousands does well to
-call `gc.freeze()` once it has started, and `gc.set_threshold` with a first number of tens of thousands.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import msgspec
 
 from bitnexus.principal import Principal
@@ -12,7 +14,12 @@ class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     Only fields that cannot form a reference cycle (strings, numbers, other messages, lists and dicts of them)
     are allowed: messages are exempt from the cyclic garbage collector.
+
+    A message with `is_control` is the node's own: it travels in a lane of its own (see lanes.py), and is taken also by
+    a process whose mailbox is full.
     """
+
+    is_control: ClassVar[bool] = False
 
     def permits(self, sender: Principal) -> bool:  # noqa: ARG002  # for those who override it
         """Whether a client may send this message; by default none is a client's to send (see access.py)."""
@@ -38,6 +45,7 @@ class ProcessInfo(Message, frozen=True, tag="ProcessInfo/1"):
     address: str
     instance: str  # hex
     pid: int
+    heartbeat_timeout_s: float | None = 3.0  # longer silence is its death; None: it may be silent
 
 
 class Register(Message, frozen=True, tag="Register/1"):
@@ -45,6 +53,8 @@ class Register(Message, frozen=True, tag="Register/1"):
 
     A process that only wants to look on (a client, the launcher) leaves `info` out.
     """
+
+    is_control: ClassVar[bool] = True
 
     info: ProcessInfo | None = None
 
@@ -56,6 +66,8 @@ class Register(Message, frozen=True, tag="Register/1"):
 class GetNames(Message, frozen=True, tag="GetNames/1"):
     """Ask for the table of names; answered by :class:`Names`."""
 
+    is_control: ClassVar[bool] = True
+
     def permits(self, sender: Principal) -> bool:  # noqa: ARG002
         """Whoever has the cookie."""
         return True
@@ -64,11 +76,15 @@ class GetNames(Message, frozen=True, tag="GetNames/1"):
 class Names(Message, frozen=True, tag="Names/1"):
     """Every registered process."""
 
+    is_control: ClassVar[bool] = True
+
     processes: list[ProcessInfo]
 
 
 class NamesChanged(Message, frozen=True, tag="NamesChanged/1"):
     """Processes that came up or went down; cast to every registered process, in order."""
+
+    is_control: ClassVar[bool] = True
 
     up: list[ProcessInfo]
     down: list[ProcessInfo]
@@ -80,6 +96,8 @@ class NamesChanged(Message, frozen=True, tag="NamesChanged/1"):
 class ProcessStarted(Message, frozen=True, tag="ProcessStarted/1"):
     """Child → supervisor: `init` is done, the name is registered."""
 
+    is_control: ClassVar[bool] = True
+
     child: str
     pid: int
     instance: str
@@ -87,6 +105,8 @@ class ProcessStarted(Message, frozen=True, tag="ProcessStarted/1"):
 
 class ProcessExiting(Message, frozen=True, tag="ProcessExiting/1"):
     """Child → supervisor: its last words. `reason` is an encoded reasons.ExitReason."""
+
+    is_control: ClassVar[bool] = True
 
     child: str
     pid: int
@@ -96,6 +116,8 @@ class ProcessExiting(Message, frozen=True, tag="ProcessExiting/1"):
 class Heartbeat(Message, frozen=True, tag="Heartbeat/1"):
     """Child → supervisor, once a second: the loop is alive. Lag and mailbox are what was measured since the last."""
 
+    is_control: ClassVar[bool] = True
+
     child: str
     pid: int
     loop_lag_ms: float
@@ -104,6 +126,8 @@ class Heartbeat(Message, frozen=True, tag="Heartbeat/1"):
 
 class StopProcess(Message, frozen=True, tag="StopProcess/1"):
     """Supervisor → child: run `terminate` and exit."""
+
+    is_control: ClassVar[bool] = True
 
     reason: str
 

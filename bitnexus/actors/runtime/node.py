@@ -19,6 +19,8 @@ from bitnexus.actors.runtime import access, wire
 from bitnexus.actors.runtime.calls import OnReply, OpenCall, OpenCalls
 from bitnexus.actors.runtime.connection import Connection
 from bitnexus.actors.runtime.context import Context
+from bitnexus.actors.runtime.liveness import HEARTBEAT_S, Liveness
+from bitnexus.actors.runtime.losses import Losses
 from bitnexus.actors.runtime.message import GetNames, Message, Names, NamesChanged, ProcessInfo, Register
 from bitnexus.actors.runtime.names import NameTable, OnName
 from bitnexus.actors.runtime.peers import Peers
@@ -29,6 +31,8 @@ from bitnexus.principal import Principal
 Dispatch = Callable[[Message, Context], None]
 
 DEFAULT_TIMEOUT_S = 5.0
+#: Calls that were withdrawn before they came, of one peer; the oldest is forgotten first.
+MAX_CANCELLED_EARLY = 4_096
 #: How exact deadlines are kept.
 _SWEEP_S = 0.05
 #: What a process knows of the names is compared with the registry this long after a connection was lost (the process
@@ -67,6 +71,8 @@ class Node:
         self._calls = OpenCalls()
         self._sweeping = False
         self._resync: asyncio.TimerHandle | None = None
+        self._liveness = Liveness(peers)
+        self.losses = Losses(peers.loop)
         #: What clients may send to this process (see access.py).
         self.open_to_clients: frozenset[type[Message]] = frozenset()
         #: Called for each connection that ends, after its calls have been dealt with.
@@ -152,7 +158,7 @@ class Node:
         try:
             return _raise_if_error(await answer)
         finally:
-            self._calls.close(call.ref)
+            self._give_up(call)
 
     def request(
         self,
@@ -172,7 +178,8 @@ class Node:
     def cast(self, name: str, message: Message) -> bool:
         """Send without waiting; at most once: it is lost when nobody holds `name` or its process dies.
 
-        False when it is known to be lost: there is nobody, or too much waits to be sent.
+        False when it is known to be lost: there is nobody, or too much waits to be sent. The latter is counted and
+        logged; who must not lose anything calls.
         """
         info = self._names.get(name)
         if info is None:
@@ -180,20 +187,29 @@ class Node:
         try:
             self.cast_over(self._connection_of(info), message)
         except Overloaded:
-            log.warning("cast_dropped", to=name, message=type(message).__name__)
+            self.losses.lost(name, message, "too much waits to be sent")
             return False
         return True
 
     def cast_over(self, connection: Connection, message: Message) -> None:
         """Cast over a given connection: to a linked process, whatever its name. Raises Overloaded."""
-        connection.post(wire.encode_cast(request_id.get(), message))
+        item = wire.encode_cast(request_id.get(), message)
+        if message.is_control:
+            connection.post_control(item)
+        else:
+            connection.post(item)
 
     def link(self, address: str, instance: str) -> Connection:
         """A connection to one very process, kept for its life; `instance` in hexadecimal digits."""
         return self._peers.connection_to(address, bytes.fromhex(instance))
 
     def _connection_of(self, info: ProcessInfo) -> Connection:
-        return self.link(info.address, info.instance)
+        connection = self.link(info.address, info.instance)
+        if connection.silence_limit_s is None and info.heartbeat_timeout_s is not None:
+            # One heartbeat later than its supervisor, who knows better.
+            connection.silence_limit_s = info.heartbeat_timeout_s + HEARTBEAT_S
+            self._liveness.watch()
+        return connection
 
     def _request(self, name: str, message: Message, on_reply: OnReply, timeout_s: float, *, retry: bool) -> OpenCall:
         call = self._calls.open(name, message, on_reply, deadline=self._loop.time() + timeout_s, retry=retry)
@@ -217,7 +233,11 @@ class Node:
 
     def _send_over(self, connection: Connection, call: OpenCall) -> None:
         ttl_ms = max(1, int((call.deadline - self._loop.time()) * 1000))
-        connection.post(wire.encode_call(call.ref, ttl_ms, call.trace, call.message))
+        item = wire.encode_call(call.ref, ttl_ms, call.trace, call.message)
+        if call.message.is_control:
+            connection.post_control(item)
+        else:
+            connection.post(item)
         call.connection = connection
 
     def _send_again(self, call: OpenCall) -> None:
@@ -245,10 +265,15 @@ class Node:
                 self._reply_received(connection, item)
             elif isinstance(item, wire.Cast):
                 self._cast_received(connection, item)
+            elif isinstance(item, wire.Cancel):
+                _cancel_received(connection, item.ref)
             elif self._is_answer(connection, item.ref):
                 self._answer(item.ref, by_code(item.code, item.detail))
 
     def _call_received(self, connection: Connection, item: wire.Call) -> None:
+        if item.ref in connection.cancelled_early:
+            del connection.cancelled_early[item.ref]
+            return  # nobody waits for an answer
         trace = item.trace if connection.client is None else item.trace[:_MAX_TRACE]
         context = Context(connection, item.ref, self._loop.time() + item.ttl_ms / 1000, trace, self._loop)
         try:
@@ -256,6 +281,8 @@ class Node:
         except UnknownMessage as error:
             context.fail(error)
             return
+        context.is_control = message.is_control
+        connection.taken[item.ref] = context
         if connection.client is None or self._is_permitted(connection.client, message, context):
             self._dispatch(message, context)
 
@@ -315,6 +342,11 @@ class Node:
         if call is not None:
             self._guarded(call.on_reply, result)
 
+    def _give_up(self, call: OpenCall) -> None:
+        """Nobody waits for this call any more; nothing happens when it is over."""
+        if self._calls.close(call.ref) is not None and call.connection is not None:
+            call.connection.cancel(call.ref)
+
     def _guarded(self, callback: Callable[..., None], *arguments: object) -> None:
         try:
             callback(*arguments)
@@ -330,6 +362,8 @@ class Node:
 
     def _sweep(self) -> None:
         for call in self._calls.expire(self._loop.time()):
+            if call.connection is not None:
+                call.connection.cancel(call.ref)
             self._guarded(call.on_reply, CallTimeout(f"{call.target} did not answer in time"))
         for name in self._calls.awaited_names():
             self._resync_soon()
@@ -381,6 +415,17 @@ class Node:
             self._names.synchronise(result.processes)
         else:
             log.warning("names_not_answered", answer=str(result))
+
+
+def _cancel_received(connection: Connection, ref: int) -> None:
+    context = connection.taken.get(ref)
+    if context is not None:
+        context.cancelled = True
+        return
+    # The control lane is the faster one: the call may be still to come. Or it has been answered.
+    connection.cancelled_early[ref] = None
+    if len(connection.cancelled_early) > MAX_CANCELLED_EARLY:
+        del connection.cancelled_early[next(iter(connection.cancelled_early))]
 
 
 def _raise_if_error(result: Message | BitNexusError) -> Message:

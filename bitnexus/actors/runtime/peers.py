@@ -115,6 +115,10 @@ class Peers:
         """The connection to `address` if there is one."""
         return self._to.get(address)
 
+    def connections(self) -> list[Connection]:
+        """All of them."""
+        return list(self._all)
+
     def forget(self, address: str, reason: str) -> None:
         """Close the connection to `address`, if there is one: the next use dials anew."""
         connection = self._to.get(address)

@@ -22,12 +22,14 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import setproctitle
 import structlog
 from prometheus_client import REGISTRY, Gauge, generate_latest
 from thespian.actors import Actor, ActorAddress
 
 from bitnexus.actors.runtime.connection import Connection
 from bitnexus.actors.runtime.context import Context
+from bitnexus.actors.runtime.liveness import HEARTBEAT_S, MISSED_HEARTBEATS
 from bitnexus.actors.runtime.message import (
     GetMetrics,
     Heartbeat,
@@ -44,10 +46,9 @@ from bitnexus.actors.runtime.transport import Transport
 from bitnexus.config import get_settings
 from bitnexus.config import logging as log_lines
 from bitnexus.config.correlation import request_id
-from bitnexus.errors import BitNexusError, Overloaded, UnknownMessage
+from bitnexus.errors import BitNexusError, CallTimeout, Overloaded, UnknownMessage
 from bitnexus.tokens import AccessTokens
 
-HEARTBEAT_S = 1.0
 #: Messages received whose work is not done; one more is refused.
 MAX_MAILBOX = 65_536
 #: How long the last words and answers of an ending process may take to leave.
@@ -84,6 +85,8 @@ class StartProcess:
     link_instance: str
     registry_address: str  # "" for the root, which is the registry itself
     registry_instance: str
+    heartbeat_timeout_s: float | None = MISSED_HEARTBEATS * HEARTBEAT_S
+    stop_within_s: float | None = 5.0  # what `terminate` may take when a SIGTERM comes; None: as long as it likes
     args: dict[str, Any] = field(default_factory=dict, repr=False)
 
 
@@ -139,6 +142,7 @@ class Process(Actor):  # type: ignore[misc]  # Thespian has no type hints
         self._mailbox = 0
         self._tasks: set[asyncio.Task[Any]] = set()
         log_lines.configure(get_settings(), process=start.name)
+        setproctitle.setproctitle(f"bitnexus: {start.name}")
         self.log = structlog.get_logger(f"bitnexus.{start.name}")
         _settle_signals()
         self.transport.on_exit_request = self._exit_requested
@@ -150,6 +154,7 @@ class Process(Actor):  # type: ignore[misc]  # Thespian has no type hints
             settings.secret_key_base.get_secret_value(), settings.access_token_ttl_s
         )
         self.node.connection_lost = self._connection_lost
+        self._start_message = start
         self._link = self.node.link(start.link_address, start.link_instance)
         self.spawn(self._start(start))
 
@@ -170,7 +175,12 @@ class Process(Actor):  # type: ignore[misc]  # Thespian has no type hints
     def info(self) -> ProcessInfo:
         """This process as the registry knows it."""
         return ProcessInfo(
-            self.name, self.path, self.transport.peers.address, self.transport.peers.instance.hex(), os.getpid()
+            self.name,
+            self.path,
+            self.transport.peers.address,
+            self.transport.peers.instance.hex(),
+            os.getpid(),
+            self._start_message.heartbeat_timeout_s,
         )
 
     # -- messages --------------------------------------------------------------------------------------------
@@ -182,10 +192,14 @@ class Process(Actor):  # type: ignore[misc]  # Thespian has no type hints
         if handler is None:
             self.log.warning("unknown_message", message=type(message).__name__, peer=context.connection.peer_address)
             context.fail(UnknownMessage(f"{self.name} does not take {type(message).__name__}"))
-            return
-        if self._mailbox >= MAX_MAILBOX:
+        elif context.expired:
+            context.fail(CallTimeout("The deadline passed before the call was begun"))
+        elif self._mailbox >= MAX_MAILBOX and not message.is_control:
             self._refuse(message, context)
-            return
+        else:
+            self._handle(handler, message, context)
+
+    def _handle(self, handler: Callable[..., Any], message: Message, context: Context) -> None:
         if context.is_call:
             self._mailbox += 1
             context.connection.open_calls += 1
@@ -208,7 +222,7 @@ class Process(Actor):  # type: ignore[misc]  # Thespian has no type hints
 
     def _refuse(self, message: Message, context: Context) -> None:
         if not context.is_call:
-            self.log.warning("cast_refused", message=type(message).__name__, reason="the mailbox is full")
+            self.node.losses.lost(self.name, message, "the mailbox is full")
         context.fail(Overloaded(f"the mailbox of {self.name} is full"))
 
     async def _finish(self, handler: Coroutine[Any, Any, Message | None], context: Context) -> None:
@@ -260,9 +274,11 @@ class Process(Actor):  # type: ignore[misc]  # Thespian has no type hints
 
     async def _beat(self) -> None:
         loop = self.transport.loop
+        timeout_s = self._start_message.heartbeat_timeout_s
+        every_s = HEARTBEAT_S if timeout_s is None else min(HEARTBEAT_S, timeout_s / MISSED_HEARTBEATS)
         while True:
-            due = loop.time() + HEARTBEAT_S
-            await asyncio.sleep(HEARTBEAT_S)
+            due = loop.time() + every_s
+            await asyncio.sleep(every_s)
             lag = max(0.0, loop.time() - due)
             _lag.set(lag)
             try:
@@ -272,21 +288,22 @@ class Process(Actor):  # type: ignore[misc]  # Thespian has no type hints
 
     # -- the end ---------------------------------------------------------------------------------------------
 
-    def stop(self, reason: ExitReason = SHUTDOWN) -> None:
-        """End in order: `terminate`, last words, exit."""
+    def stop(self, reason: ExitReason = SHUTDOWN, *, within_s: float | None = None) -> None:
+        """End in order: `terminate` (cut off after `within_s`), last words, exit."""
         if not self._stopping:
             self._stopping = True
-            self._ending = self.transport.loop.create_task(self._stop(reason))
+            self._ending = self.transport.loop.create_task(self._stop(reason, within_s))
 
     def _exit_requested(self) -> None:
-        """SIGTERM, or Thespian's word for it."""
-        self.stop(shutdown("exit request"))
+        """SIGTERM, or Thespian's word for it: no supervisor asked, so nobody else minds the time."""
+        self.stop(shutdown("exit request"), within_s=self._start_message.stop_within_s)
 
-    async def _stop(self, reason: ExitReason) -> None:
+    async def _stop(self, reason: ExitReason, within_s: float | None) -> None:
         code = 0
         try:
             if self._is_initialised:
-                await self.terminate(reason)
+                async with asyncio.timeout(within_s):
+                    await self.terminate(reason)
         except Exception as error:  # the process ends either way: the reason says how
             self.log.exception("terminate_failed")
             reason, code = raised(error), EXIT_CRASHED

@@ -15,8 +15,11 @@ from typing import Any
 import psutil
 from thespian.system.multiprocCommon import multiprocessCommon
 
+from bitnexus.actors.runtime import thespian_log
 from bitnexus.actors.runtime.addressing import ENDS_WITH_STARTER
 from bitnexus.actors.runtime.transport import Transport
+
+thespian_log.redirect()
 
 
 class ActorSystemBase(multiprocessCommon):  # type: ignore[misc]  # Thespian has no type hints

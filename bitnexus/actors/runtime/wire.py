@@ -1,4 +1,4 @@
-"""What a BATCH frame carries: calls, casts, replies and failures, encoded by msgspec, sans-I/O.
+"""What BATCH and CONTROL frames carry: calls, casts, replies, failures, cancellations, encoded by msgspec, sans-I/O.
 
 A batch is one msgpack array of items. Every item is encoded on its own when it is posted, so its size is known before
 it is accepted, and decoded in two steps, so that one message the receiver does not know is refused alone.
@@ -49,7 +49,13 @@ class Failure(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=4):
     detail: str
 
 
-Item = Call | Cast | Reply | Failure
+class Cancel(msgspec.Struct, frozen=True, array_like=True, gc=False, tag=5):
+    """Nobody waits for the answer to the call `ref` of this connection any more: it need not be begun."""
+
+    ref: int
+
+
+Item = Call | Cast | Reply | Failure | Cancel
 
 # msgpack's heads of an array: up to 15 items in one byte, up to 65,535 in three.
 _FIXARRAY, _FIXARRAY_MAX, _ARRAY16 = 0x90, 15, b"\xdc"
@@ -79,6 +85,11 @@ def encode_reply(ref: int, message: Message) -> bytes:
 def encode_failure(ref: int, code: str, detail: str) -> bytes:
     """A failure item, ready for `join`."""
     return _encoder.encode(Failure(ref, code, detail))
+
+
+def encode_cancel(ref: int) -> bytes:
+    """A cancellation, ready for `join`."""
+    return _encoder.encode(Cancel(ref))
 
 
 def join(items: list[bytes]) -> bytes:

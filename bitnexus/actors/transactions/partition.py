@@ -13,14 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Final, TypeAlias
+from typing import ClassVar, Final, TypeAlias
 
 from prometheus_client import Counter, Gauge
 
 from bitnexus.actors.messages import GetPartitions, OpenAccount, Partitions, PostTransfer
 from bitnexus.actors.runtime.context import Context
 from bitnexus.actors.runtime.light import Crash, LightActor, Limits
-from bitnexus.actors.runtime.light_loop import LightActorLoop
 from bitnexus.actors.runtime.message import Message
 from bitnexus.actors.runtime.process import Process, handles
 from bitnexus.actors.runtime.reasons import ExitReason
@@ -38,25 +37,34 @@ from bitnexus.config.correlation import request_id
 from bitnexus.errors import BadRequest, BitNexusError, CallTimeout, Overloaded
 from bitnexus.storage import ledger as ledger_tables
 from bitnexus.storage.database import Database
+from bitnexus.supervision import events as ev
+from bitnexus.supervision.dynamic_flags import Budget, DynamicFlags
+from bitnexus.supervision.light_supervisor import LightSupervisor
+from bitnexus.supervision.spec import ChildSpec
 
 LEDGER: Final = "ledger"
 
 _active = Gauge("bitnexus_users_active", "Transaction actors in this process")
 _activating = Gauge("bitnexus_users_activating", "Transaction actors that wait for their accounts")
 _crashed = Counter("bitnexus_users_crashed", "Transaction actors that an exception ended")
+_quarantined = Gauge("bitnexus_users_quarantined", "Transaction actors that are set aside after repeated crashes")
 
 #: Users active at once in one partition, about 0.5 KB each.
 MAX_USERS: Final = 250_000
 
-Users: TypeAlias = LightActorLoop[Incoming, Context, Outgoing, list[str]]
+Users: TypeAlias = LightSupervisor[Incoming, Context, Outgoing, list[str]]
 User: TypeAlias = LightActor[Incoming, Context, Outgoing]
 
 
 class Partition(Process):
     """Answers PostTransfer and OpenAccount.
 
-    Overloaded, TooManyInFlight and NotFound are decided here, before the ledger looks at an id, and burn none.
+    Overloaded, TooManyInFlight, NotFound and Quarantined are decided here, before the ledger looks at an id, and burn
+    none.
     """
+
+    #: A user whose actor crashes more often than this is refused for a while; nobody else notices.
+    budget: ClassVar[Budget] = Budget(restarts=5, period_s=10, quarantine_s=30)
 
     async def init(self) -> None:
         """Start with no user active; the database need not be there yet."""
@@ -68,8 +76,15 @@ class Partition(Process):
         self._call_timeout_s = settings.call_timeout_s
         self._partitions = settings.partitions
         limits = Limits(max_actors=MAX_USERS, idle_s=settings.user_idle_s, mailbox=4 * self._max_in_flight)
-        self._users: Users = LightActorLoop(self, limits, load=self._accounts_of)
+        self._users: Users = LightSupervisor(
+            self,
+            DynamicFlags(budget=self.budget, on_demand=True),
+            ChildSpec("user", TransactionActor),
+            limits=limits,
+            load=self._accounts_of,
+        )
         _active.set_function(lambda: len(self._users.actors))
+        _quarantined.set_function(lambda: len(self._users.quarantined()))
         _activating.set_function(lambda: self._users.actors.activating)
 
     async def terminate(self, reason: ExitReason) -> None:  # noqa: ARG002 - it makes no difference here
@@ -81,13 +96,13 @@ class Partition(Process):
     def post(self, message: PostTransfer, context: Context) -> None:
         """To the user's actor; answered when the ledger has."""
         self._check_owner(message.user_id, context)
-        self._users.actors.tell(message.user_id, message, context)
+        self._users.tell(message.user_id, message, context)
 
     @handles(OpenAccount, clients=True)
     def open(self, message: OpenAccount, context: Context) -> None:
         """To the owner's actor; answered when the ledger has."""
         self._check_owner(message.owner_id, context)
-        self._users.actors.tell(message.owner_id, message, context)
+        self._users.tell(message.owner_id, message, context)
 
     @handles(GetPartitions, clients=True)
     def partitions(self, message: GetPartitions, context: Context) -> Partitions:  # noqa: ARG002 - a question
@@ -101,7 +116,7 @@ class Partition(Process):
             if owner != self.name:
                 raise BadRequest(f"The commands of this user go to {owner}")
 
-    # -- owner of the light actors ----------------------------------------------------------------------------
+    # -- what the users' supervisor asks for -----------------------------------------------------------------
 
     async def _accounts_of(self, user_ids: Sequence[str]) -> Mapping[str, list[str]]:
         async with self._database.connection() as connection:
@@ -146,8 +161,8 @@ class Partition(Process):
         """Answer the caller: with the ledger's answer if that is what was not delivered."""
         answer(context, message.result if isinstance(message, Answered) else error)
 
-    def crashed(self, crash: Crash, context: Context | None) -> bool:
-        """Log it; a fresh actor, rebuilt from storage, takes what was queued."""
+    def crashed(self, crash: Crash, context: Context | None) -> None:
+        """Log it; its supervisor decides whether a fresh actor, rebuilt from storage, takes what was queued."""
         _crashed.inc()
         self.log.error(
             "transaction actor crashed",
@@ -157,7 +172,11 @@ class Partition(Process):
             at_message=crash.message,
             traceback=crash.traceback,
         )
-        return True
+
+    def reported(self, report: ev.Report) -> None:
+        """Log that a user was set aside, or released."""
+        log = self.log.warning if report.kind == "released" else self.log.error
+        log(f"transaction actor {report.kind}", user_id=report.child, context=report.context)
 
 
 def answer(context: Context, result: Message | BitNexusError) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from bitnexus.actors.runtime import connection as module
-from bitnexus.actors.runtime import wire
+from bitnexus.actors.runtime import lanes, wire
 from bitnexus.actors.runtime.connection import Connection
 from bitnexus.actors.runtime.frames import FrameDecoder, Kind, encode
 from bitnexus.actors.runtime.handshake import NONCE_SIZE, Keys, Listener
@@ -140,6 +140,10 @@ class Peer:
     async def say(self, kind: Kind, body: bytes) -> None:
         await asyncio.get_running_loop().sock_sendall(self._end, encode(kind, body))
 
+    async def say_at_once(self, *frames: tuple[Kind, bytes]) -> None:
+        said = b"".join(encode(kind, body) for kind, body in frames)
+        await asyncio.get_running_loop().sock_sendall(self._end, said)
+
     async def acknowledge(self, count: int, kind: Kind = Kind.ACK) -> None:
         await self.say(kind, count.to_bytes(8, "big"))
 
@@ -264,18 +268,18 @@ async def test_a_message_that_cannot_be_read_is_rejected_and_the_next_is_not():
 
 async def test_no_more_frames_than_the_window_are_unacknowledged():
     peer = await Peer().meet()
-    for number in range(module.WINDOW_FRAMES + 3):
+    for number in range(lanes.WINDOW_FRAMES + 3):
         peer.connection.send_envelope(b"%d" % number, ignore)
-    await peer.hear(module.WINDOW_FRAMES)
+    await peer.hear(lanes.WINDOW_FRAMES)
     assert await peer.heard_nothing_more()
-    assert peer.connection.unsent == module.WINDOW_FRAMES + 3
+    assert peer.connection.unsent == lanes.WINDOW_FRAMES + 3
     await peer.acknowledge(2)
-    assert [body for _, body in await peer.hear(module.WINDOW_FRAMES + 2)][-1] == b"5"
+    assert [body for _, body in await peer.hear(lanes.WINDOW_FRAMES + 2)][-1] == b"5"
     assert await peer.heard_nothing_more()
 
 
 async def test_no_more_bytes_than_the_window_are_unacknowledged(monkeypatch):
-    monkeypatch.setattr(module, "WINDOW_BYTES", 100)
+    monkeypatch.setattr(lanes, "WINDOW_BYTES", 100)
     peer = await Peer().meet()
     for _ in range(3):
         peer.connection.send_envelope(b"x" * 99, ignore)
@@ -287,21 +291,79 @@ async def test_no_more_bytes_than_the_window_are_unacknowledged(monkeypatch):
 
 async def test_what_waits_for_the_window_leaves_together():
     peer = await Peer().meet()
-    for _ in range(module.WINDOW_FRAMES):
-        peer.connection.send_envelope(b"", ignore)
+    for _ in range(lanes.WINDOW_FRAMES):
+        peer.connection.post(note(""))
+        await asyncio.sleep(0)  # turns of the loop of their own
+    await peer.hear(lanes.WINDOW_FRAMES)
     for number in range(50):
         peer.connection.post(note(str(number)))
-        await asyncio.sleep(0)  # turns of the loop of their own
-    await peer.hear(module.WINDOW_FRAMES)
+        await asyncio.sleep(0)
     await peer.acknowledge(1)
-    kind, body = (await peer.hear(module.WINDOW_FRAMES + 1))[-1]
+    kind, body = (await peer.hear(lanes.WINDOW_FRAMES + 1))[-1]
     assert kind is Kind.BATCH
     assert len(wire.split(body)) == 50
 
 
+async def test_control_and_envelopes_pass_by_a_window_that_the_application_has_filled():
+    peer = await Peer().meet()
+    for number in range(lanes.WINDOW_FRAMES + 5):
+        peer.connection.post(note(str(number)))
+        await asyncio.sleep(0)
+    await peer.hear(lanes.WINDOW_FRAMES)
+    assert await peer.heard_nothing_more()
+    peer.connection.post_control(note("stop"))
+    peer.connection.send_envelope(b"exit", ignore)
+    frames = await peer.hear(lanes.WINDOW_FRAMES + 2)
+    assert [kind for kind, _ in frames[-2:]] == [Kind.CONTROL, Kind.ENVELOPE]
+    assert texts([wire.split(frames[-2][1])]) == ["stop"]
+
+
+async def test_control_is_accepted_when_the_application_is_refused(monkeypatch):
+    monkeypatch.setattr(lanes, "MAX_QUEUED_ITEMS", 2)
+    monkeypatch.setattr(lanes, "MAX_CONTROL_ITEMS", 3)
+    pair = await Pair().join()
+    for _ in range(2):
+        pair.from_a.post(note("application"))
+    with pytest.raises(Overloaded):
+        pair.from_a.post(note("one more"))
+    for _ in range(3):
+        pair.from_a.post_control(note("control"))
+    with pytest.raises(Overloaded):  # this lane has a bound, too
+        pair.from_a.post_control(note("control"))
+    await until(lambda: len(texts(pair.b.batches)) == 5)
+    assert texts(pair.b.batches) == ["control"] * 3 + ["application"] * 2
+
+
+async def test_of_what_was_read_at_once_control_is_taken_first():
+    peer = await Peer().meet()
+    batch, control = wire.join([note("application")]), wire.join([note("control")])
+    await peer.say_at_once((Kind.BATCH, batch), (Kind.BATCH, batch), (Kind.CONTROL, control))
+    await until(lambda: len(peer.owner.batches) == 3)
+    assert texts(peer.owner.batches) == ["control", "application", "application"]
+    assert (await peer.hear(1))[-1] == (Kind.ACK, (3).to_bytes(8, "big"))
+
+
+async def test_a_full_socket_holds_batches_back_and_lets_control_go_first():
+    peer = await Peer().meet()
+    peer.connection.pause_writing()
+    peer.connection.post(note("application"))
+    assert await peer.heard_nothing_more()
+    peer.connection.post_control(note("control"))
+    peer.connection.resume_writing()
+    assert [kind for kind, _ in await peer.hear(2)] == [Kind.CONTROL, Kind.BATCH]
+
+
+async def test_a_peer_that_is_asked_for_a_sign_of_life_gives_one():
+    pair = await Pair().join()
+    await until(lambda: pair.a.is_established and pair.b.is_established)
+    pair.from_a.heard = False
+    pair.from_a.ping()
+    await until(lambda: pair.from_a.heard, "the sign of life")
+
+
 async def test_a_batch_is_bounded_in_items_and_bytes(monkeypatch):
-    monkeypatch.setattr(module, "MAX_BATCH_ITEMS", 10)
-    monkeypatch.setattr(module, "MAX_BATCH_BYTES", 200)
+    monkeypatch.setattr(lanes, "MAX_BATCH_ITEMS", 10)
+    monkeypatch.setattr(lanes, "MAX_BATCH_BYTES", 200)
     pair = await Pair().join()
     for number in range(35):
         pair.from_a.post(note(str(number)))
@@ -366,7 +428,7 @@ async def test_a_message_over_the_bound_is_refused_before_any_effect():
 
 
 async def test_too_many_waiting_items_are_refused_and_accepted_again_later(monkeypatch):
-    monkeypatch.setattr(module, "MAX_QUEUED_ITEMS", 3)
+    monkeypatch.setattr(lanes, "MAX_QUEUED_ITEMS", 3)
     pair = await Pair().join()
     for number in range(3):
         pair.from_a.post(note(str(number)))
@@ -378,7 +440,7 @@ async def test_too_many_waiting_items_are_refused_and_accepted_again_later(monke
 
 
 async def test_too_many_waiting_bytes_are_refused(monkeypatch):
-    monkeypatch.setattr(module, "MAX_QUEUED_BYTES", 100)
+    monkeypatch.setattr(lanes, "MAX_QUEUED_BYTES", 100)
     pair = await Pair().join()
     pair.from_a.post(note("x" * 50))
     with pytest.raises(Overloaded):
@@ -401,14 +463,14 @@ async def test_too_many_waiting_envelopes_are_dead(monkeypatch):
 async def test_a_close_fails_what_was_in_flight_and_what_waited_once():
     peer = await Peer().meet()
     outcomes: list[str] = []
-    for _ in range(module.WINDOW_FRAMES + 5):
+    for _ in range(lanes.WINDOW_FRAMES + 5):
         peer.connection.send_envelope(b"", outcomes.append)
     peer.hang_up()
     await until(lambda: peer.connection.is_closed)
-    assert outcomes == ["dead"] * (module.WINDOW_FRAMES + 5)
+    assert outcomes == ["dead"] * (lanes.WINDOW_FRAMES + 5)
     peer.connection.close("again")
     assert len(peer.owner.closed_because) == 1
-    assert len(outcomes) == module.WINDOW_FRAMES + 5
+    assert len(outcomes) == lanes.WINDOW_FRAMES + 5
 
 
 async def test_after_the_close_envelopes_are_dead_and_items_vanish():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from bitnexus.actors.runtime.reasons import SHUTDOWN, ExitReason, killed
 from bitnexus.supervision import events as ev
+from bitnexus.supervision.dynamic import DynamicMachine
+from bitnexus.supervision.dynamic_flags import DynamicFlags
 from bitnexus.supervision.machine import SupervisorMachine
 from bitnexus.supervision.spec import ChildSpec, ProcessStart, SupervisorFlags
 
@@ -41,7 +43,8 @@ class Scripted:
 
     def __init__(self, *children: ChildSpec | str, **flags: object) -> None:
         specs = [spec(child) if isinstance(child, str) else child for child in children]
-        self.machine = SupervisorMachine(SupervisorFlags(**flags), specs)  # type: ignore[arg-type]
+        self.chance = 0.0
+        self.machine = SupervisorMachine(SupervisorFlags(**flags), specs, chance=lambda: self.chance)  # type: ignore[arg-type]
         self.now = 1000.0
         self.effects: list[ev.Effect] = []
         self.pids: dict[str, str] = {}
@@ -104,3 +107,41 @@ class Scripted:
     def states(self) -> dict[str, object]:
         """which_children in start order."""
         return {row.id: row.child for row in reversed(self.machine.which_children())}
+
+    @property
+    def timers_cancelled(self) -> int:
+        """How many timers the last event cancelled."""
+        return sum(isinstance(effect, ev.CancelTimer) for effect in self.effects)
+
+
+class ScriptedDynamic(Scripted):
+    """As Scripted, for a dynamic supervisor."""
+
+    machine: DynamicMachine  # type: ignore[assignment]
+
+    def __init__(self, template: ChildSpec | None = None, **flags: object) -> None:
+        super().__init__()
+        self.machine = DynamicMachine(
+            DynamicFlags(**flags),  # type: ignore[arg-type]
+            template or spec("template"),
+            chance=lambda: self.chance,
+        )
+
+    def start_child(self, child: ChildSpec | str, own: ChildSpec | None = None) -> list[str]:
+        assert isinstance(child, str)
+        return self.send(ev.StartDynamicChild(child, "op", own))  # type: ignore[arg-type]
+
+    def with_children(self, *ids: str) -> ScriptedDynamic:
+        """These run."""
+        for child_id in ids:
+            self.start_child(child_id)
+            self.started(child_id)
+        return self
+
+    def release_child(self, child_id: str) -> list[str]:
+        return self.send(ev.ReleaseChild(child_id, "op"))  # type: ignore[arg-type]
+
+    @property
+    def states(self) -> dict[str, object]:
+        """which_children."""
+        return {row.id: row.child for row in self.machine.which_children()}

@@ -4,7 +4,8 @@ import pytest
 
 from bitnexus.actors.runtime.reasons import ABORTED, NORMAL, SHUTDOWN, ExitReason, exited, killed, shutdown
 from bitnexus.supervision import events as ev
-from bitnexus.supervision.machine import SupervisorMachine, after_exit, is_clean_stop
+from bitnexus.supervision.machine import SupervisorMachine
+from bitnexus.supervision.rules import after_exit, is_clean_stop
 from bitnexus.supervision.spec import Restart, SpecError, SupervisorFlags
 from tests.unit.supervision.scripted import CRASH, Scripted, spec
 

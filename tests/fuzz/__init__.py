@@ -1,0 +1,1 @@
+"""The wire protocol fed with garbage: ``python -m tests.fuzz --seconds 600``."""

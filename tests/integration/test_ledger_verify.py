@@ -1,0 +1,182 @@
+"""Whatever is altered behind the ledger's back, the verification finds it; and nothing in a ledger that is in order."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from uuid import uuid4
+
+import asyncpg
+import pytest
+from click.testing import CliRunner
+
+from bitnexus.actors.ledger.accounts import expiry_id
+from bitnexus.actors.ledger.audit import Wrong
+from bitnexus.actors.ledger.checkpoint import Checkpoint, Verifier
+from bitnexus.actors.ledger.verification import verify
+from bitnexus.actors.messages import ChangeAccount, CreateAccount, PostTransfers, TransferRequest
+from bitnexus.cli.ledger import command
+from bitnexus.config import use
+from bitnexus.config.settings import Settings
+from tests.integration.ledger_harness import ASSET, USER, WORLD, audit, post, running
+
+TABLES = [
+    "ledger_accounts",
+    "ledger_transfers",
+    "ledger_account_changes",
+    "ledger_blocks",
+    "ledger_nodes",
+    "ledger_timers",
+]
+#: How a value of each type is made another one.
+OTHER = {
+    "uuid": "gen_random_uuid()",
+    "text": "coalesce({0} || 'x', 'overflow')",
+    "bytea": "set_byte({0}, 0, (get_byte({0}, 0) + 1) % 256)",
+    "bigint": "{0} + 1",
+    "integer": "{0} + 1",
+    "smallint": "{0} + 1",
+}
+
+
+async def fill(url: str) -> Checkpoint:
+    """A ledger with something of everything; its last block's tree."""
+    async with running(url) as ledger:
+        alice, bob = await ledger.funded(2, 10_000)
+        empty, limited = await ledger.open(), str(uuid4())
+        await ledger.ask(CreateAccount(limited, USER, ASSET, 0, 1, 50))
+        await ledger.ask(post(alice, bob, 20_000))
+        await ledger.ask(post(limited, bob, 20, description="Miete", metadata='{"n":1}'))
+        pending = [
+            TransferRequest(str(uuid4()), alice, bob, 10, ASSET, kind="pending", timeout_s=t) for t in (0, 1, 999, 0)
+        ]
+        await ledger.ask(PostTransfers(USER, "user", pending))
+        first, expiring = pending[0].transfer_id, pending[1].transfer_id
+        part = TransferRequest(str(uuid4()), alice, bob, 4, ASSET, kind="post_pending", pending_id=first)
+        back = TransferRequest(str(uuid4()), bob, alice, 4, ASSET, kind="reversal", reverses_id=part.transfer_id)
+        await ledger.ask(PostTransfers(USER, "user", [part, back]))
+        await ledger.ask(PostTransfers(USER, "user", [TransferRequest(str(uuid4()), alice, bob, 1, ASSET)] * 2))
+        many = [TransferRequest(str(uuid4()), alice, bob, 1, ASSET) for _ in range(300)]
+        await ledger.ask(PostTransfers(USER, "user", many))
+        for account, action in ((empty, "freeze"), (empty, "unfreeze"), (empty, "close"), (alice, "freeze")):
+            await ledger.ask(ChangeAccount(USER, "admin", account, action))
+        async with asyncio.timeout(20):
+            while not any(
+                getattr(event, "transfer_id", "") == expiry_id(expiring)
+                for block in ledger.committed
+                for event in block.events
+            ):
+                await asyncio.sleep(0.02)
+        await ledger.ask(post(WORLD, bob, 5))
+        head = ledger.writer.head
+    await audit(url)
+    return Checkpoint("x", head.tree.size, head.root)
+
+
+async def finds(db: asyncpg.Connection, signed: Checkpoint | None, *statements: str) -> str | None:
+    """What the verification finds after the statements, which are undone; None if the database refuses them."""
+    transaction = db.transaction(isolation="repeatable_read")
+    await transaction.start()
+    try:
+        for statement in statements:
+            assert await db.execute(statement) not in {"UPDATE 0", "DELETE 0", "INSERT 0 0"}, statement
+        with pytest.raises(Wrong) as found:
+            await verify(db, signed)
+    except (asyncpg.IntegrityConstraintViolationError, asyncpg.NumericValueOutOfRangeError):
+        return None
+    else:
+        return str(found.value)
+    finally:
+        await transaction.rollback()
+
+
+async def test_every_alteration_is_found_and_named_and_none_where_there_is_none(fresh_database_url):
+    signed = await fill(fresh_database_url)
+    db = await asyncpg.connect(fresh_database_url)
+    assert (await verify(db, signed)).events == signed.size
+    assert (await verify(db)).root == signed.root
+    chance = random.Random()
+    found: list[tuple[str, str]] = []
+    refused: list[tuple[str, str]] = []
+    columns = await db.fetch(
+        "SELECT table_name, column_name, data_type FROM information_schema.columns WHERE table_name = ANY($1)", TABLES
+    )
+    assert len(columns) > 40
+    for table, column, type_ in columns:
+        # Elsewhere a neighbour has the place already.
+        other = "{0} + 1000003" if column in {"seq", "height"} else OTHER[type_]
+        places = [row[0] for row in await db.fetch(f"SELECT ctid::text FROM {table}")]
+        for place in chance.sample(places, min(3, len(places))):
+            change = f"UPDATE {table} SET {column} = {other.format(column)} WHERE ctid = '{place}'"
+            wrong = await finds(db, signed, change)
+            (refused if wrong is None else found).append((table, column))
+            assert wrong is None or any(word in wrong for word in ("event", "block", "account", "node", "timer")), wrong
+    assert {table for table, _ in found} == set(TABLES)
+    assert set(refused) - set(found) <= {("ledger_accounts", "state")}, "no column is out of sight"
+    for table in TABLES:
+        places = [row[0] for row in await db.fetch(f"SELECT ctid::text FROM {table}")]
+        for place in chance.sample(places, min(3, len(places))):
+            assert await finds(db, signed, f"DELETE FROM {table} WHERE ctid = '{place}'")
+    # Inserted, swapped, and the tail cut off.
+    row = "SELECT (jsonb_populate_record(t, jsonb_build_object('id', gen_random_uuid(), 'seq', {0}))).*"
+    for seq in (signed.size, -5, signed.size + 10**9):
+        inserted = f"INSERT INTO ledger_transfers {row.format(seq)} FROM ledger_transfers t WHERE t.seq = 30"
+        assert await finds(db, signed, inserted)
+    assert "event 30" in (
+        await finds(
+            db,
+            signed,
+            "UPDATE ledger_transfers SET seq = -1 WHERE seq = 30",
+            "UPDATE ledger_transfers SET seq = 30 WHERE seq = 31",
+            "UPDATE ledger_transfers SET seq = 31 WHERE seq = -1",
+        )
+        or ""
+    )
+    wrong = await finds(
+        db,
+        signed,
+        "DELETE FROM ledger_transfers WHERE block = (SELECT max(height) FROM ledger_blocks)",
+        "DELETE FROM ledger_blocks WHERE height = (SELECT max(height) FROM ledger_blocks)",
+    )
+    assert wrong is not None
+    assert "was signed" in wrong
+    assert (await verify(db, signed)).root == signed.root
+    await db.close()
+
+
+async def test_the_command_line_verifies_a_stored_ledger_and_says_what_is_wrong(fresh_database_url, tmp_path):
+    from tests.integration.test_ledger_notary import notary
+
+    await fill(fresh_database_url)
+    db = await asyncpg.connect(fresh_database_url)
+    settings = Settings(database_url=fresh_database_url, data_dir=tmp_path, profile="test")
+    use(settings)
+
+    async def run(*arguments: str):
+        return await asyncio.to_thread(CliRunner().invoke, command, list(arguments))
+
+    result = await run("verify")
+    assert (result.exit_code, "Everything is in order" in result.output) == (0, True), result.output
+    key = (await run("key")).output
+    verifier = Verifier.from_text(key)
+    assert (await run("checkpoint")).exit_code == 1
+    async with running(fresh_database_url) as ledger:
+        from bitnexus.actors.ledger.checkpoint import Signer
+        from bitnexus.config.ledger_key import ledger_key
+
+        one = notary(db, tmp_path)
+        one._signer = Signer(settings.log_origin, ledger_key(settings))
+        note = await one.checkpoint(ledger.writer.head)
+    assert (await run("checkpoint")).output == note
+    transfer = await db.fetchval("SELECT id::text FROM ledger_transfers WHERE seq = 40")
+    shown = await run("proof", transfer)
+    assert shown.exit_code == 0, shown.output
+    assert '"index": 40' in shown.output
+    assert verifier.verify(note).size > 300
+    assert (await run("proof", str(uuid4()))).exit_code == 1
+    await db.execute("UPDATE ledger_transfers SET amount = amount + 1 WHERE seq = 40")
+    result = await run("verify")
+    assert result.exit_code == 1
+    assert "event 40" in result.output
+    assert (await run("proof", transfer)).exit_code == 1
+    await db.close()
