@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
 
 import structlog
 from thespian.system import utilis
@@ -25,7 +26,8 @@ def thesplog(msg: object, *args: object, level: int = logging.INFO, exc_info: ob
             text = str(msg) % args if args else str(msg)
         except (TypeError, ValueError):
             text = f"{msg} {args}"
-        log.log(level, "thespian", text=text, exc_info=exc_info or None)
+        # As text: a pretty traceback would show the values of variables.
+        log.log(level, "thespian", text=text, traceback=traceback.format_exc() if exc_info else None)
 
 
 def redirect() -> None:

@@ -15,10 +15,10 @@ from bitnexus.actors.ledger.log import TILE_HEIGHT, TILE_WIDTH, leaf_hash
 from bitnexus.actors.messages import GetCheckpoint, SignedCheckpoint
 from bitnexus.errors import InvalidFields, NotFound, Violation
 from bitnexus.http.answers import expect
-from bitnexus.principal import Principal
 from bitnexus.http.routes import Access, Call, Route, data
 from bitnexus.http.services import Services
 from bitnexus.http.validation import QueryModel
+from bitnexus.principal import Principal
 from bitnexus.storage import ledger, ledger_tree
 
 PATH: Final = "/api/v1/ledger"
