@@ -135,6 +135,10 @@ class RunningService:
         """What it has printed."""
         return self._out.read_text()
 
+    def log_lines(self) -> list[str]:
+        """Its log so far, complete lines alone."""
+        return self._log.read_text().split("\n")[:-1]
+
     def last_lines(self, count: int = 40) -> str:
         """The end of its log, for messages."""
         return "\n".join(self._log.read_text().splitlines()[-count:])

@@ -144,6 +144,7 @@ class Process(Actor):  # type: ignore[misc]  # Thespian has no type hints
         log_lines.configure(get_settings(), process=start.name)
         setproctitle.setproctitle(f"bitnexus: {start.name}")
         self.log = structlog.get_logger(f"bitnexus.{start.name}")
+        self._logs_messages = get_settings().log_level == "debug"  # asked once: it is the path of a transfer
         _settle_signals()
         self.transport.on_exit_request = self._exit_requested
         self.transport.loop.set_exception_handler(self._loop_failed)
@@ -205,6 +206,8 @@ class Process(Actor):  # type: ignore[misc]  # Thespian has no type hints
             context.connection.open_calls += 1
             context.on_answered = self._answered
         token = request_id.set(context.request_id)
+        if self._logs_messages and not message.is_control:
+            self.log.debug("message_received", message=type(message).__name__)
         try:
             result = handler(self, message, context)
             if inspect.iscoroutine(result):
