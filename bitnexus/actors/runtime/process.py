@@ -53,6 +53,8 @@ from bitnexus.tokens import AccessTokens
 MAX_MAILBOX = 65_536
 #: How long the last words and answers of an ending process may take to leave.
 _LAST_WORDS_S = 0.5
+#: How long a forked process waits for its first message.
+UNASKED_S = 10.0
 EXIT_CRASHED = 70  # EX_SOFTWARE
 EXIT_UNLINKED = 69  # EX_UNAVAILABLE: whom it was linked to is gone
 
@@ -134,7 +136,13 @@ class Process(Actor):  # type: ignore[misc]  # Thespian has no type hints
         transport: Transport = self._myRef.transport
         return transport
 
+    def __init__(self) -> None:
+        # Whoever forked this process may die before it says what the process is for: then the kernel ends it.
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, UNASKED_S)
+
     def _boot(self, start: StartProcess) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         self.name, self.path, self.args = start.name, start.path, start.args
         self._is_initialised = False
         self._stopping = False
