@@ -34,7 +34,6 @@ from typing import Final
 import structlog
 
 from bitnexus import errors
-from bitnexus.actors.ledger.accounts import world_account_id
 from bitnexus.actors.ledger.block import Block
 from bitnexus.actors.ledger.blocks import decide
 from bitnexus.actors.ledger.book import Book, InvariantBroken
@@ -50,8 +49,8 @@ from bitnexus.actors.ledger.intake import Intake
 from bitnexus.actors.ledger.loading import Sweeper, load
 from bitnexus.actors.ledger.log import SALT_BYTES, Head
 from bitnexus.actors.ledger.stored import head_of, to_write
-from bitnexus.actors.messages import BlockCommitted, OpenAccount
-from bitnexus.actors.runtime.message import Message
+from bitnexus.actors.ledger.world import WorldAccount, openings
+from bitnexus.actors.messages import BlockCommitted
 from bitnexus.storage.ledger_rows import BlockRow
 from bitnexus.storage.ledger_writer import HeightTaken, IdTaken, LedgerConnection, OutcomeUnknown
 
@@ -388,31 +387,12 @@ class Writer:
 
     async def _open_world_accounts(self) -> None:
         """Have the world accounts opened, if they are not there yet, before any other command."""
-        missing = [_WorldAccount(asset) for asset in self._assets]
+        missing = [WorldAccount(asset) for asset in self._assets]
         while missing:
-            await self._settle(
-                [Item(OpenAccount(world_account_id(each.asset), "", each.asset), each) for each in missing]
-            )
+            await self._settle(openings(missing))
             missing = [each for each in missing if not each.is_open]
 
 
 def _backoff_s(failures: int) -> float:
     longest_s = min(FIRST_RETRY_S * 2.0 ** min(failures - 1, 10), LONGEST_RETRY_S)
     return longest_s * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
-
-
-class _WorldAccount:
-    """Waits for the opening of a world account."""
-
-    expired = False
-
-    def __init__(self, asset: str) -> None:
-        self.asset = asset
-        self.is_open = False
-
-    def reply(self, message: Message, /) -> None:  # noqa: ARG002 - any reply will do
-        self.is_open = True
-
-    def fail(self, error: errors.BitNexusError, /) -> None:
-        if not isinstance(error, errors.DatabaseUnavailable):
-            raise InvariantBroken(f"the world account of {self.asset}: {error.detail}")

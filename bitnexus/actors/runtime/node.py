@@ -9,13 +9,12 @@ CallTimeout at worst.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from typing import Any
 
 import structlog
 
-from bitnexus.actors.runtime import access, wire
+from bitnexus.actors.runtime import incoming, wire
 from bitnexus.actors.runtime.calls import OnReply, OpenCall, OpenCalls
 from bitnexus.actors.runtime.connection import Connection
 from bitnexus.actors.runtime.context import Context
@@ -26,23 +25,17 @@ from bitnexus.actors.runtime.names import NameTable, OnName
 from bitnexus.actors.runtime.peers import Peers
 from bitnexus.config.correlation import request_id
 from bitnexus.errors import BitNexusError, CallTimeout, NoProcess, Overloaded, ProcessDown, UnknownMessage, by_code
-from bitnexus.principal import Principal
 
 Dispatch = Callable[[Message, Context], None]
 
 DEFAULT_TIMEOUT_S = 5.0
-#: Calls that were withdrawn before they came, of one peer; the oldest is forgotten first.
-MAX_CANCELLED_EARLY = 4_096
 #: How exact deadlines are kept.
 _SWEEP_S = 0.05
 #: What a process knows of the names is compared with the registry this long after a connection was lost (the process
 #: behind it may live), and this often while a call waits for a name (a lost announcement must not stall it).
 _RESYNC_S = 0.25
-#: Calls of one client that a process has not answered, and the longest correlation id that is taken from one.
-MAX_CLIENT_CALLS = 1_024
+#: The longest correlation id that is taken from a client.
 _MAX_TRACE = 128
-#: Forbidden calls over one connection, each with its line in the log; then it is closed.
-MAX_REFUSALS = 100
 
 log = structlog.get_logger("bitnexus.runtime")
 
@@ -266,7 +259,7 @@ class Node:
             elif isinstance(item, wire.Cast):
                 self._cast_received(connection, item)
             elif isinstance(item, wire.Cancel):
-                _cancel_received(connection, item.ref)
+                incoming.withdraw(connection, item.ref)
             elif self._is_answer(connection, item.ref):
                 self._answer(item.ref, by_code(item.code, item.detail))
 
@@ -283,28 +276,10 @@ class Node:
             return
         context.is_control = message.is_control
         connection.taken[item.ref] = context
-        if connection.client is None or self._is_permitted(connection.client, message, context):
+        if connection.client is None or incoming.is_permitted(
+            connection.client, message, context, self.open_to_clients
+        ):
             self._dispatch(message, context)
-
-    def _is_permitted(self, client: Principal, message: Message, context: Context) -> bool:
-        """Whether a client's call may be begun; else it is answered."""
-        error = access.refusal(message, client, self.open_to_clients)
-        if error is not None:
-            log.warning(
-                "client_refused", peer=context.connection.remote, user_id=client.user_id, message=type(message).__name__
-            )
-            context.fail(error)
-            context.connection.refusals += 1
-            if context.connection.refusals >= MAX_REFUSALS:
-                context.connection.close("too many calls that this client may not make", flush=True)
-            return False
-        if client.expires_at <= time.time():  # the clock of the connection's own timer may have been asleep
-            context.connection.close("the client's access token has expired")
-            return False
-        if context.connection.open_calls >= MAX_CLIENT_CALLS:
-            context.fail(Overloaded("this client has too many calls without an answer"))
-            return False
-        return True
 
     def _is_answer(self, connection: Connection, ref: int) -> bool:
         """Whether the call is open and was sent over this connection: nobody answers for another.
@@ -415,17 +390,6 @@ class Node:
             self._names.synchronise(result.processes)
         else:
             log.warning("names_not_answered", answer=str(result))
-
-
-def _cancel_received(connection: Connection, ref: int) -> None:
-    context = connection.taken.get(ref)
-    if context is not None:
-        context.cancelled = True
-        return
-    # The control lane is the faster one: the call may be still to come. Or it has been answered.
-    connection.cancelled_early[ref] = None
-    if len(connection.cancelled_early) > MAX_CANCELLED_EARLY:
-        del connection.cancelled_early[next(iter(connection.cancelled_early))]
 
 
 def _raise_if_error(result: Message | BitNexusError) -> Message:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from bitnexus.actors.runtime import node as node_module
+from bitnexus.actors.runtime import incoming
 from bitnexus.actors.runtime import peers as peers_module
 from bitnexus.actors.runtime.connection import Connection
 from bitnexus.actors.runtime.context import Context
@@ -137,7 +137,7 @@ async def test_clients_beyond_the_bound_are_refused_until_others_leave(
 async def test_calls_beyond_a_clients_bound_are_refused_before_any_effect(
     server: Server, visit: Callable[..., Visitor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(node_module, "MAX_CLIENT_CALLS", 3)
+    monkeypatch.setattr(incoming, "MAX_CLIENT_CALLS", 3)
     visitor, other = visit(TOKENS.issue(USER, "service")), visit()
     waiting = [asyncio.ensure_future(visitor.ask(GetMetrics())) for _ in range(3)]
     await until(lambda: server.taken == 3)
@@ -154,7 +154,7 @@ async def test_calls_beyond_a_clients_bound_are_refused_before_any_effect(
 async def test_a_client_that_does_not_stop_asking_for_what_it_may_not_is_cut_off(
     server: Server, visit: Callable[..., Visitor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(node_module, "MAX_REFUSALS", 3)
+    monkeypatch.setattr(incoming, "MAX_REFUSALS", 3)
     visitor = visit()
     for _ in range(2):
         with pytest.raises(Forbidden):
