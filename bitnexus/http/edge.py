@@ -1,7 +1,8 @@
 """What surrounds every request, once: its id, its errors as problem+json, static headers, its count, its debug line.
 
-One coroutine around what answers, below aiohttp's application: what its middlewares cost is not paid. The order: request id first, so that every log line and every actor message has it;
-then the handler (of an exact path at once, else by the application's router); whatever it raises becomes a problem; headers and metrics last.
+One coroutine around what answers, below aiohttp's application: its middlewares would cost more. The order: request id
+first, so that every log line and every actor message has it; then the handler, an exact path's at once, else the one
+that the application's router finds; whatever it raises becomes a problem; headers and metrics last.
 """
 
 from __future__ import annotations
