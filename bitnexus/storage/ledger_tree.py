@@ -96,6 +96,12 @@ async def accounts_after(db: Executor, seq: int, *, limit: int) -> list[AccountR
     return [account_row(row) for row in await db.fetch(_ACCOUNTS_AFTER, seq, limit)]
 
 
+async def lowest_node(db: Executor, level: int) -> int | None:
+    """The lowest number of the kept nodes of a level; None if none is kept."""
+    row = await db.fetchrow("SELECT min(number) FROM ledger_nodes WHERE level = $1", level)
+    return None if row is None else row[0]
+
+
 async def surplus_node(db: Executor, tree_size: int) -> tuple[int, int] | None:
     """Level and number of the first kept node that a tree of that size does not have; None if there is none."""
     row = await db.fetchrow(_SURPLUS_NODE, tree_size)
