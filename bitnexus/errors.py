@@ -65,6 +65,12 @@ class Quarantined(RuntimeFault):
     code, title, retry_after_s = "quarantined", "Set aside after repeated failures", 30
 
 
+class Moved(RuntimeFault):
+    """Another partition serves this user now, or soon; refused before any effect. Nodes ask again by themselves."""
+
+    code, title = "moved", "The user is served by another process"
+
+
 class UnknownMessage(BitNexusError):
     """The receiver does not know this message or this version of it."""
 

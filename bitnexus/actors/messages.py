@@ -46,9 +46,11 @@ __all__ = [
     "NamesChanged",
     "OpenAccount",
     "Partitions",
+    "PartitionsSet",
     "PostTransfer",
     "PostTransfers",
     "ProcessInfo",
+    "SetPartitions",
     "Subscribe",
     "Subscribed",
     "TopicEvent",
@@ -365,15 +367,44 @@ class Head(Message, frozen=True, tag="Head/1"):
     block_hash: str
 
 
-class GetPartitions(Message, frozen=True, tag="GetPartitions/1"):
-    """Ask any partition how many there are; answered by :class:`Partitions`."""
+class GetPartitions(Message, frozen=True, tag="GetPartitions/2"):
+    """Ask the supervisor ``transactions`` which partition serves whom; answered by :class:`Partitions`."""
 
     def permits(self, sender: Principal) -> bool:  # noqa: ARG002
         """Whoever has the cookie."""
         return True
 
 
-class Partitions(Message, frozen=True, tag="Partitions/1"):
-    """How many partitions share the users (see transactions.partitioning)."""
+class Partitions(Message, frozen=True, tag="Partitions/2"):
+    """How many partitions share the users, and the number of the one that owns each slot.
+
+    Slots are those of :func:`bitnexus.supervision.slots.slot_of`. While the number is being changed, the table is
+    between the two; it may be out of date when it arrives: who asks the wrong partition hears Moved.
+    """
 
     count: int
+    owners: list[int]
+
+
+class SetPartitions(Message, frozen=True, tag="SetPartitions/1"):
+    """Have the supervisor ``transactions`` change the number of its partitions, 1 to 256, while everything goes on.
+
+    Answered by :class:`PartitionsSet` when it is done; it goes on when nobody waits for that. Conflict while another
+    change is under way, NoProcess when a new partition does not start: then nothing has changed. It lasts until the
+    supervisor is restarted, which begins with BITNEXUS_PARTITIONS.
+    """
+
+    count: int
+
+    def permits(self, sender: Principal) -> bool:
+        """An operator."""
+        return sender.role == "admin"
+
+
+class PartitionsSet(Message, frozen=True, tag="PartitionsSet/1"):
+    """There are `count` partitions; `slots` of 1024 changed hands, in `seconds`."""
+
+    before: int
+    count: int
+    slots: int
+    seconds: float

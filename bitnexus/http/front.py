@@ -12,6 +12,7 @@ from bitnexus.actors.messages import AcknowledgeEvents, EventsAcknowledged, Topi
 from bitnexus.actors.runtime.context import Context
 from bitnexus.actors.runtime.process import Process, handles
 from bitnexus.actors.runtime.reasons import ExitReason
+from bitnexus.actors.transactions.partitioning import TRANSACTIONS, user_of
 from bitnexus.config import get_settings
 from bitnexus.http.app import build_runner
 from bitnexus.http.channels.hub import Hub
@@ -24,6 +25,8 @@ from bitnexus.http.request_metrics import RequestMetrics
 from bitnexus.http.services import Services
 from bitnexus.http.traffic import Traffic
 from bitnexus.storage.database import Database
+from bitnexus.supervision.partition_messages import MoveSlots
+from bitnexus.supervision.partition_router import PartitionRouter
 from bitnexus.tokens import AccessTokens
 
 __all__ = ["DRAIN_S", "Front", "PortInUse", "free_port"]
@@ -53,6 +56,8 @@ class Front(Process):
         REGISTRY.register(metrics)
         tokens = AccessTokens(secret, settings.access_token_ttl_s)
         self._hub = Hub(self.node, self.name, settings.call_timeout_s, self.spawn)
+        self._partitions = PartitionRouter(self.node, self.name, TRANSACTIONS, user_of)
+        self._partitions.start()
         services = Services(
             node=self.node,
             database=self._database,
@@ -61,7 +66,7 @@ class Front(Process):
             passwords=self._passwords,
             metrics=metrics,
             health=Health(self.node, self._database),
-            partitions=settings.partitions,
+            partitions=self._partitions,
             default_asset=settings.default_asset,
             call_timeout_s=settings.call_timeout_s,
         )
@@ -93,6 +98,11 @@ class Front(Process):
         await self._hub.close()
         self._passwords.close()
         await self._database.close(timeout_s=1.0)
+
+    @handles(MoveSlots)
+    def move(self, message: MoveSlots, context: Context) -> None:
+        """Some users are on their way to another partition."""
+        self._partitions.move(message, context)
 
     @handles(TopicEvent)
     def deliver(self, event: TopicEvent, _: Context) -> None:

@@ -41,7 +41,7 @@ from bitnexus.actors.runtime.message import (
     StopProcess,
 )
 from bitnexus.actors.runtime.node import Node
-from bitnexus.actors.runtime.reasons import SHUTDOWN, ExitReason, raised, shutdown
+from bitnexus.actors.runtime.reasons import NORMAL, SHUTDOWN, ExitReason, raised, shutdown
 from bitnexus.actors.runtime.transport import Transport
 from bitnexus.config import get_settings
 from bitnexus.config import logging as log_lines
@@ -75,6 +75,10 @@ def handles(message: type[Message], *, clients: bool = False) -> Callable[[H], H
         return method
 
     return mark
+
+
+class Ignore(Exception):
+    """Raised by `init`: there is nothing to do. The process ends, its supervisor keeps its spec and does not retry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +122,7 @@ class Process(Actor):  # type: ignore[misc]  # Thespian has no type hints
         )
 
     async def init(self) -> None:
-        """Prepare; the process takes messages only after this. An exception is a failed start."""
+        """Prepare; the process takes messages only after this. An exception is a failed start, Ignore is none."""
 
     async def terminate(self, reason: ExitReason) -> None:
         """Finish what must be finished; the supervisor kills what takes longer than the child's shutdown time."""
@@ -170,7 +174,11 @@ class Process(Actor):  # type: ignore[misc]  # Thespian has no type hints
     async def _start(self, start: StartProcess) -> None:
         if start.registry_address:
             await self.node.join(start.registry_address, start.registry_instance)
-        await self.init()
+        try:
+            await self.init()
+        except Ignore:
+            self.stop(NORMAL)
+            return
         self._is_initialised = True
         if start.registry_address:
             await self.node.join(start.registry_address, start.registry_instance, self.info())

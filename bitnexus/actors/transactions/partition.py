@@ -7,6 +7,8 @@ No task runs per transfer: a command waits in its actor's mailbox for a turn, is
 ledger's answer comes back by a callback. The request is repeated when the ledger dies, under the same ids, until the
 caller's deadline; so the caller gets the one true answer, or none. When the partition itself dies, callers repeat and
 the users' actors are rebuilt.
+
+Which users are its own is said by its supervisor, and may change (see supervision/partition_supervisor.py).
 """
 
 from __future__ import annotations
@@ -17,13 +19,12 @@ from typing import ClassVar, Final, TypeAlias
 
 from prometheus_client import Counter, Gauge
 
-from bitnexus.actors.messages import GetPartitions, OpenAccount, Partitions, PostTransfer
+from bitnexus.actors.messages import OpenAccount, PostTransfer
 from bitnexus.actors.runtime.context import Context
 from bitnexus.actors.runtime.light import Crash, LightActor, Limits
 from bitnexus.actors.runtime.message import Message
-from bitnexus.actors.runtime.process import Process, handles
+from bitnexus.actors.runtime.process import handles
 from bitnexus.actors.runtime.reasons import ExitReason
-from bitnexus.actors.transactions.partitioning import partition_name, partition_of
 from bitnexus.actors.transactions.user import (
     Answered,
     Command,
@@ -34,12 +35,13 @@ from bitnexus.actors.transactions.user import (
 )
 from bitnexus.config import get_settings
 from bitnexus.config.correlation import request_id
-from bitnexus.errors import BadRequest, BitNexusError, CallTimeout, Overloaded
+from bitnexus.errors import BitNexusError, CallTimeout, Moved, Overloaded
 from bitnexus.storage import ledger as ledger_tables
 from bitnexus.storage.database import Database
 from bitnexus.supervision import events as ev
 from bitnexus.supervision.dynamic_flags import Budget, DynamicFlags
 from bitnexus.supervision.light_supervisor import LightSupervisor
+from bitnexus.supervision.partition_worker import PartitionWorker
 from bitnexus.supervision.spec import ChildSpec
 
 LEDGER: Final = "ledger"
@@ -52,15 +54,18 @@ _quarantined = Gauge("bitnexus_users_quarantined", "Transaction actors that are 
 #: Users active at once in one partition, about 0.5 KB each.
 MAX_USERS: Final = 250_000
 
+#: Beyond the longest call. What is not finished by then nobody waits for; it is ended.
+DRAIN_GRACE_S: Final = 1.0
+
 Users: TypeAlias = LightSupervisor[Incoming, Context, Outgoing, list[str]]
 User: TypeAlias = LightActor[Incoming, Context, Outgoing]
 
 
-class Partition(Process):
-    """Answers PostTransfer and OpenAccount.
+class Partition(PartitionWorker):
+    """Answers PostTransfer and OpenAccount. Args: `supervisor`, whom it asks for its slots; without, all are its own.
 
-    Overloaded, TooManyInFlight, NotFound and Quarantined are decided here, before the ledger looks at an id, and burn
-    none.
+    Moved, Overloaded, TooManyInFlight, NotFound and Quarantined are decided here, before the ledger looks at an id,
+    and burn none.
     """
 
     #: A user whose actor crashes more often than this is refused for a while; nobody else notices.
@@ -74,7 +79,6 @@ class Partition(Process):
         self._database = await Database.connect(settings.database_url, pool_size=settings.pool_size, process=self.name)
         self._max_in_flight = settings.max_in_flight_per_user
         self._call_timeout_s = settings.call_timeout_s
-        self._partitions = settings.partitions
         limits = Limits(max_actors=MAX_USERS, idle_s=settings.user_idle_s, mailbox=4 * self._max_in_flight)
         self._users: Users = LightSupervisor(
             self,
@@ -83,6 +87,7 @@ class Partition(Process):
             limits=limits,
             load=self._accounts_of,
         )
+        await self.share(self._users.actors, drain_within_s=self._call_timeout_s + DRAIN_GRACE_S)
         _active.set_function(lambda: len(self._users.actors))
         _quarantined.set_function(lambda: len(self._users.quarantined()))
         _activating.set_function(lambda: self._users.actors.activating)
@@ -104,17 +109,10 @@ class Partition(Process):
         self._check_owner(message.owner_id, context)
         self._users.tell(message.owner_id, message, context)
 
-    @handles(GetPartitions, clients=True)
-    def partitions(self, message: GetPartitions, context: Context) -> Partitions:  # noqa: ARG002 - a question
-        """How many partitions share the users."""
-        return Partitions(self._partitions)
-
     def _check_owner(self, user_id: str, context: Context) -> None:
-        """A client that sends a user's commands to several partitions must not get several actors for the user."""
-        if context.connection.client is not None:
-            owner = partition_name(partition_of(user_id, self._partitions))
-            if owner != self.name:
-                raise BadRequest(f"The commands of this user go to {owner}")
+        """A client may be wrong about whose the user is, or late; processes of the node are told in time."""
+        if context.connection.client is not None and not self.slots.owns(user_id):
+            raise Moved
 
     # -- what the users' supervisor asks for -----------------------------------------------------------------
 

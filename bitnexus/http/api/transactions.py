@@ -12,7 +12,6 @@ from pydantic import Field, StringConstraints
 from bitnexus.actors import representation
 from bitnexus.actors.ledger.accounts import MAX_AMOUNT, MAX_CODE, canonical_uuid, world_account_id
 from bitnexus.actors.messages import PostTransfer, TransferResult
-from bitnexus.actors.transactions.partitioning import partition_name, partition_of
 from bitnexus.errors import Forbidden, InvalidFields, NotFound, Refused, UnknownMessage, Violation
 from bitnexus.http.answers import expect
 from bitnexus.http.api.accounts import visible_account
@@ -23,6 +22,7 @@ from bitnexus.http.services import Services
 from bitnexus.http.validation import JsonObject, Model, UuidText
 from bitnexus.principal import Principal
 from bitnexus.storage import ledger
+from bitnexus.supervision.slots import slot_of
 
 PATH: Final = "/api/v1/transactions"
 WORLD: Final = "world"
@@ -68,7 +68,7 @@ class Transactions:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._partition_names = [partition_name(number) for number in range(services.partitions)]
+        self._partition_names = services.partitions.names
 
     def routes(self) -> list[Route]:
         """The routes of this resource."""
@@ -88,7 +88,7 @@ class Transactions:
         services, principal = self._services, call.principal
         message = self._message(call)
         answer = await services.node.call(
-            self._partition_names[partition_of(principal.user_id, services.partitions)],
+            self._partition_names[slot_of(principal.user_id)],
             message,
             timeout_s=services.call_timeout_s,
             retry=True,

@@ -19,6 +19,7 @@ from bitnexus.actors.transactions.partition import Partition
 from bitnexus.errors import Forbidden
 from bitnexus.http.front import Front
 from bitnexus.principal import Principal
+from bitnexus.supervision.partition_supervisor import PartitionSupervisor
 from bitnexus.supervision.root import RootSupervisor
 from bitnexus.supervision.supervisor import Supervisor
 
@@ -42,6 +43,7 @@ def opening(owner: str, account: str = ACCOUNT) -> messages.OpenAccount:
 TABLE = [
     (messages.GetHead(), EVERYBODY),
     (messages.GetPartitions(), EVERYBODY),
+    (messages.SetPartitions(2), [ADMIN]),
     (internal.GetNames(), EVERYBODY),
     (internal.Register(None), EVERYBODY),
     (internal.Register(INFO), []),
@@ -64,7 +66,8 @@ OPENED: dict[type[Process], set[type[Message]]] = {
     Supervisor: {internal.GetMetrics},
     RootSupervisor: {internal.GetMetrics, internal.GetNames, internal.Register},
     Ledger: {internal.GetMetrics, messages.GetHead},
-    Partition: {internal.GetMetrics, messages.GetPartitions, messages.OpenAccount, messages.PostTransfer},
+    Partition: {internal.GetMetrics, messages.OpenAccount, messages.PostTransfer},
+    PartitionSupervisor: {internal.GetMetrics, messages.GetPartitions, messages.SetPartitions},
     Notifier: {internal.GetMetrics},
     Front: {internal.GetMetrics},
 }
