@@ -107,7 +107,6 @@ def test_a_killed_logger_is_replaced_and_nobody_minds(journal, log):
             tree.until(lambda: len(loggers()) == 1 and loggers() != before, "a new logger")  # noqa: B023  # called here
             assert tree.ping("a").pid == pids["a"]
         assert tree.stop() is True  # in order: nobody has died meanwhile
-        assert {name for name, pid in pids.items() if psutil.pid_exists(pid)} == set()
     assert not log("thespian")
 
 
