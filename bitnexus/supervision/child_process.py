@@ -27,6 +27,7 @@ class ChildProcess:
         self.is_up = False
         self.is_aborted = False  # its start has been given up
         self.heard_at = now
+        self.mailbox, self.lag_ms, self.is_suspended = 0, 0.0, False  # as its last heartbeat said
         self.verdict: ExitReason | None = None  # why it ends, when that is known before it has ended
 
     @property

@@ -14,7 +14,7 @@ from typing import Final, assert_never
 
 from bitnexus.actors.runtime.context import Context
 from bitnexus.actors.runtime.message import Heartbeat, ProcessExiting, ProcessStarted, StopProcess
-from bitnexus.actors.runtime.process import Process, StartProcess, handles
+from bitnexus.actors.runtime.process import StartProcess, handles
 from bitnexus.actors.runtime.reasons import HUNG, MAX_RSS, ExitReason, raised
 from bitnexus.errors import Overloaded
 from bitnexus.supervision.child_process import ChildProcess
@@ -37,6 +37,7 @@ from bitnexus.supervision.events import (
     TimerFired,
 )
 from bitnexus.supervision.machine import SupervisorMachine
+from bitnexus.supervision.operated import Operated
 from bitnexus.supervision.spec import ChildSpec, ProcessStart
 
 #: A child whose `init` takes longer than this is killed: its start has failed.
@@ -46,7 +47,7 @@ _WATCH_S: Final = 0.25
 _MEASURE_EVERY_S: Final = 1.0
 
 
-class Supervisor(Process):
+class Supervisor(Operated):
     """Args: `flags` (SupervisorFlags), `children` (list of ChildSpec whose start is a ProcessStart)."""
 
     def _boot(self, start: StartProcess) -> None:
@@ -100,7 +101,7 @@ class Supervisor(Process):
             case Exit(reason):
                 self._machine_ended(reason)
             case Answer():
-                self.log.error("answer_without_caller", ref=str(effect.ref))
+                self._operation_answered(effect)
             case _:
                 assert_never(effect)
 
@@ -171,6 +172,7 @@ class Supervisor(Process):
         child = self._child(message.child, message.pid)
         if child is not None:
             child.heard_at = self.transport.loop.time()
+            child.mailbox, child.lag_ms, child.is_suspended = message.mailbox, message.loop_lag_ms, message.suspended
 
     @handles(ProcessExiting)
     def _last_words(self, message: ProcessExiting, context: Context) -> None:  # noqa: ARG002

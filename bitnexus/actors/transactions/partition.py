@@ -17,11 +17,13 @@ from typing import ClassVar, Final, TypeAlias
 
 from prometheus_client import Counter, Gauge
 
+from bitnexus.actors.ledger.accounts import canonical_uuid
 from bitnexus.actors.messages import GetPartitions, OpenAccount, Partitions, PostTransfer
 from bitnexus.actors.runtime.context import Context
+from bitnexus.actors.runtime.inspection_messages import Scalar
 from bitnexus.actors.runtime.light import Crash, LightActor, Limits
 from bitnexus.actors.runtime.message import Message
-from bitnexus.actors.runtime.process import Process, handles
+from bitnexus.actors.runtime.process import handles
 from bitnexus.actors.runtime.reasons import ExitReason
 from bitnexus.actors.transactions.partitioning import partition_name, partition_of
 from bitnexus.actors.transactions.user import (
@@ -34,11 +36,12 @@ from bitnexus.actors.transactions.user import (
 )
 from bitnexus.config import get_settings
 from bitnexus.config.correlation import request_id
-from bitnexus.errors import BadRequest, BitNexusError, CallTimeout, Overloaded
+from bitnexus.errors import BadRequest, BitNexusError, CallTimeout, NotFound, Overloaded
 from bitnexus.storage import ledger as ledger_tables
 from bitnexus.storage.database import Database
 from bitnexus.supervision import events as ev
 from bitnexus.supervision.dynamic_flags import Budget, DynamicFlags
+from bitnexus.supervision.light_operated import LightOperated
 from bitnexus.supervision.light_supervisor import LightSupervisor
 from bitnexus.supervision.spec import ChildSpec
 
@@ -52,11 +55,14 @@ _quarantined = Gauge("bitnexus_users_quarantined", "Transaction actors that are 
 #: Users active at once in one partition, about 0.5 KB each.
 MAX_USERS: Final = 250_000
 
+#: How long a stop waits for the ledger's answers.
+FINISH_S: Final = 1.0
+
 Users: TypeAlias = LightSupervisor[Incoming, Context, Outgoing, list[str]]
 User: TypeAlias = LightActor[Incoming, Context, Outgoing]
 
 
-class Partition(Process):
+class Partition(LightOperated):
     """Answers PostTransfer and OpenAccount.
 
     Overloaded, TooManyInFlight, NotFound and Quarantined are decided here, before the ledger looks at an id, and burn
@@ -88,7 +94,8 @@ class Partition(Process):
         _activating.set_function(lambda: self._users.actors.activating)
 
     async def terminate(self, reason: ExitReason) -> None:  # noqa: ARG002 - it makes no difference here
-        """Stop the users' actors and close the pool; callers whose commands were in flight repeat them."""
+        """Finish what is in flight, if it does not take long, and end; callers of what is left repeat it."""
+        await self.drain(FINISH_S)
         await self._users.stop()
         await self._database.close()
 
@@ -115,6 +122,36 @@ class Partition(Process):
             owner = partition_name(partition_of(user_id, self._partitions))
             if owner != self.name:
                 raise BadRequest(f"The commands of this user go to {owner}")
+
+    # -- what operators ask for ------------------------------------------------------------------------------
+
+    @property
+    def light_supervisor(self) -> Users:
+        """That of the users."""
+        return self._users
+
+    def check_key(self, key: str) -> None:
+        """A user is the id of one, and of this partition."""
+        if not canonical_uuid(key):
+            raise NotFound(f"{key!r} is not the id of a user")
+        owner = partition_name(partition_of(key, self._partitions))
+        if owner != self.name:
+            raise NotFound(f"The commands of this user go to {owner}")
+
+    def is_for(self, key: str, message: Message) -> bool:
+        """A user's commands."""
+        return key in (getattr(message, "user_id", None), getattr(message, "owner_id", None))
+
+    def summary(self) -> dict[str, Scalar]:
+        """How many users are in which state."""
+        actors = self._users.actors
+        return {
+            "users_active": len(actors),
+            "users_activating": actors.activating,
+            "users_quarantined": len(self._users.quarantined()),
+            "users_suspended": len(actors.suspended()),
+            "users_crashed": actors.counters.crashed,
+        }
 
     # -- what the users' supervisor asks for -----------------------------------------------------------------
 
