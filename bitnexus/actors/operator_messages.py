@@ -48,7 +48,6 @@ class Operator(Message, frozen=True, tag="Operator/1"):
 class OperatorCommand(Message, frozen=True):
     """Base of the commands."""
 
-    is_control: ClassVar[bool] = True
     #: The roles that may send it; a front sends it for admins alone.
     roles: ClassVar[tuple[str, ...]] = ("admin",)
 
@@ -179,7 +178,7 @@ class ChangeTree(OperatorCommand, frozen=True, tag="ChangeTree/1"):
 
 
 class Step(Message, frozen=True, tag="Step/1"):
-    """One thing that is done to one process or light actor: `action` is stop, start, kill, suspend, resume, drain …
+    """One thing that is done to one process or light actor: `action` is a verb, or "end" for what dies with another.
 
     `pid` is who it is done to; None for a start. `by` is the process that does it.
     """
@@ -194,8 +193,8 @@ class Step(Message, frozen=True, tag="Step/1"):
 class TreeChanged(Message, frozen=True, tag="TreeChanged/1"):
     """What was done, or would be.
 
-    `outcome`: "done", "nothing" (it was so already), "would" (a dry run), "begun" (see ChangeTree.via), "unfinished" (not
-    in time; it goes on), "failed" (`detail` says at which step). `command_id` is that of its line in the audit.
+    `outcome`: "done", "nothing" (it was so already), "would" (a dry run), "begun" (see ChangeTree.via), "unfinished"
+    (not in time; it goes on), "failed" (`detail` says at what). `command_id` is that of its line in the audit.
     """
 
     outcome: str

@@ -138,5 +138,5 @@ def _row(line: bytes) -> CommandRow | None:
         fields: dict[str, Any] = orjson.loads(line)
         return CommandRow(**fields)
     except (ValueError, TypeError):
-        log.error("audit_line_unreadable", line=line[:200].decode(errors="replace"))
+        log.error("audit_line_unreadable", line=line[:200].decode(errors="replace"))  # noqa: TRY400
         return None

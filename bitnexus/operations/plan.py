@@ -1,8 +1,8 @@
 """What a command comes to: the orders that are given, and every step that follows from them. Pure.
 
 `plan` is asked once, whether the command is carried out or not: a dry run prints the steps of the very plan that would
-be carried out. An *order* is one message to one process. Its *steps* are what that leads to, in order: a supervisor that
-is told to restart a child stops the subtree from the last to the first and starts it from the first to the last.
+be carried out. An *order* is one message to one process. Its *steps* are what that leads to, in order: a supervisor
+that is told to restart a child stops the subtree from the last to the first and starts it from the first to the last.
 
 | verb | order to | steps |
 |---|---|---|
@@ -32,6 +32,15 @@ _NOT_TO_ONESELF: Final = ("stop", "suspend", "drain")
 _NOT_TO_AN_ACTOR: Final = {
     "stop": "a light actor is started by its next message: suspend it",
     "drain": "suspend it: what it has taken it finishes",
+}
+_ACTIVE: Final = frozenset({"idle", "runnable", "busy", "suspended", "activating"})
+#: What is done to a light actor, and to one in which state: in any other there is nothing to do.
+_OF_ACTOR: Final[dict[str, tuple[str, frozenset[str] | None]]] = {
+    "start": ("released from its quarantine", frozenset({"quarantined"})),
+    "restart": ("forgotten as soon as it is idle; its next message builds it anew from durable state", _ACTIVE),
+    "kill": ("a crash, as its supervisor sees it; what waits goes to a fresh actor", None),
+    "suspend": ("its messages wait", None),
+    "resume": ("it goes on with what waited", frozenset({"suspended"})),
 }
 _KERNEL: Final = "the kernel"
 
@@ -155,10 +164,8 @@ def _kill(branch: Branch, parent: Branch) -> tuple[list[Step], list[str]]:
     if branch.restart == "temporary":
         return steps, [f"{branch.name} is temporary: it is not restarted."]
     if parent.restarts_used >= parent.restarts_allowed:
-        return steps, [
-            f"{parent.name} has used {parent.restarts_used} of {parent.restarts_allowed} restarts in "
-            f"{parent.period_s:g} s: one more, and it gives up with all its children."
-        ]
+        used = f"{parent.restarts_used} of {parent.restarts_allowed} restarts in {parent.period_s:g} s"
+        return steps, [f"{parent.name} has used {used}: one more, and it gives up with all its children."]
     swept = _swept(branch, parent)
     for sibling in reversed(swept):
         if sibling is not branch:
@@ -191,9 +198,7 @@ def _of_workers(branch: Branch, verb: str, own_path: str) -> Plan:
         left_out.append(f"{own_path} carries the operators' commands out, and is left as it is.")
     if verb != "resume":
         running.reverse()
-    orders = (
-        Order("process", each.name, verb, "", (Step(verb, each.path, each.name, each.pid),)) for each in running
-    )
+    orders = (Order("process", each.name, verb, "", (Step(verb, each.path, each.name, each.pid),)) for each in running)
     return Plan(tuple(orders), tuple(left_out))
 
 
@@ -201,32 +206,40 @@ def _of_workers(branch: Branch, verb: str, own_path: str) -> Plan:
 
 
 def _of_actor(place: Place, verb: str, status: str) -> Plan:
-    if verb in _NOT_TO_AN_ACTOR:
-        raise CommandRefused(f"There is no {verb} of a light actor: {_NOT_TO_AN_ACTOR[verb]}.")
-    is_active = status not in ("inactive", "quarantined", "restarting")
-    note = ""
-    match verb:
-        case "start" if status != "quarantined":
-            return Plan((), () if is_active else (f"{place.path} is started by its next message.",))
-        case "start":
-            note = "released from its quarantine"
-        case "restart" if status == "quarantined":
-            raise CommandRefused(f"{place.path} is quarantined: start it.")
-        case "restart" if not is_active:
-            return Plan((), (f"{place.path} is not active: its next message builds it anew.",))
-        case "restart":
-            note = "forgotten as soon as it is idle; its next message builds it anew from durable state"
-        case "kill" if not is_active:
-            raise CommandRefused(f"{place.path} is not active: it is {status}.")
-        case "kill":
-            note = "a crash, as its supervisor sees it; what waits goes to a fresh actor"
-        case "suspend" if status == "suspended":
-            return Plan()
-        case "suspend":
-            note = "its messages wait"
-        case "resume" if status != "suspended":
-            return Plan()
-        case _:
-            pass
+    _refuse_of_actor(place, verb, status)
+    note, needed = _OF_ACTOR[verb]
+    if needed is not None and status not in needed:
+        is_asleep = verb in ("start", "restart") and status == "inactive"
+        return Plan((), (f"{place.path} is not active: its next message starts it.",) if is_asleep else ())
     host = place.branch.name
     return Plan((Order("host", host, verb, place.key, (Step(verb, place.path, host, place.branch.pid, note),)),))
+
+
+def _refuse_of_actor(place: Place, verb: str, status: str) -> None:
+    if verb in _NOT_TO_AN_ACTOR:
+        raise CommandRefused(f"There is no {verb} of a light actor: {_NOT_TO_AN_ACTOR[verb]}.")
+    if verb == "restart" and status == "quarantined":
+        raise CommandRefused(f"{place.path} is quarantined: start it.")
+    if verb == "kill" and status in ("inactive", "quarantined", "restarting"):
+        raise CommandRefused(f"{place.path} is not active: it is {status}.")
+
+
+# -- afterwards ---------------------------------------------------------------------------------------------------
+
+
+def unsettled(steps: list[Step], root: Branch) -> list[str]:
+    """What is not yet as the steps would have it, in words; nothing when the tree `root` shows all of them done."""
+    seen = {branch.path: branch for branch in root.all()}
+    last = {step.path: step.action for step in steps}
+    former = {(step.path, step.pid) for step in steps if step.action in ("stop", "kill", "end")}
+    found = []
+    for path, action in last.items():
+        branch = seen.get(path)
+        if action == "start":
+            if branch is None or branch.status not in ("running", "suspended"):
+                found.append(f"{path} is {branch.status if branch else 'not there'}")
+            elif (path, branch.pid) in former:
+                found.append(f"{path} is still process {branch.pid}")
+        elif action in ("stop", "kill", "end") and branch is not None and branch.is_alive:
+            found.append(f"{path} is {branch.status}")
+    return found

@@ -12,7 +12,7 @@ import psutil
 from bitnexus.actors.runtime.node import Node
 from bitnexus.errors import NoProcess, RuntimeFault, UnknownMessage
 from bitnexus.operations.tree import Branch
-from bitnexus.supervision.inspection_messages import ChildReport, ChildrenReport, GetChildren
+from bitnexus.supervision.inspection_messages import ChildrenReport, ChildReport, GetChildren
 
 #: How long a supervisor may take to answer; it never blocks.
 ANSWER_S: Final = 2.0
@@ -76,9 +76,10 @@ async def _children_of(node: Node, name: str) -> ChildrenReport:
 
 def _age_s(pid: int) -> float | None:
     try:
-        return max(0.0, time.time() - psutil.Process(pid).create_time())
+        began_at = float(psutil.Process(pid).create_time())
     except psutil.Error:
         return None
+    return max(0.0, time.time() - began_at)
 
 
 class Gauges:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import msgspec
+
 from bitnexus.actors.runtime.inspection_messages import Scalar
 from bitnexus.actors.runtime.message import Message
 
@@ -20,8 +22,9 @@ class GetChildren(Message, frozen=True, tag="GetChildren/1"):
 class ChildReport(Message, frozen=True, tag="ChildReport/1"):
     """One child as its supervisor knows it; the order of reports is the start order.
 
-    `status` is that of children.Status in lower case, or "suspended"; `uptime_s` is None for one that does not run; `stop_within_s` is
-    None where it is never killed, 0 where it is never asked. `mailbox` and `lag_ms` are of its last heartbeat.
+    `status` is that of children.Status in lower case, or "suspended"; `uptime_s` is None for one that does not run;
+    `stop_within_s` is None where it is never killed, 0 where it is never asked. `mailbox` and `lag_ms` are of its last
+    heartbeat.
     """
 
     id: str
@@ -128,7 +131,7 @@ class LightActorReport(Message, frozen=True, tag="LightActorReport/1"):
     last_exit_us: int = 0
     busy_share: float = 0.0  # of the time that was looked
     received: int = 0  # in that time
-    summary: dict[str, Scalar] = {}
+    summary: dict[str, Scalar] = msgspec.field(default_factory=dict)
 
 
 class LightActorsReport(Message, frozen=True, tag="LightActorsReport/1"):
@@ -142,9 +145,9 @@ class LightActorsReport(Message, frozen=True, tag="LightActorsReport/1"):
 
 
 class GetLightActor(Message, frozen=True, tag="GetLightActor/1"):
-    """Ask for one light actor, active or not; answered by :class:`LightActorReport`, or NotFound: never of this process.
+    """Ask for one light actor, active or not: looking does not activate it. Answered by :class:`LightActorReport`.
 
-    Looking does not activate it.
+    NotFound: there can be none of this name in this process.
     """
 
     is_control: ClassVar[bool] = True

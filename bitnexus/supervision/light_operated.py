@@ -15,10 +15,10 @@ from bitnexus.actors.runtime.process import Process, handles
 from bitnexus.errors import BadRequest, Overloaded, RuntimeFault
 from bitnexus.supervision.inspection_messages import (
     ChildOperated,
+    Ends,
     GetEnds,
     GetLightActor,
     GetLightActors,
-    Ends,
     LightActorReport,
     LightActorsReport,
     OperateLightActor,
@@ -38,6 +38,11 @@ class LightOperated(Process):
     def light_supervisor(self) -> LightSupervisor[Any, Any, Any, Any]:
         """The supervisor of the light actors."""
         raise NotImplementedError
+
+    @property
+    def light_actors(self) -> int | None:
+        """How many are active."""
+        return len(self.light_supervisor.actors)
 
     def check_key(self, key: str) -> None:
         """Raises NotFound for what can never be the key of a light actor of this process, and says where it can."""

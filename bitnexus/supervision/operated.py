@@ -17,8 +17,8 @@ from bitnexus.supervision.children import Child
 from bitnexus.supervision.history import Ended
 from bitnexus.supervision.inspection_messages import (
     ChildOperated,
-    ChildReport,
     ChildrenReport,
+    ChildReport,
     End,
     Ends,
     GetChildren,

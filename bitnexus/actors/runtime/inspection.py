@@ -43,6 +43,11 @@ class Inspected:
         """Whether the message is for the light actor `key` of this process."""
         return False
 
+    @property
+    def light_actors(self) -> int | None:
+        """How many light actors are active in this process; None: it is not one for them."""
+        return None
+
     async def drain(self, within_s: float) -> int:
         """Finish what was taken: nothing new comes in any more. Gives how much is left, at most after `within_s`."""
         loop = self.node.loop
@@ -95,6 +100,7 @@ class Inspected:
             "suspended": self.gate.is_suspended,
             "mailbox": self.waiting,
             "calls_in_flight": self.node.in_flight,
+            "light_actors": self.light_actors,
         }
         try:
             known |= {name: _shown(value) for name, value in self.summary().items()}

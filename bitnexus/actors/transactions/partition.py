@@ -146,7 +146,6 @@ class Partition(LightOperated):
         """How many users are in which state."""
         actors = self._users.actors
         return {
-            "users_active": len(actors),
             "users_activating": actors.activating,
             "users_quarantined": len(self._users.quarantined()),
             "users_suspended": len(actors.suspended()),
