@@ -1,8 +1,8 @@
 """The operators' commands as messages: to the process ``operations``, from fronts and from clients.
 
 Clients (:func:`bitnexus.connect`) need an access token: an admin's for every command, a service's to look (tree, top,
-state, history) and to ask what a command would do. A path is that of a process, ``bitnexus/transactions``, or of a light
-actor, ``bitnexus/transactions/transactions-0/<user id>``. Times are microseconds since 1970.
+state, history) and to ask what a command would do. A path is that of a process, ``bitnexus/transactions``, or of a
+light actor, ``bitnexus/transactions/transactions-0/<user id>``. Times are microseconds since 1970.
 
 Errors: UnknownPath (with what comes near), CommandRefused (it cannot be done to this), Conflict (another command is at
 work there), AuditUnavailable (what cannot be recorded is not done), besides those of any call.
@@ -145,7 +145,10 @@ class HistoryShown(Message, frozen=True, tag="HistoryShown/1"):
 
 
 class TraceMessages(OperatorCommand, frozen=True, tag="TraceMessages/1"):
-    """The next `count` messages to a process or a light actor, of those within `within_s`; answered by MessagesTraced."""
+    """The next `count` messages to a process or a light actor, of those within `within_s`.
+
+    Answered by :class:`MessagesTraced`.
+    """
 
     count: int = 20
     within_s: float = 10.0

@@ -58,6 +58,7 @@ class Front(Process):
         tokens = AccessTokens(secret, settings.access_token_ttl_s)
         self._hub = Hub(self.node, self.name, settings.call_timeout_s, self.spawn)
         services = Services(
+            front=self.name,
             node=self.node,
             database=self._database,
             tokens=tokens,
