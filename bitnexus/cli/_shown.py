@@ -87,10 +87,10 @@ def history_table(shown: HistoryShown) -> Table:
 
 def trace_table(shown: MessagesTraced) -> Table:
     """Messages as they came."""
-    table = _table("when", "type", "", "from", "bytes")
+    table = _table("when", "message", "", "from", "bytes")
     for message in shown.messages:
         kind = "call" if message.is_call else "cast"
-        table.add_row(moment(message.time_us), message.type, kind, Text(message.sender), str(message.size))
+        table.add_row(moment(message.time_us), message.message, kind, Text(message.sender), str(message.size))
     return table
 
 
@@ -119,7 +119,7 @@ def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold dim")
     for column in columns:
         numbers = column in ("cpu", "pid", "uptime", "restarts", "mailbox", "memory", "bytes")
-        table.add_column(column, justify="right" if numbers else "left", no_wrap=column in ("path", "when", "type"))
+        table.add_column(column, justify="right" if numbers else "left", no_wrap=column in ("path", "when", "message"))
     return table
 
 

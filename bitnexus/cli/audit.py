@@ -20,11 +20,13 @@ def command(*, limit: int, as_json: bool) -> None:
     from rich.text import Text
 
     from bitnexus.cli._shown import console, moment
-    from bitnexus.storage import operator_commands
+    from bitnexus.storage import operator_commands, schema
     from bitnexus.storage.database import Database
     from bitnexus.storage.operator_commands import CommandRow
 
     async def read(url: str) -> list[CommandRow]:
+        if not (await schema.status(url)).is_current:
+            raise click.ClickException("The schema is not up to date: run `bitnexus db migrate` first.")
         database = await Database.connect(url, pool_size=1, process="audit")
         try:
             async with database.connection() as connection:

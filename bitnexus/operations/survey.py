@@ -47,7 +47,7 @@ async def _grown(node: Node, supervisor: Branch, report: ChildrenReport) -> Bran
 async def _branch(node: Node, parent_path: str, child: ChildReport) -> Branch:
     found = Branch(
         path=f"{parent_path}/{child.id}",
-        kind=child.type,
+        kind=child.kind,
         status=child.status,
         pid=child.pid,
         restart=child.restart,
@@ -59,7 +59,7 @@ async def _branch(node: Node, parent_path: str, child: ChildReport) -> Branch:
         last_exit_us=child.last_exit_us,
     )
     known = node.whereis(child.id)
-    if child.type != "supervisor" or known is None or known.pid != child.pid:
+    if child.kind != "supervisor" or known is None or known.pid != child.pid:
         return found  # no supervisor, or not there: what is below it is not either
     try:
         return await _grown(node, found, await _children_of(node, child.id))

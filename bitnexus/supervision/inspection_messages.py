@@ -28,7 +28,7 @@ class ChildReport(Message, frozen=True, tag="ChildReport/1"):
     """
 
     id: str
-    type: str
+    kind: str
     restart: str
     status: str
     pid: int | None

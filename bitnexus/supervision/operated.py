@@ -128,7 +128,7 @@ class Operated(Process):
         stop_within_s = 0.0 if child.spec.shutdown == "brutal_kill" else child.spec.stop_within_s
         return ChildReport(
             id=child.id,
-            type=child.spec.type,
+            kind=child.spec.type,
             restart=child.spec.restart,
             status="suspended" if process is not None and process.is_suspended else child.status.name.lower(),
             pid=process.pid if process is not None else None,

@@ -69,14 +69,23 @@ class Inspected:
         """Messages received whose work is not done, those among them that wait while the process is suspended."""
         return self._mailbox + self.gate.waiting
 
+    def _is_no_work(self, context: Context) -> None:
+        """An operator's question is none of the messages that a process is to finish."""
+        if context.on_answered is not None:
+            context.on_answered = None
+            context.connection.open_calls -= 1
+            self._mailbox -= 1
+
     @handles(Suspend)
-    def _suspend(self, message: Suspend, context: Context) -> Done:  # noqa: ARG002 - an order without parameters
+    def _suspend(self, message: Suspend, context: Context) -> Done:  # noqa: ARG002 - it has no parameters
+        self._is_no_work(context)
         self.log.warning("suspended_by_operator")
         self._stop_taking()
         return Done()
 
     @handles(Resume)
     async def _resume(self, message: Resume, context: Context) -> Done:  # noqa: ARG002 - as above
+        self._is_no_work(context)
         self.log.warning("resumed_by_operator", waited=self.gate.waiting)
         await self.undrain()
         self.gate.resume()
@@ -89,12 +98,14 @@ class Inspected:
 
     @handles(Drain)
     async def _drain(self, message: Drain, context: Context) -> Drained:
+        self._is_no_work(context)
         self.log.warning("drained_by_operator", within_s=message.within_s)
         self._stop_taking()
         return Drained(await self.drain(min(message.within_s, context.remaining_s)))
 
     @handles(GetState)
     def _state(self, message: GetState, context: Context) -> StateSummary:  # noqa: ARG002 - a question
+        self._is_no_work(context)
         known: dict[str, Scalar] = {
             "class": type(self).__qualname__,
             "suspended": self.gate.is_suspended,
@@ -111,6 +122,7 @@ class Inspected:
 
     @handles(TraceMailbox)
     async def _trace(self, message: TraceMailbox, context: Context) -> MailboxTraced:
+        self._is_no_work(context)
         key = message.key
         found = await self.gate.trace(
             message.count,

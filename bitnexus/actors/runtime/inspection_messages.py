@@ -72,7 +72,7 @@ class TracedMessage(Message, frozen=True, tag="TracedMessage/1"):
     """One message that was received: when (µs since 1970), of which type, from whom, how many bytes; never what."""
 
     time_us: int
-    type: str
+    message: str
     sender: str
     size: int
     is_call: bool

@@ -231,7 +231,7 @@ def _exit(end: ExitShown) -> dict[str, Any]:
 def _traced(message: TracedMessage) -> dict[str, Any]:
     return {
         "at": _time(message.time_us),
-        "type": message.type,
+        "type": message.message,
         "from": message.sender,
         "size": message.size,
         "call": message.is_call,
