@@ -141,9 +141,9 @@ def stopping(branch: Branch, by: str) -> Iterator[Step]:
 
 
 def starting(branch: Branch, by: str) -> Iterator[Step]:
-    """How `by` starts a subtree: a supervisor, then its children in order, those that were stopped among them."""
+    """How `by` starts a subtree: a supervisor, then its children in order, as they are declared."""
     yield Step("start", branch.path, by)
-    for child in branch.children:
+    for child in branch.declared:
         yield from starting(child, branch.name)
 
 
@@ -171,7 +171,8 @@ def _kill(branch: Branch, parent: Branch) -> tuple[list[Step], list[str]]:
         if sibling is not branch:
             steps += stopping(sibling, parent.name)
     for sibling in swept:
-        steps += starting(sibling, parent.name)
+        if sibling.restart != "temporary":
+            steps += starting(sibling, parent.name)
     return steps, []
 
 

@@ -45,8 +45,20 @@ async def _grown(node: Node, supervisor: Branch, report: ChildrenReport) -> Bran
 
 
 async def _branch(node: Node, parent_path: str, child: ChildReport) -> Branch:
-    found = Branch(
-        path=f"{parent_path}/{child.id}",
+    found = _as_reported(parent_path, child)
+    known = node.whereis(child.id)
+    if child.kind != "supervisor" or known is None or known.pid != child.pid:
+        return found  # no supervisor, or not there: what is below it is not either
+    try:
+        return await _grown(node, found, await _children_of(node, child.id))
+    except RuntimeFault as error:
+        return replace(found, note=f"does not tell of its children: {error.detail}")
+
+
+def _as_reported(parent_path: str, child: ChildReport) -> Branch:
+    path = f"{parent_path}/{child.id}"
+    return Branch(
+        path=path,
         kind=child.kind,
         status=child.status,
         pid=child.pid,
@@ -57,14 +69,8 @@ async def _branch(node: Node, parent_path: str, child: ChildReport) -> Branch:
         mailbox=child.mailbox,
         last_exit=child.last_exit,
         last_exit_us=child.last_exit_us,
+        declared=tuple(_as_reported(path, each) for each in child.declared),
     )
-    known = node.whereis(child.id)
-    if child.kind != "supervisor" or known is None or known.pid != child.pid:
-        return found  # no supervisor, or not there: what is below it is not either
-    try:
-        return await _grown(node, found, await _children_of(node, child.id))
-    except RuntimeFault as error:
-        return replace(found, note=f"does not tell of its children: {error.detail}")
 
 
 async def _children_of(node: Node, name: str) -> ChildrenReport:

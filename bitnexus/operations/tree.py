@@ -20,6 +20,7 @@ class Branch:
     """A process and what is below it, in start order.
 
     `status` is that of the process at its supervisor; `strategy` and the restarts that count are a supervisor's own.
+    `children` are those that it has, `declared` those that it has when it starts: one that is stopped has none.
     `uptime_s` is None for one that does not run; `stop_within_s` is None where it is never killed.
     """
 
@@ -30,6 +31,7 @@ class Branch:
     restart: str = "permanent"
     stop_within_s: float | None = 5.0
     children: tuple[Branch, ...] = ()
+    declared: tuple[Branch, ...] = ()
     strategy: str = "one_for_one"
     restarts_used: int = 0
     restarts_allowed: int = 3
@@ -54,8 +56,13 @@ class Branch:
     def all(self) -> Iterator[Branch]:
         """This and everything below, each before its children."""
         yield self
-        for child in self.children:
+        for child in self.shown:
             yield from child.all()
+
+    @property
+    def shown(self) -> tuple[Branch, ...]:
+        """What is below it; of one that does not run, what would be."""
+        return self.children if self.is_alive else self.declared
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +91,7 @@ def find(root: Branch, path: str) -> Place:
     if first != root.name:
         raise unknown(root, wanted)
     while rest:
-        child = next((each for each in here.children if each.name == rest[0]), None)
+        child = next((each for each in here.shown if each.name == rest[0]), None)
         if child is None:
             if here.kind == "worker" and len(rest) == 1 and rest[0]:
                 return Place(here, parent, rest[0])

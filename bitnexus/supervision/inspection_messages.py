@@ -24,7 +24,7 @@ class ChildReport(Message, frozen=True, tag="ChildReport/1"):
 
     `status` is that of children.Status in lower case, or "suspended"; `uptime_s` is None for one that does not run;
     `stop_within_s` is None where it is never killed, 0 where it is never asked. `mailbox` and `lag_ms` are of its last
-    heartbeat.
+    heartbeat. `declared` are the children that a supervisor starts with, as if they were stopped.
     """
 
     id: str
@@ -40,6 +40,7 @@ class ChildReport(Message, frozen=True, tag="ChildReport/1"):
     lag_ms: float
     last_exit: str
     last_exit_us: int  # µs since 1970; 0: it never ended
+    declared: list[ChildReport] = msgspec.field(default_factory=list)
 
 
 class ChildrenReport(Message, frozen=True, tag="ChildrenReport/1"):

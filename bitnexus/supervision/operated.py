@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from typing import Final
+from collections.abc import Iterable
+from typing import Final, cast
+
+import msgspec
 
 from bitnexus.actors.runtime.context import Context
 from bitnexus.actors.runtime.inspection_messages import Scalar
@@ -26,6 +29,7 @@ from bitnexus.supervision.inspection_messages import (
     OperateChild,
 )
 from bitnexus.supervision.machine import SupervisorMachine
+from bitnexus.supervision.spec import ChildSpec, ProcessStart
 
 #: A start for an operator that fails leaves the child stopped; in a restart it is tried so often.
 _START_ATTEMPTS: Final = 3
@@ -125,15 +129,11 @@ class Operated(Process):
         process, history = self._children.get(child.id), self._machine.history
         counters, ends = history.counters(child.id), history.of(child.id)
         is_up = child.pid is not None
-        stop_within_s = 0.0 if child.spec.shutdown == "brutal_kill" else child.spec.stop_within_s
-        return ChildReport(
-            id=child.id,
-            kind=child.spec.type,
-            restart=child.spec.restart,
+        return msgspec.structs.replace(
+            declared(child.spec),
             status="suspended" if process is not None and process.is_suspended else child.status.name.lower(),
             pid=process.pid if process is not None else None,
             uptime_s=now - child.started_at if is_up else None,
-            stop_within_s=stop_within_s,
             restarts=counters.restarts,
             exits=counters.exits,
             mailbox=process.mailbox if process is not None else 0,
@@ -144,6 +144,27 @@ class Operated(Process):
 
     def _now(self) -> float:
         return self.transport.loop.time()
+
+
+def declared(spec: ChildSpec) -> ChildReport:
+    """A child that has never been started, and below it what it would start."""
+    below = spec.start.args.get("children", ()) if isinstance(spec.start, ProcessStart) else ()
+    return ChildReport(
+        id=spec.id,
+        kind=spec.type,
+        restart=spec.restart,
+        status="stopped",
+        pid=None,
+        uptime_s=None,
+        stop_within_s=0.0 if spec.shutdown == "brutal_kill" else spec.stop_within_s,
+        restarts=0,
+        exits=0,
+        mailbox=0,
+        lag_ms=0.0,
+        last_exit="",
+        last_exit_us=0,
+        declared=[declared(each) for each in cast("Iterable[ChildSpec]", below)] if spec.type == "supervisor" else [],
+    )
 
 
 def operated(result: ev.Ok | ev.Error) -> ChildOperated:
