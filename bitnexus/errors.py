@@ -128,6 +128,24 @@ class Conflict(BitNexusError):
     code, status, title = "conflict", 409, "Conflict"
 
 
+class UnknownPath(NotFound):
+    """The path of an operator's command leads nowhere in the supervision tree."""
+
+    code, title = "unknown_path", "No such path in the tree"
+
+
+class CommandRefused(Conflict):
+    """An operator's command that cannot be done to what it names."""
+
+    code, title = "command_refused", "This command cannot be done"
+
+
+class AuditUnavailable(BitNexusError):
+    """An operator's command could be recorded nowhere, and was not done."""
+
+    code, status, title, retry_after_s = "audit_unavailable", 503, "The command cannot be recorded", 5
+
+
 class TooManyInFlight(BitNexusError):
     """The user has too many commands in flight; refused before any effect."""
 

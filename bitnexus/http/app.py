@@ -7,6 +7,7 @@ from typing import Final
 from aiohttp import web
 
 from bitnexus.http.api.accounts import Accounts
+from bitnexus.http.api.admin import Admin
 from bitnexus.http.api.auth import Auth
 from bitnexus.http.api.ledger import Ledger
 from bitnexus.http.api.system import System
@@ -35,6 +36,7 @@ def route_table(services: Services) -> list[Route]:
         Accounts(services),
         Transactions(services),
         Ledger(services),
+        Admin(services),
         System(services),
     )
     return [route for resource in resources for route in resource.routes()]

@@ -27,6 +27,7 @@ from bitnexus.actors.messages import (
     SignedCheckpoint,
 )
 from bitnexus.actors.runtime.context import Context
+from bitnexus.actors.runtime.inspection_messages import Scalar
 from bitnexus.actors.runtime.process import Process, handles
 from bitnexus.actors.runtime.reasons import ExitReason
 from bitnexus.config import get_settings
@@ -118,6 +119,19 @@ class Ledger(Process):
         """The newest committed tree, signed."""
         note = await self._notary.checkpoint(self._writer.head)
         return SignedCheckpoint(note, self._verifier_key)
+
+    def summary(self) -> dict[str, Scalar]:
+        """Where the log stands, and what waits."""
+        if not self._writer.available:
+            return {"available": False, "waiting": self._writer.waiting}
+        head = self._writer.head
+        return {
+            "available": True,
+            "waiting": self._writer.waiting,
+            "height": head.height,
+            "events": head.tree.size,
+            "root": head.root.hex(),
+        }
 
     async def _prove(self, old: int, new: int) -> list[bytes]:
         async with self._database.connection() as connection:

@@ -19,8 +19,10 @@ from typing import ClassVar, Final, TypeAlias
 
 from prometheus_client import Counter, Gauge
 
+from bitnexus.actors.ledger.accounts import canonical_uuid
 from bitnexus.actors.messages import OpenAccount, PostTransfer
 from bitnexus.actors.runtime.context import Context
+from bitnexus.actors.runtime.inspection_messages import Scalar
 from bitnexus.actors.runtime.light import Crash, LightActor, Limits
 from bitnexus.actors.runtime.message import Message
 from bitnexus.actors.runtime.process import handles
@@ -35,11 +37,12 @@ from bitnexus.actors.transactions.user import (
 )
 from bitnexus.config import get_settings
 from bitnexus.config.correlation import request_id
-from bitnexus.errors import BitNexusError, CallTimeout, Moved, Overloaded
+from bitnexus.errors import BitNexusError, CallTimeout, Moved, NotFound, Overloaded
 from bitnexus.storage import ledger as ledger_tables
 from bitnexus.storage.database import Database
 from bitnexus.supervision import events as ev
 from bitnexus.supervision.dynamic_flags import Budget, DynamicFlags
+from bitnexus.supervision.light_operated import LightOperated
 from bitnexus.supervision.light_supervisor import LightSupervisor
 from bitnexus.supervision.partition_worker import PartitionWorker
 from bitnexus.supervision.spec import ChildSpec
@@ -56,12 +59,14 @@ MAX_USERS: Final = 250_000
 
 #: Beyond the longest call. What is not finished by then nobody waits for; it is ended.
 DRAIN_GRACE_S: Final = 1.0
+#: How long a stop waits for the ledger's answers.
+FINISH_S: Final = 1.0
 
 Users: TypeAlias = LightSupervisor[Incoming, Context, Outgoing, list[str]]
 User: TypeAlias = LightActor[Incoming, Context, Outgoing]
 
 
-class Partition(PartitionWorker):
+class Partition(PartitionWorker, LightOperated):
     """Answers PostTransfer and OpenAccount. Args: `supervisor`, whom it asks for its slots; without, all are its own.
 
     Moved, Overloaded, TooManyInFlight, NotFound and Quarantined are decided here, before the ledger looks at an id,
@@ -93,7 +98,8 @@ class Partition(PartitionWorker):
         _activating.set_function(lambda: self._users.actors.activating)
 
     async def terminate(self, reason: ExitReason) -> None:  # noqa: ARG002 - it makes no difference here
-        """Stop the users' actors and close the pool; callers whose commands were in flight repeat them."""
+        """Finish what is in flight, if it does not take long, and end; callers of what is left repeat it."""
+        await self.drain(FINISH_S)
         await self._users.stop()
         await self._database.close()
 
@@ -113,6 +119,34 @@ class Partition(PartitionWorker):
         """A client may be wrong about whose the user is, or late; processes of the node are told in time."""
         if context.connection.client is not None and not self.slots.owns(user_id):
             raise Moved
+
+    # -- what operators ask for ------------------------------------------------------------------------------
+
+    @property
+    def light_supervisor(self) -> Users:
+        """That of the users."""
+        return self._users
+
+    def check_key(self, key: str) -> None:
+        """A user is the id of one, and of this partition."""
+        if not canonical_uuid(key):
+            raise NotFound(f"{key!r} is not the id of a user")
+        if not self.slots.owns(key):
+            raise NotFound(f"The commands of this user do not go to {self.name}")
+
+    def is_for(self, key: str, message: Message) -> bool:
+        """A user's commands."""
+        return key in (getattr(message, "user_id", None), getattr(message, "owner_id", None))
+
+    def summary(self) -> dict[str, Scalar]:
+        """How many users are in which state."""
+        actors = self._users.actors
+        return {
+            "users_activating": actors.activating,
+            "users_quarantined": len(self._users.quarantined()),
+            "users_suspended": len(actors.suspended()),
+            "users_crashed": actors.counters.crashed,
+        }
 
     # -- what the users' supervisor asks for -----------------------------------------------------------------
 
