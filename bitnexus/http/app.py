@@ -8,6 +8,7 @@ from aiohttp import web
 
 from bitnexus.http.api.accounts import Accounts
 from bitnexus.http.api.auth import Auth
+from bitnexus.http.api.books import Books
 from bitnexus.http.api.ledger import Ledger
 from bitnexus.http.api.system import System
 from bitnexus.http.api.transactions import Transactions
@@ -32,6 +33,7 @@ def route_table(services: Services) -> list[Route]:
         Accounts(services),
         Transactions(services),
         Ledger(services),
+        Books(services),
         System(services),
     )
     return [route for resource in resources for route in resource.routes()]
