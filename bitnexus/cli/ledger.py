@@ -1,4 +1,4 @@
-"""``bitnexus ledger``: verify the ledger that is stored, its last checkpoint, proofs of its transfers, and the key.
+"""``bitnexus ledger``: verify the ledger that is stored, its books, last checkpoint, proofs of its transfers, the key.
 
 Everything is read from the database and the data directory; the service may run meanwhile. Exit code 1 when something
 is wrong with the ledger, and the first wrong place on the standard error output.
@@ -6,20 +6,21 @@ is wrong with the ledger, and the first wrong place on the standard error output
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-from bitnexus.cli._database import database_url
-
-Found = TypeVar("Found")
+from bitnexus.cli._books import blocks, trial_balance
+from bitnexus.cli._database import at_one_moment
 
 
 @click.group("ledger")
 def command() -> None:
-    """Verify the ledger, and show what outsiders can verify it with."""
+    """Verify the ledger, read its books, and show what outsiders can verify it with."""
+
+
+command.add_command(blocks)
+command.add_command(trial_balance)
 
 
 @command.command()
@@ -38,7 +39,7 @@ def verify() -> None:
         return await verify_stored(db, checkpoint)
 
     try:
-        found = _read(run)
+        found = at_one_moment(run)
     except Wrong as wrong:
         raise click.ClickException(str(wrong)) from wrong
     click.echo(f"blocks    {found.blocks}")
@@ -90,28 +91,12 @@ def proof(transfer_id: object) -> None:
         return seq, leaf, await inclusion_proof(db, seq, signed.size)
 
     try:
-        seq, leaf, nodes = _read(run)
+        seq, leaf, nodes = at_one_moment(run)
         verify_inclusion(leaf, seq, signed.size, nodes, signed.root)
     except ProofInvalid as wrong:
         raise click.ClickException(f"the stored ledger does not prove it: {wrong}") from wrong
     shown = {"index": seq, "leaf_hash": leaf.hex(), "proof": [node.hex() for node in nodes], "checkpoint": note}
     click.echo(orjson.dumps(shown, option=orjson.OPT_INDENT_2).decode())
-
-
-def _read(run: Callable[[Any], Awaitable[Found]]) -> Found:
-    """What `run` finds at one moment of the database."""
-    from bitnexus.storage.database import Database
-
-    async def connected(url: str) -> Found:
-        database = await Database.connect(url, pool_size=1, process="ledger-verify")
-        try:
-            async with database.connection() as db, db.transaction(isolation="repeatable_read", readonly=True):
-                return await run(db)
-        finally:
-            await database.close()
-
-    with database_url() as url:
-        return asyncio.run(connected(url))
 
 
 def _last_note() -> str | None:

@@ -57,7 +57,7 @@ async def lived(ledger) -> Lived:
     await ledger.open(asset=EUR)
     for _ in range(6):
         asked = [between(chance, accounts, chance.randint(1, 400)) for _ in range(6)]
-        reserved = [request(*chance.sample(accounts, 2), chance.randint(1, 300), kind="pending") for _ in range(3)]
+        reserved = [pending(chance.sample(accounts, 2), chance.randint(1, 300)) for _ in range(3)]
         await asyncio.gather(*map(ledger.ask, asked), ledger.ask(PostTransfers(USER, "user", reserved)))
         ends = [ended(each, kind) for each, kind in zip(reserved, ["post_pending", "void_pending"], strict=False)]
         await ledger.ask(PostTransfers(USER, "user", ends))
@@ -65,14 +65,14 @@ async def lived(ledger) -> Lived:
     return Lived(accounts, [event for block in ledger.committed for event in block.events])
 
 
-def request(debit: str, credit: str, amount: int, **fields) -> TransferRequest:
-    return TransferRequest(str(uuid4()), debit, credit, amount, ASSET, **fields)
+def pending(sides: list[str], amount: int) -> TransferRequest:
+    return TransferRequest(str(uuid4()), sides[0], sides[1], amount, ASSET, kind="pending")
 
 
-def ended(pending: TransferRequest, kind: str) -> TransferRequest:
-    amount = pending.amount if kind == "void_pending" else 1
-    sides = pending.debit_account_id, pending.credit_account_id
-    return request(*sides, amount, kind=kind, pending_id=pending.transfer_id)
+def ended(first: TransferRequest, kind: str) -> TransferRequest:
+    amount = first.amount if kind == "void_pending" else 1
+    sides = first.debit_account_id, first.credit_account_id
+    return TransferRequest(str(uuid4()), *sides, amount, ASSET, kind=kind, pending_id=first.transfer_id)
 
 
 def balances(events: list[object]) -> Counter[str]:

@@ -27,7 +27,9 @@ def test_a_time_that_an_answer_shows_is_read_back_to_the_microsecond(time_us):
 
 
 @given(
-    st.datetimes(datetime(1, 1, 3), datetime(9999, 12, 29)), st.integers(-23 * 60, 23 * 60), st.sampled_from("Tt ")
+    st.datetimes().filter(lambda naive: 1 < naive.year < 9999),
+    st.integers(-23 * 60, 23 * 60),
+    st.sampled_from("Tt "),
 )
 def test_an_offset_moves_the_time_and_not_the_moment(naive, minutes, letter):
     there = naive.replace(tzinfo=timezone(timedelta(minutes=minutes)))
@@ -44,10 +46,10 @@ def test_a_fraction_is_cut_to_microseconds(digits):
 @pytest.mark.parametrize(
     "text",
     [
-        "", "-1", "+1", "1.0", "1e3", "²", "٣", str(2**63), "9" * 30, "now", "2025-01-31", "2025-01-31T10:00Z",
-        "2025-01-31T10:00:00", "2025-02-30T10:00:00Z", "2025-01-31T24:00:01Z", "2025-01-31T10:00:60Z",
+        "", "-1", "+1", "1.0", "1e3", "\u00b2", "\u0663", str(2**63), "9" * 30, "now", "2025-01-31",
+        "2025-01-31T10:00Z", "2025-01-31T10:00:00", "2025-02-30T10:00:00Z", "2025-01-31T24:00:01Z", "2025-01-31T10:00:60Z",
         "2025-01-31T10:00:00.Z", "2025-01-31T10:00:00+2", "2025-01-31T10:00:00+24:00", "0000-01-01T00:00:00Z",
-        "2025-01-31T10:00:00Z\n", "１", "2025-01-31T10:00:00.0000000000Z",
+        "2025-01-31T10:00:00Z\n", "\uff11", "2025-01-31T10:00:00.0000000000Z",
     ],
 )  # fmt: skip
 def test_whatever_else_is_refused(text):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from datetime import datetime
 from hashlib import sha256
+from itertools import pairwise
 
 import pytest
 import pytest_asyncio
@@ -126,7 +128,7 @@ async def test_the_pages_of_the_blocks_are_one_chain_to_the_first(service, pair)
     assert blocks[0]["tree_size"] - 1 == found[0]["as_of_seq"]
     assert blocks[-1]["prev_hash"] == "00" * 32
     assert blocks[-1]["first_seq"] == 0
-    for block, before in zip(blocks, blocks[1:], strict=False):
+    for block, before in pairwise(blocks):
         assert block["prev_hash"] == before["hash"]
         assert block["first_seq"] == before["tree_size"] < block["tree_size"]
         assert block["inserted_at"] > before["inserted_at"]
@@ -135,10 +137,7 @@ async def test_the_pages_of_the_blocks_are_one_chain_to_the_first(service, pair)
 async def test_a_block_s_hash_is_recomputed_from_what_is_shown(service, pair):
     _, answer, _ = await service.call("GET", f"{LEDGER}/blocks?limit=1", user=await service.admin())
     (block,) = answer["data"]
-    day = block["inserted_at"]
-    from datetime import datetime
-
-    time_us = round(datetime.fromisoformat(day).timestamp() * 1_000_000)
+    time_us = round(datetime.fromisoformat(block["inserted_at"]).timestamp() * 1_000_000)
     hashed = (
         block["height"].to_bytes(8, "big")
         + bytes.fromhex(block["prev_hash"])
