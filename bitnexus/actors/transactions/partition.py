@@ -17,7 +17,7 @@ from typing import ClassVar, Final, TypeAlias
 
 from prometheus_client import Counter, Gauge
 
-from bitnexus.actors.messages import GetPartitions, OpenAccount, Partitions, PostTransfer
+from bitnexus.actors.messages import GetPartitions, OpenAccount, Partitions, PostTransfer, Purchase
 from bitnexus.actors.runtime.context import Context
 from bitnexus.actors.runtime.light import Crash, LightActor, Limits
 from bitnexus.actors.runtime.message import Message
@@ -57,7 +57,7 @@ User: TypeAlias = LightActor[Incoming, Context, Outgoing]
 
 
 class Partition(Process):
-    """Answers PostTransfer and OpenAccount.
+    """Answers PostTransfer, Purchase and OpenAccount.
 
     Overloaded, TooManyInFlight, NotFound and Quarantined are decided here, before the ledger looks at an id, and burn
     none.
@@ -96,6 +96,11 @@ class Partition(Process):
     def post(self, message: PostTransfer, context: Context) -> None:
         """To the user's actor; answered when the ledger has."""
         self._check_owner(message.user_id, context)
+        self._users.tell(message.user_id, message, context)
+
+    @handles(Purchase)
+    def buy(self, message: Purchase, context: Context) -> None:
+        """To the buyer's actor; answered when the ledger has."""
         self._users.tell(message.user_id, message, context)
 
     @handles(OpenAccount, clients=True)

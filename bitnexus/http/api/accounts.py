@@ -8,7 +8,7 @@ from aiohttp import web
 from pydantic import Field
 
 from bitnexus.actors import representation
-from bitnexus.actors.ledger.accounts import canonical_uuid, world_account_id
+from bitnexus.actors.ledger.accounts import canonical_uuid, house_account, shop_account_id, world_account_id
 from bitnexus.errors import NotFound
 from bitnexus.http.api.opening import account_id_of, open_account
 from bitnexus.http.moments import At, seq_of
@@ -44,7 +44,7 @@ class Accounts:
         ]
 
     async def index(self, call: Call[None, PageQuery]) -> web.Response:
-        """The caller's accounts, oldest first; an admin's or service's list has the default asset's world account too.
+        """The caller's accounts, oldest first; an admin's or service's list has the default asset's world and shop too.
 
         Balances are those after `as_of_seq` of their page.
         """
@@ -100,14 +100,15 @@ class Accounts:
         return page(call.request, entries, following=following, as_of_seq=as_of_seq)
 
     async def _accounts_of(self, principal: Principal, after: int, limit: int) -> tuple[int, list[AccountRow]]:
-        world = [world_account_id(self._services.default_asset)] if principal.may_use_world else []
+        asset = self._services.default_asset
+        house = [world_account_id(asset), shop_account_id(asset)] if principal.may_use_world else []
         async with (
             self._services.database.connection() as connection,
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
             as_of_seq = await ledger.last_seq(connection)
             accounts = await ledger.accounts_of(
-                connection, principal.user_id, and_ids=world, after_seq=after, limit=limit
+                connection, principal.user_id, and_ids=house, after_seq=after, limit=limit
             )
         return as_of_seq, accounts
 
@@ -137,7 +138,7 @@ def _shown_at(account: AccountRow, balance: int) -> dict[str, Any]:
     return {
         "id": account.account_id,
         "owner_id": account.owner_id or None,
-        "kind": "user" if account.owner_id else "world",
+        "kind": "user" if account.owner_id else house_account(account.account_id, account.asset) or "house",
         "asset": account.asset,
         "code": account.code,
         "balance": balance,
