@@ -183,6 +183,18 @@ class RequestTimedOut(BitNexusError):
     code, status, title = "request_timeout", 408, "The request did not arrive in time"
 
 
+class PreconditionFailed(BitNexusError):
+    """The resource is not of the version that the request is conditional on; nothing was done."""
+
+    code, status, title = "precondition_failed", 412, "The resource has changed meanwhile"
+
+
+class PreconditionRequired(BitNexusError):
+    """The request could overwrite what its sender has not seen: it must say which version it is about."""
+
+    code, status, title = "precondition_required", 428, "The request must be conditional"
+
+
 class PayloadTooLarge(BitNexusError):
     """The body is larger than this service reads."""
 
@@ -278,6 +290,9 @@ REFUSALS: dict[str, Refusal] = {
     "exists_with_different_timeout_s": Refusal(422, "The id was used for a pending transfer with another timeout."),
     "chain_id_taken": Refusal(422, "The id was used for a transfer outside of this chain."),
     "linked_event_failed": Refusal(422, "Another transfer of the chain was refused."),
+    # A purchase's own words for exceeds_credits, of the one and the other of its transfers.
+    "insufficient_funds": Refusal(422, "The account has too little money for this purchase."),
+    "out_of_stock": Refusal(422, "There are not that many units in stock."),
 }
 
 

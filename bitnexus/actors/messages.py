@@ -50,6 +50,7 @@ __all__ = [
     "PostTransfer",
     "PostTransfers",
     "ProcessInfo",
+    "Purchase",
     "SetPartitions",
     "Subscribe",
     "Subscribed",
@@ -150,6 +151,28 @@ class PostTransfers(Message, frozen=True, tag="PostTransfers/1"):
     user_id: str
     role: str
     transfers: list[TransferRequest]
+
+
+class Purchase(Message, frozen=True, tag="Purchase/1"):
+    """Buy units: money from the buyer's account to the shop's, units from the stock to the buyer's. Both, or neither.
+
+    Answered by :class:`TransferResults` of two: the payment, whose id is `purchase_id`, and the units. Idempotent by
+    `purchase_id`, for ever. When both succeed and there is no account `units_account_id` yet, it is opened with them,
+    for the buyer; otherwise nothing is. `metadata` stands at both transfers.
+    """
+
+    user_id: str  # the buyer, whose transaction actor checks that `payer_account_id` is the buyer's
+    role: str
+    purchase_id: str
+    payer_account_id: str
+    shop_account_id: str
+    amount: int  # of all units together
+    asset: str
+    stock_account_id: str
+    units_account_id: str
+    quantity: int
+    units_asset: str
+    metadata: str = ""
 
 
 class Transfer(Message, frozen=True, tag="Transfer/2"):

@@ -9,7 +9,10 @@ from aiohttp import web
 from bitnexus.http.api.accounts import Accounts
 from bitnexus.http.api.admin import Admin
 from bitnexus.http.api.auth import Auth
+from bitnexus.http.api.books import Books
 from bitnexus.http.api.ledger import Ledger
+from bitnexus.http.api.products import Products
+from bitnexus.http.api.purchases import Purchases
 from bitnexus.http.api.system import System
 from bitnexus.http.api.transactions import Transactions
 from bitnexus.http.api.users import Users
@@ -35,7 +38,10 @@ def route_table(services: Services) -> list[Route]:
         Users(services),
         Accounts(services),
         Transactions(services),
+        Products(services),
+        Purchases(services),
         Ledger(services),
+        Books(services),
         Admin(services),
         System(services),
     )

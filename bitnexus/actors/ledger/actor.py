@@ -24,6 +24,7 @@ from bitnexus.actors.messages import (
     OpenAccount,
     PostTransfer,
     PostTransfers,
+    Purchase,
     SignedCheckpoint,
 )
 from bitnexus.actors.runtime.context import Context
@@ -45,7 +46,7 @@ _waiting = Gauge("bitnexus_ledger_waiting_commands", "Commands that wait for the
 
 
 class Ledger(Process):
-    """Answers PostTransfer(s), OpenAccount, CreateAccount, ChangeAccount, GetHead and GetCheckpoint.
+    """Answers PostTransfer(s), Purchase, OpenAccount, CreateAccount, ChangeAccount, GetHead and GetCheckpoint.
 
     Casts BlockCommitted to the notifier after each commit.
     """
@@ -95,6 +96,11 @@ class Ledger(Process):
 
     @handles(PostTransfers)
     def post_all(self, message: PostTransfers, context: Context) -> None:
+        """Answered with TransferResults once they are durable."""
+        self._writer.submit(message, context)
+
+    @handles(Purchase)
+    def buy(self, message: Purchase, context: Context) -> None:
         """Answered with TransferResults once they are durable."""
         self._writer.submit(message, context)
 

@@ -20,7 +20,7 @@ from typing import ClassVar, Final, TypeAlias
 from prometheus_client import Counter, Gauge
 
 from bitnexus.actors.ledger.accounts import canonical_uuid
-from bitnexus.actors.messages import OpenAccount, PostTransfer
+from bitnexus.actors.messages import OpenAccount, PostTransfer, Purchase
 from bitnexus.actors.runtime.context import Context
 from bitnexus.actors.runtime.inspection_messages import Scalar
 from bitnexus.actors.runtime.light import Crash, LightActor, Limits
@@ -67,7 +67,9 @@ User: TypeAlias = LightActor[Incoming, Context, Outgoing]
 
 
 class Partition(PartitionWorker, LightOperated):
-    """Answers PostTransfer and OpenAccount. Args: `supervisor`, whom it asks for its slots; without, all are its own.
+    """Answers PostTransfer, Purchase and OpenAccount.
+
+    Args: `supervisor`, whom it asks for its slots; without, all are its own.
 
     Moved, Overloaded, TooManyInFlight, NotFound and Quarantined are decided here, before the ledger looks at an id,
     and burn none.
@@ -107,6 +109,11 @@ class Partition(PartitionWorker, LightOperated):
     def post(self, message: PostTransfer, context: Context) -> None:
         """To the user's actor; answered when the ledger has."""
         self._check_owner(message.user_id, context)
+        self._users.tell(message.user_id, message, context)
+
+    @handles(Purchase)
+    def buy(self, message: Purchase, context: Context) -> None:
+        """To the buyer's actor; answered when the ledger has."""
         self._users.tell(message.user_id, message, context)
 
     @handles(OpenAccount, clients=True)

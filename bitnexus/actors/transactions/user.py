@@ -3,6 +3,7 @@
     in                                out
     PostTransfer, debit account own   ToLedger, or ToCaller TooManyInFlight
     PostTransfer, any other           ToCaller NotFound: the same answer whether the account exists or not
+    Purchase                          as PostTransfer (see purchase.py)
     OpenAccount                       ToLedger, or ToCaller TooManyInFlight
     Answered (by the ledger)          ToCaller, with what the ledger answered
 
@@ -17,15 +18,16 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from bitnexus.actors.ledger.accounts import world_account_id
-from bitnexus.actors.messages import AccountOpened, OpenAccount, PostTransfer
+from bitnexus.actors.ledger.accounts import house_account
+from bitnexus.actors.messages import AccountOpened, OpenAccount, PostTransfer, Purchase, TransferResults
 from bitnexus.actors.runtime.light import C, LightActor
 from bitnexus.actors.runtime.message import Message
+from bitnexus.actors.transactions.purchase import is_carried_out
 from bitnexus.errors import BitNexusError, NotFound, TooManyInFlight
 
-Command: TypeAlias = PostTransfer | OpenAccount
+Command: TypeAlias = PostTransfer | Purchase | OpenAccount
 
-#: Roles that may debit the world account of an asset: that is how money enters.
+#: Roles that may debit the house's accounts of an asset. That is how money enters, and leaves the shop.
 _MAY_ISSUE: Final = frozenset({"admin", "service"})
 #: Above this many accounts a set is worth its memory.
 _FEW: Final = 16
@@ -90,13 +92,20 @@ class TransactionActor(LightActor[Incoming, C, Outgoing]):
             return self._post(message)
         if isinstance(message, Answered):
             return self._answered(message)
+        if isinstance(message, Purchase):
+            return self._buy(message)
         return self._pass_on(message)
 
     def _post(self, command: PostTransfer) -> Outgoing:
         account_id = command.debit_account_id
         if account_id not in self._accounts and not (
-            command.role in _MAY_ISSUE and account_id == world_account_id(command.asset)
+            command.role in _MAY_ISSUE and house_account(account_id, command.asset)
         ):
+            return ToCaller(NotFound("You have no such account to debit"))
+        return self._pass_on(command)
+
+    def _buy(self, command: Purchase) -> Outgoing:
+        if command.payer_account_id not in self._accounts:
             return ToCaller(NotFound("You have no such account to debit"))
         return self._pass_on(command)
 
@@ -113,12 +122,26 @@ class TransactionActor(LightActor[Incoming, C, Outgoing]):
             assert self._in_flight >= 0
         result = answered.result
         if isinstance(result, AccountOpened):
-            if result.owner_id == self.key and result.account_id not in self._accounts:
-                self._accounts = _compact([*self._accounts, result.account_id])
+            if result.owner_id == self.key:
+                self._learn(result.account_id)
         elif isinstance(answered.command, OpenAccount):
             # Timed out, say: it may have been opened all the same.
             return ToCaller(result, stale=True)
+        elif isinstance(answered.command, Purchase):
+            return self._bought(answered.command, result)
         return ToCaller(result)
+
+    def _bought(self, command: Purchase, result: Message | BitNexusError) -> ToCaller:
+        if not isinstance(result, TransferResults):
+            # As with an account that was to be opened; unless it was there before.
+            return ToCaller(result, stale=command.units_account_id not in self._accounts)
+        if is_carried_out(result):
+            self._learn(command.units_account_id)
+        return ToCaller(result)
+
+    def _learn(self, account_id: str) -> None:
+        if account_id not in self._accounts:
+            self._accounts = _compact([*self._accounts, account_id])
 
 
 def _compact(accounts: Iterable[str]) -> Collection[str]:

@@ -16,7 +16,7 @@ from bitnexus.errors import Forbidden, InvalidFields, NotFound, Refused, Unknown
 from bitnexus.http.answers import expect
 from bitnexus.http.api.accounts import visible_account
 from bitnexus.http.idempotency import idempotency_key, transfer_id
-from bitnexus.http.pages import PageQuery, page, position_of
+from bitnexus.http.pages import PageQuery, Place, cursor_of, one_page, page, place_of
 from bitnexus.http.routes import Call, Route, data
 from bitnexus.http.services import Services
 from bitnexus.http.validation import JsonObject, Model, UuidText
@@ -129,16 +129,17 @@ class Transactions:
             bound_to = f"transactions:{call.principal.user_id}:{account.account_id}"
         else:
             account, bound_to = None, f"transactions:{call.principal.user_id}"
-        before = position_of(services.cursors, query.cursor, bound_to, start=ledger.END)
+        place = place_of(services.cursors, query.cursor, bound_to)
         async with services.database.connection() as connection:
-            head = await ledger.last_block(connection)
+            as_of_seq = place.as_of_seq if place else await ledger.last_seq(connection)
+            before = int(place.position) if place else as_of_seq + 1
             accounts = [account] if account else await ledger.accounts_of(connection, call.principal.user_id)
             ids = [item.account_id for item in accounts]
             found = await ledger.history(connection, ids, before_seq=before, limit=query.limit + 1)
-        shown = found[: query.limit]
-        following = services.cursors.encode([shown[-1].seq], bound_to) if len(found) > len(shown) else None
+        shown, next_place = one_page(found, query.limit, lambda last: Place(last.seq, as_of_seq))
+        following = cursor_of(services.cursors, next_place, bound_to)
         items = [representation.transaction(transfer) for transfer in shown]
-        return page(call.request, items, following=following, as_of_seq=head.tree_size - 1 if head else None)
+        return page(call.request, items, following=following, as_of_seq=as_of_seq)
 
     async def show(self, call: Call[None, None]) -> web.Response:
         """One transfer that touches an account of the caller, or that the caller posted; any for an admin."""
