@@ -6,6 +6,7 @@ from typing import Final
 
 from aiohttp import web
 
+from bitnexus.http.api.account_commands import AccountCommands
 from bitnexus.http.api.accounts import Accounts
 from bitnexus.http.api.auth import Auth
 from bitnexus.http.api.ledger import Ledger
@@ -30,6 +31,7 @@ def route_table(services: Services) -> list[Route]:
         Auth(services),
         Users(services),
         Accounts(services),
+        AccountCommands(services),
         Transactions(services),
         Ledger(services),
         System(services),

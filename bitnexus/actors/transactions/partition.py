@@ -17,7 +17,15 @@ from typing import ClassVar, Final, TypeAlias
 
 from prometheus_client import Counter, Gauge
 
-from bitnexus.actors.messages import GetPartitions, OpenAccount, Partitions, PostTransfer
+from bitnexus.actors.messages import (
+    ChangeAccount,
+    CreateAccount,
+    GetPartitions,
+    OpenAccount,
+    Partitions,
+    PostTransfer,
+    PostTransfers,
+)
 from bitnexus.actors.runtime.context import Context
 from bitnexus.actors.runtime.light import Crash, LightActor, Limits
 from bitnexus.actors.runtime.message import Message
@@ -57,10 +65,10 @@ User: TypeAlias = LightActor[Incoming, Context, Outgoing]
 
 
 class Partition(Process):
-    """Answers PostTransfer and OpenAccount.
+    """Answers PostTransfer(s), OpenAccount, CreateAccount and ChangeAccount.
 
-    Overloaded, TooManyInFlight, NotFound and Quarantined are decided here, before the ledger looks at an id, and burn
-    none.
+    Overloaded, TooManyInFlight, TooManyAccounts, Forbidden, NotFound and Quarantined are decided here, before the
+    ledger looks at an id, and burn none.
     """
 
     #: A user whose actor crashes more often than this is refused for a while; nobody else notices.
@@ -98,11 +106,26 @@ class Partition(Process):
         self._check_owner(message.user_id, context)
         self._users.tell(message.user_id, message, context)
 
+    @handles(PostTransfers)
+    def post_all(self, message: PostTransfers, context: Context) -> None:
+        """To the user's actor; answered when the ledger has."""
+        self._users.tell(message.user_id, message, context)
+
     @handles(OpenAccount, clients=True)
     def open(self, message: OpenAccount, context: Context) -> None:
         """To the owner's actor; answered when the ledger has."""
         self._check_owner(message.owner_id, context)
         self._users.tell(message.owner_id, message, context)
+
+    @handles(CreateAccount)
+    def create(self, message: CreateAccount, context: Context) -> None:
+        """To the owner's actor; answered when the ledger has."""
+        self._users.tell(message.owner_id, message, context)
+
+    @handles(ChangeAccount)
+    def change(self, message: ChangeAccount, context: Context) -> None:
+        """To the actor of who asks; answered when the ledger has."""
+        self._users.tell(message.user_id, message, context)
 
     @handles(GetPartitions, clients=True)
     def partitions(self, message: GetPartitions, context: Context) -> Partitions:  # noqa: ARG002 - a question

@@ -7,7 +7,12 @@ from typing import Any, Final
 from aiohttp import web
 
 from bitnexus.actors import representation
-from bitnexus.actors.ledger.accounts import canonical_uuid, world_account_id
+from bitnexus.actors.ledger.accounts import (
+    DEBITS_MUST_NOT_EXCEED_CREDITS,
+    STATUSES,
+    canonical_uuid,
+    world_account_id,
+)
 from bitnexus.errors import NotFound
 from bitnexus.http.api.opening import account_id_of, open_account
 from bitnexus.http.pages import PageQuery, page, position_of
@@ -41,12 +46,12 @@ class Accounts:
         if account_id_of(principal.user_id, services.default_asset) not in {item.account_id for item in accounts}:
             await open_account(services, principal.user_id)
             accounts = await self._accounts_of(principal)
-        return data([_shown(account) for account in accounts])
+        return data([shown(account) for account in accounts])
 
     async def show(self, call: Call[None, None]) -> web.Response:
         """One account."""
         account = await visible_account(self._services, call.principal, call.request.match_info["id"])
-        return data(_shown(account))
+        return data(shown(account))
 
     async def history(self, call: Call[None, PageQuery]) -> web.Response:
         """The account's transfers, newest first, each with the balance after it."""
@@ -90,6 +95,20 @@ async def visible_account(services: Services, principal: Principal, account_id: 
     if account is None or not (principal.is_admin or account.owner_id == principal.user_id):
         raise NotFound
     return account
+
+
+def shown(account: AccountRow) -> dict[str, Any]:
+    """The account as answers show it: `available` is what can be spent, None for no bound."""
+    spendable = account.balance + account.credit_limit - account.debits_pending
+    return {
+        **_shown(account),
+        "status": STATUSES[account.state],
+        "flags": account.flags,
+        "credit_limit": account.credit_limit,
+        "debits_pending": account.debits_pending,
+        "credits_pending": account.credits_pending,
+        "available": spendable if account.flags & DEBITS_MUST_NOT_EXCEED_CREDITS else None,
+    }
 
 
 def _shown(account: AccountRow) -> dict[str, Any]:
