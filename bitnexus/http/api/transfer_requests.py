@@ -82,13 +82,15 @@ def request_of(  # noqa: PLR0917 - the caller and the place are the same for all
     if asked.pending_id and asked.reverses_id:
         raise _invalid(pointer, "reverses_id", "cannot be given together with pending_id")
     debit, credit, amount, asset = asked.debit_account_id, asked.credit_account_id, asked.amount, asked.asset
-    if not (debit and credit and amount) or (asked.kind not in _COMPLETE and not asset):
+    if asked.kind not in _COMPLETE and not asset:
+        subject = subjects.get(subject_id(asked) or "")
+        asset = subject.asset if subject else None
+    if not (debit and credit and amount):
         subject = _subject(asked, subjects, pointer)
         payer, payee = subject.debit_account_id, subject.credit_account_id
         if asked.kind == REVERSAL:
             payer, payee = payee, payer
-        debit, credit = debit or payer, credit or payee
-        amount, asset = amount or subject.amount, asset or subject.asset
+        debit, credit, amount = debit or payer, credit or payee, amount or subject.amount
     asset = asset or default_asset
     return TransferRequest(
         id_,
