@@ -9,6 +9,7 @@ from aiohttp import web
 from bitnexus.http.api.account_commands import AccountCommands
 from bitnexus.http.api.accounts import Accounts
 from bitnexus.http.api.auth import Auth
+from bitnexus.http.api.batches import Batches
 from bitnexus.http.api.ledger import Ledger
 from bitnexus.http.api.system import System
 from bitnexus.http.api.transactions import Transactions
@@ -33,6 +34,7 @@ def route_table(services: Services) -> list[Route]:
         Accounts(services),
         AccountCommands(services),
         Transactions(services),
+        Batches(services),
         Ledger(services),
         System(services),
     )
