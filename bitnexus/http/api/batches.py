@@ -29,6 +29,7 @@ from bitnexus.http.answers import expect
 from bitnexus.http.api.transactions import TransactionFields
 from bitnexus.http.api.transfer_commands import PATH, REPLAYED, subjects_of
 from bitnexus.http.api.transfer_requests import request_of
+from bitnexus.http.budget import Budget
 from bitnexus.http.idempotency import idempotency_key, transfer_ids
 from bitnexus.http.routes import Call, Route, data
 from bitnexus.http.services import Services
@@ -37,6 +38,8 @@ from bitnexus.http.validation import Model
 #: With these the message to the ledger stays below the bound of messages (wire.MAX_MESSAGE_BYTES).
 MAX_BATCH_BYTES: Final = 3 * 1024 * 1024
 MAX_METADATA_OF_ALL: Final = 2 * 1024 * 1024
+#: Transfers of batches that one front has under way: two such fronts fill what the ledger lets wait.
+MAX_UNDER_WAY: Final = 16_384
 #: Refused transfers of a chain, but for the one that was the reason.
 FOLLOWED: Final = "linked_event_failed"
 
@@ -53,6 +56,7 @@ class Batches:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._under_way = Budget(MAX_UNDER_WAY)
 
     def routes(self) -> list[Route]:
         """The routes of this resource."""
@@ -79,12 +83,13 @@ class Batches:
         """
         services, caller, batch = self._services, call.principal, call.body
         requests = await self._requests(call)
-        answer = await services.node.call(
-            partition_name(partition_of(caller.user_id, services.partitions)),
-            PostTransfers(caller.user_id, caller.role, requests, brief=True),
-            timeout_s=services.call_timeout_s,
-            retry=True,
-        )
+        async with self._under_way.take(len(requests), timeout_s=services.call_timeout_s / 2):
+            answer = await services.node.call(
+                partition_name(partition_of(caller.user_id, services.partitions)),
+                PostTransfers(caller.user_id, caller.role, requests, brief=True),
+                timeout_s=services.call_timeout_s,
+                retry=True,
+            )
         receipts = expect(TransferReceipts, answer)
         if len(receipts.seqs) != len(requests):
             raise UnknownMessage("the answer is to another batch")
