@@ -61,6 +61,16 @@ def subject_id(asked: Asked) -> str | None:
     return asked.reverses_id or None if asked.kind == REVERSAL else None
 
 
+def missing_fields(asked: Asked) -> list[str]:
+    """The fields without which nothing can be asked for."""
+    missing = [name for name in ("debit_account_id", "credit_account_id", "amount") if not getattr(asked, name)]
+    if not missing or asked.kind in _COMPLETE:
+        return missing
+    if subject_id(asked) is None:
+        return ["pending_id" if asked.kind in RESOLVING else "reverses_id"]
+    return []
+
+
 def request_of(  # noqa: PLR0917 - the caller and the place are the same for all of a batch
     asked: Asked,
     id_: str,
@@ -116,13 +126,10 @@ _COMPLETE: Final = frozenset({"post", "pending"})
 def _subject(
     asked: Asked, subjects: Mapping[str, Transfer | TransferRequest], pointer: str
 ) -> Transfer | TransferRequest:
-    if asked.kind in _COMPLETE:
-        names = ("debit_account_id", "credit_account_id", "amount")
-        missing = [Violation(f"{pointer}/{name}", REQUIRED) for name in names if not getattr(asked, name)]
-        raise InvalidFields(violations=tuple(missing))
-    wanted = subject_id(asked)
-    if wanted is None:
-        raise _invalid(pointer, "pending_id" if asked.kind in RESOLVING else "reverses_id", REQUIRED)
+    missing = missing_fields(asked)
+    if missing:
+        raise InvalidFields(violations=tuple(Violation(f"{pointer}/{name}", REQUIRED) for name in missing))
+    wanted = subject_id(asked) or ""
     subject = subjects.get(wanted)
     if subject is None:
         raise NotFound(f"You have no transfer {wanted}")
