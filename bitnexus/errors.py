@@ -152,6 +152,12 @@ class TooManyInFlight(BitNexusError):
     code, status, title, retry_after_s = "too_many_in_flight", 429, "Too many requests in flight", 1
 
 
+class TooManyAccounts(BitNexusError):
+    """The user has as many accounts as one user may have; refused before any effect."""
+
+    code, status, title = "too_many_accounts", 422, "You have as many accounts as a user may have"
+
+
 class CheckpointRefused(BitNexusError):
     """The ledger does not sign its tree: it does not extend the last one that was signed."""
 
@@ -305,6 +311,17 @@ class Refused(BitNexusError):
         super().__init__(REFUSALS[refusal].message)
         self.refusal = refusal
         self.replayed = replayed
+
+
+class BatchRefused(Refused):
+    """The ledger refused an atomic batch, durably: `refusal` is that of the transfer at `index`, `results` are all."""
+
+    title = "Batch refused"
+
+    def __init__(self, refusal: str, index: int, results: list[dict[str, object]], *, replayed: bool = False) -> None:
+        super().__init__(refusal, replayed=replayed)
+        self.index = index
+        self.results = results
 
 
 def _family(root: type[BitNexusError]) -> dict[str, type[BitNexusError]]:

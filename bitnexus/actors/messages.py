@@ -56,6 +56,7 @@ __all__ = [
     "Subscribed",
     "TopicEvent",
     "Transfer",
+    "TransferReceipts",
     "TransferRequest",
     "TransferResult",
     "TransferResults",
@@ -145,12 +146,15 @@ class TransferRequest(Message, frozen=True, tag="TransferRequest/1"):
 class PostTransfers(Message, frozen=True, tag="PostTransfers/1"):
     """A batch of transfers, decided in their order: each alone, but chains of `linked` ones together.
 
-    Answered by :class:`TransferResults`. `user_id` and `role` are those of the authenticated caller.
+    Answered by :class:`TransferResults`, or if it is `brief` by :class:`TransferReceipts`. `user_id` and `role` are
+    those of the authenticated caller; the user's transaction actor checks that the debit accounts are the user's (an
+    admin or a service may debit any), and that an admin asks for a reversal.
     """
 
     user_id: str
     role: str
     transfers: list[TransferRequest]
+    brief: bool = False
 
 
 class Purchase(Message, frozen=True, tag="Purchase/1"):
@@ -219,6 +223,19 @@ class TransferResults(Message, frozen=True, tag="TransferResults/1"):
     """The one true answer to :class:`PostTransfers`: a result per transfer, in their order."""
 
     results: list[TransferResult]
+
+
+class TransferReceipts(Message, frozen=True, tag="TransferReceipts/1"):
+    """The one true answer to brief :class:`PostTransfers`, by columns: what its sender does not know already.
+
+    `seqs` and `blocks` are of each transfer, in their order; 0 for those that stand in `refusals`: index → code.
+    `replayed` are the indexes of those, transfers and refusals, that had been decided before.
+    """
+
+    seqs: list[int]
+    blocks: list[int]
+    refusals: dict[int, str]
+    replayed: list[int]
 
 
 # -- accounts: front → user's transaction actor → ledger ----------------------------------------------------

@@ -20,7 +20,14 @@ from typing import ClassVar, Final, TypeAlias
 from prometheus_client import Counter, Gauge
 
 from bitnexus.actors.ledger.accounts import canonical_uuid
-from bitnexus.actors.messages import OpenAccount, PostTransfer, Purchase
+from bitnexus.actors.messages import (
+    ChangeAccount,
+    CreateAccount,
+    OpenAccount,
+    PostTransfer,
+    PostTransfers,
+    Purchase,
+)
 from bitnexus.actors.runtime.context import Context
 from bitnexus.actors.runtime.inspection_messages import Scalar
 from bitnexus.actors.runtime.light import Crash, LightActor, Limits
@@ -67,12 +74,12 @@ User: TypeAlias = LightActor[Incoming, Context, Outgoing]
 
 
 class Partition(PartitionWorker, LightOperated):
-    """Answers PostTransfer, Purchase and OpenAccount.
+    """Answers PostTransfer(s), Purchase, OpenAccount, CreateAccount and ChangeAccount.
 
     Args: `supervisor`, whom it asks for its slots; without, all are its own.
 
-    Moved, Overloaded, TooManyInFlight, NotFound and Quarantined are decided here, before the ledger looks at an id,
-    and burn none.
+    Moved, Overloaded, TooManyInFlight, TooManyAccounts, Forbidden, NotFound and Quarantined are decided here, before
+    the ledger looks at an id, and burn none.
     """
 
     #: A user whose actor crashes more often than this is refused for a while; nobody else notices.
@@ -116,11 +123,26 @@ class Partition(PartitionWorker, LightOperated):
         """To the buyer's actor; answered when the ledger has."""
         self._users.tell(message.user_id, message, context)
 
+    @handles(PostTransfers)
+    def post_all(self, message: PostTransfers, context: Context) -> None:
+        """To the user's actor; answered when the ledger has."""
+        self._users.tell(message.user_id, message, context)
+
     @handles(OpenAccount, clients=True)
     def open(self, message: OpenAccount, context: Context) -> None:
         """To the owner's actor; answered when the ledger has."""
         self._check_owner(message.owner_id, context)
         self._users.tell(message.owner_id, message, context)
+
+    @handles(CreateAccount)
+    def create(self, message: CreateAccount, context: Context) -> None:
+        """To the owner's actor; answered when the ledger has."""
+        self._users.tell(message.owner_id, message, context)
+
+    @handles(ChangeAccount)
+    def change(self, message: ChangeAccount, context: Context) -> None:
+        """To the actor of who asks; answered when the ledger has."""
+        self._users.tell(message.user_id, message, context)
 
     def _check_owner(self, user_id: str, context: Context) -> None:
         """A client may be wrong about whose the user is, or late; processes of the node are told in time."""
