@@ -87,9 +87,7 @@ class Purchases:
         principal, wanted = call.principal, call.body.purchase
         amount = product.price * wanted.quantity
         if amount > MAX_AMOUNT:
-            violation = Violation(
-                "#/purchase/quantity", "the price of so many is beyond what can be paid at once"
-            )
+            violation = Violation("#/purchase/quantity", "the price of so many is beyond what can be paid at once")
             raise InvalidFields(violations=(violation,))
         metadata = {"product_id": product.id, "purchase_id": purchase_id, "quantity": wanted.quantity}
         return Purchase(
