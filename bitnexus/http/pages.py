@@ -1,7 +1,8 @@
 """Pages of a list: what a client may ask for, where a page begins, and how it looks.
 
-A list is read as of one event of the ledger, that of its first page: cursors carry it on. What is written later is in
-none of its pages: joined, they are what the ledger held after `as_of_seq`, and from there a client goes on.
+A list of the ledger's entries is as of one event, the newest when its first page was read: cursors carry it on. What is
+written later is in none of its pages: joined, they are what the ledger held after `as_of_seq`, and from there a client
+goes on. In other lists `as_of_seq` is the page's own: that of the balances it shows.
 """
 
 from __future__ import annotations

@@ -40,6 +40,8 @@ _DELETE: Final = """
     WHERE id = $1 AND deleted_at IS NULL AND ($2::bigint[] IS NULL OR version = ANY($2))
     RETURNING true
 """
+#: What the asset of a product's units begins with.
+UNITS_PREFIX: Final = "SKU:"
 #: Larger than any ordinal: "before" of a first page.
 END: Final = 2**63 - 1
 
@@ -71,7 +73,7 @@ class Product:
 
 def units_asset(sku: str) -> str:
     """The asset of a product's units: whole ones."""
-    return f"SKU:{sku}/0"
+    return f"{UNITS_PREFIX}{sku}/0"
 
 
 async def insert(

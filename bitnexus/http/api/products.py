@@ -6,7 +6,8 @@ import uuid
 from typing import Annotated, Any, Final
 
 from aiohttp import web
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
+from pydantic_core import PydanticCustomError
 
 from bitnexus.actors import representation
 from bitnexus.actors.ledger.accounts import (
@@ -37,8 +38,20 @@ Name = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", min_length=1, max
 Description = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", max_length=5_000)]
 Amount = Annotated[int, Field(ge=1, le=MAX_AMOUNT)]
 Sku = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,56}$")]
-#: What is paid with: any asset but the units of a product.
-PriceAsset = Annotated[str, StringConstraints(pattern=r"^(?!SKU:)[A-Z][A-Za-z0-9:._-]{0,59}/(?:[0-9]|1[0-8])$")]
+
+
+def _is_money(asset: str) -> str:
+    if asset.startswith(products.UNITS_PREFIX):
+        raise PydanticCustomError("asset", "Must not be the units of a product")
+    return asset
+
+
+#: What is paid with.
+PriceAsset = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Z][A-Za-z0-9:._-]{0,59}/(?:[0-9]|1[0-8])$"),
+    AfterValidator(_is_money),
+]
 
 
 class NewProduct(Model):
