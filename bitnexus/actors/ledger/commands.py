@@ -147,7 +147,7 @@ def _check_opening(command: Opening) -> None:
     if isinstance(command, OpenAccount) or command.owner_id:
         _check_ids(command.owner_id)
     _check_ids(command.account_id)
-    if command.account_id == world_account_id(command.asset):
+    if command.account_id == world_account_id(command.asset) and not _is_unbounded(command):
         raise errors.BadRequest("The id is that of the asset's world account.")
     _check_asset_and_code(command)
     if isinstance(command, CreateAccount):
@@ -155,6 +155,13 @@ def _check_opening(command: Opening) -> None:
             raise errors.BadRequest(f"flags must be 0 … {ALL_FLAGS}.")
         if not 0 <= command.credit_limit <= MAX_TOTAL:
             raise errors.BadRequest(f"credit_limit must be 0 … {MAX_TOTAL}.")
+
+
+def _is_unbounded(command: Opening) -> bool:
+    """Whether it opens an account as the ledger opens world accounts: of nobody, without flags."""
+    if not isinstance(command, CreateAccount):
+        return False
+    return (command.owner_id, command.code, command.flags, command.credit_limit) == ("", 0, 0, 0)
 
 
 def _check_batch(batch: PostTransfers) -> None:
