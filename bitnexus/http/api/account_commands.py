@@ -14,6 +14,7 @@ from bitnexus.actors.ledger.accounts import (
     DEBITS_MUST_NOT_EXCEED_CREDITS,
     MAX_CODE,
     canonical_uuid,
+    world_account_id,
 )
 from bitnexus.actors.messages import AccountOpened, AccountStatus, ChangeAccount, CreateAccount, OpenAccount
 from bitnexus.errors import Forbidden, InvalidFields, NotFound, Violation
@@ -24,8 +25,10 @@ from bitnexus.http.idempotency import idempotency_key, transfer_id
 from bitnexus.http.routes import Access, Call, Route, data
 from bitnexus.http.services import Services
 from bitnexus.http.validation import MAX_SAFE_INTEGER, Model, UuidText
+from bitnexus.principal import Principal
 from bitnexus.storage import ledger
 
+LEDGER: Final = "ledger"
 #: Where a UUID's version stands in its text; version 5: it follows from something else.
 _VERSION_AT: Final = 14
 _DERIVED: Final = "5"
@@ -75,7 +78,11 @@ class AccountCommands:
     async def create(self, call: Call[CreateAccountBody, None]) -> web.Response:
         """Open an account of the caller's; for an admin or a service, of any user's: 201, and 200 if it is open.
 
+        An asset exists when it has a world account, by which it enters; the first account that an admin or a service
+        opens in it brings that about.
+
         Raises:
+            InvalidFields: there is no such asset, for a user.
             Conflict: the id is in use for another account.
             TooManyAccounts: the owner has as many as a user may have.
         """
@@ -90,6 +97,9 @@ class AccountCommands:
         asset = fields.asset or self._services.default_asset
         async with self._services.database.connection() as connection:
             known = await ledger.account_by_id(connection, id_) is not None
+            has_world = await ledger.account_by_id(connection, world_account_id(asset)) is not None
+        if not has_world:
+            await self._begin_asset(asset, caller)
         command: OpenAccount | CreateAccount
         if limited:
             command = OpenAccount(id_, owner_id, asset, fields.code)
@@ -101,6 +111,13 @@ class AccountCommands:
         expect(AccountOpened, await self._services.node.call(target, command, timeout_s=timeout_s, retry=True))
         headers = {"Idempotent-Replayed": "true"} if known else {"Location": f"{PATH}/{id_}"}
         return await self._answer(id_, 200 if known else 201, headers)
+
+    async def _begin_asset(self, asset: str, caller: Principal) -> None:
+        if not caller.may_use_world:
+            raise InvalidFields(violations=(Violation("#/account/asset", "There is no such asset"),))
+        world = CreateAccount(world_account_id(asset), "", asset, 0, 0)
+        timeout_s = self._services.call_timeout_s
+        expect(AccountOpened, await self._services.node.call(LEDGER, world, timeout_s=timeout_s, retry=True))
 
     async def change(self, action: str, call: Call[None, None]) -> web.Response:
         """Freeze, unfreeze or close; 200 and the account as it is now, also if it was so before.

@@ -68,6 +68,25 @@ async def test_only_an_admin_opens_accounts_for_others_or_with_a_credit_limit(se
     assert (status, answer["code"]) == (422, "exceeds_credits")
 
 
+async def test_an_asset_begins_with_the_first_account_that_an_admin_opens_in_it(service):
+    ann, admin = await service.register(), await service.admin()
+    asset = f"X{uuid.uuid4().hex}/0"
+    status, answer, headers = await opened(service, ann, asset=asset)
+    assert status == 422
+    assert_problem(answer, headers, 422, "invalid_fields")
+    assert answer["errors"] == {"asset": ["There is no such asset"]}
+    assert (await opened(service, admin, asset=asset))[0] == 201
+    status, answer, _ = await opened(service, ann, asset=asset)
+    own = answer["data"]["id"]
+    assert status == 201
+    fields = {"debit_account_id": "world", "credit_account_id": own, "amount": 3, "asset": asset}
+    status, _, _ = await service.call("POST", "/api/v1/transactions", user=admin, json={"transaction": fields})
+    assert status == 201
+    fields = {"debit_account_id": own, "credit_account_id": ann.account_id, "amount": 3, "asset": asset}
+    status, answer, _ = await service.call("POST", "/api/v1/transactions", user=ann, json={"transaction": fields})
+    assert (status, answer["code"]) == (422, "asset_mismatch")
+
+
 @pytest.mark.parametrize(
     "fields",
     [
