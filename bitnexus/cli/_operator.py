@@ -41,9 +41,13 @@ path_argument = click.argument("path")
 optional_path_argument = click.argument("path", default="")
 
 
-def run(work: Callable[[Connected], Awaitable[T]]) -> T:
-    """Join the node, do `work`, leave. Raises BitNexusError."""
-    return asyncio.run(_run(work))
+def run(work: Callable[[Connected], Awaitable[T]], *, lasting: bool = False) -> T:
+    """Join the node, do `work`, leave; with `lasting` it outlives tokens and the node's restarts. Raises BitNexusError."""
+    import structlog
+
+    # Our own output is for programs: what the client logs must not come between.
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    return asyncio.run(_run(work, lasting=lasting))
 
 
 class Connected:
@@ -63,11 +67,13 @@ class Connected:
         return answer
 
 
-async def _run(work: Callable[[Connected], Awaitable[T]]) -> T:
+async def _run(work: Callable[[Connected], Awaitable[T]], *, lasting: bool) -> T:
     from bitnexus.client import connect
     from bitnexus.client.identity import Identity
 
     token, operator = _identity(Identity(None, None, None, None))
+    if callable(token) and not lasting:
+        token = token()  # one that is refused is not tried again
     try:
         async with connect(token=token, connect_timeout_s=CONNECT_TIMEOUT_S) as client:
             return await work(Connected(client, operator))

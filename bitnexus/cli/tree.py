@@ -47,7 +47,7 @@ def command(*, path: str, watch: bool, every_s: float, actors: int, as_json: boo
         else:
             console().print(tree_table(shown))
 
-    run(work)
+    run(work, lasting=watch)
 
 
 async def _follow(node: Connected, asked: ShowTree, every_s: float, *, as_json: bool) -> None:
