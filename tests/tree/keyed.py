@@ -41,6 +41,21 @@ class Pour(Message, frozen=True, tag="test.Pour/1"):
     window: int
 
 
+class Burst(Message, frozen=True, tag="test.Burst/1"):
+    """Send the messages `first` … `last` to a key, each in a frame of its own; answered at once."""
+
+    user_id: str
+    first: int
+    last: int
+
+
+class Route(Message, frozen=True, tag="test.Route/1"):
+    """Ask a router whom it would call for this key; answered with the key, after that name."""
+
+    key: str
+    to: str = ""
+
+
 class Stop(Message, frozen=True, tag="test.Stop/1"):
     """Begin no more."""
 
@@ -77,9 +92,10 @@ class Slow(LightActor[Any, Context, Any]):
 
 
 class KeyedPartition(PartitionWorker):
-    """Args besides: journal. Each message takes up to 20 ms; its loads take a turn of the loop."""
+    """Args besides: journal. Most messages take no time, some long; its loads take a turn of the loop."""
 
-    work_s: ClassVar[float] = 0.02
+    #: Longer than it takes to move a slot to a partition that nobody drains.
+    long_s: ClassVar[float] = 0.1
 
     async def init(self) -> None:
         self.keys: LightSupervisor[Any, Context, Any, None] = LightSupervisor(
@@ -108,7 +124,8 @@ class KeyedPartition(PartitionWorker):
             context.reply(output.put)
         else:
             self._note("begin", output)
-            self.node.loop.call_later(random.random() * self.work_s, self._done, actor.key, output, context)
+            work_s = self.long_s if random.random() < 0.1 else 0.001
+            self.node.loop.call_later(work_s, self._done, actor.key, output, context)
 
     def _done(self, key: str, put: Put, context: Context) -> None:
         self.keys.actors.tell(key, Ended(put), context, bounded=False)
@@ -139,6 +156,18 @@ class Pourer(Process):
     @handles(MoveSlots)
     def move(self, message: MoveSlots, context: Context) -> None:
         self._router.move(message, context)
+
+    @handles(Burst)
+    async def burst(self, message: Burst, context: Context) -> Message:
+        for number in range(message.first, message.last + 1):
+            put = Put(message.user_id, number)
+            self.node.request(self._router.of(put.user_id), put, lambda _: None, timeout_s=20, retry=True)
+            await asyncio.sleep(0)
+        return message
+
+    @handles(Route)
+    def route(self, message: Route, context: Context) -> Route:
+        return Route(message.key, self._router.of(message.key))
 
     @handles(Stop)
     def stop_pouring(self, message: Stop, context: Context) -> Message:

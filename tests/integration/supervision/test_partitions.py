@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
@@ -14,9 +15,10 @@ import pytest
 from bitnexus.actors.messages import GetPartitions, Partitions, PartitionsSet, SetPartitions
 from bitnexus.actors.runtime.message import Message
 from bitnexus.errors import BadRequest, BitNexusError, Conflict, NoProcess
-from bitnexus.supervision.slots import SLOTS, moves
+from bitnexus.supervision.partitioned import MOVES
+from bitnexus.supervision.slots import SLOTS, moves, slot_of
 from bitnexus.supervision.spec import ChildSpec, ProcessStart, SupervisorFlags
-from tests.tree.keyed import PARTITIONS, Pour, Poured, Put, Stop
+from tests.tree.keyed import PARTITIONS, Burst, Pour, Poured, Put, Route, Stop
 from tests.tree.running import Tree, lines, running
 
 KEYS = [f"key-{number}" for number in range(60)]
@@ -64,6 +66,18 @@ class Pouring:
         return answered
 
 
+async def stutter(tree: Tree) -> None:
+    """Stop partitions for a moment, again and again, so that messages pile up on their way to them."""
+    while True:
+        infos = [tree.node.whereis(name) for name in tree.node.names() if name.startswith(f"{PARTITIONS}-")]
+        for info in filter(None, infos):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(info.pid, signal.SIGSTOP)
+                await asyncio.sleep(0.01)
+                os.kill(info.pid, signal.SIGCONT)
+        await asyncio.sleep(0.02)
+
+
 def resize(tree: Tree, count: int) -> PartitionsSet:
     answer = tree.call(PARTITIONS, SetPartitions(count), timeout_s=30)
     assert isinstance(answer, PartitionsSet)
@@ -109,6 +123,7 @@ def until_begun(tree: Tree, journal: Path, more: int) -> None:
 def test_growing_and_shrinking_under_load_loses_doubles_and_reorders_nothing(journal):
     with running(partitions(1, journal), *map(router, ROUTERS)) as tree:
         pouring = Pouring(tree)
+        stuttering = asyncio.ensure_future(stutter(tree), loop=tree.node.loop)
         until_begun(tree, journal, 500)
         before = 1
         for count in (3, 2, 5, 1):
@@ -118,10 +133,36 @@ def test_growing_and_shrinking_under_load_loses_doubles_and_reorders_nothing(jou
             until_begun(tree, journal, 500)
             before = count
         answered = pouring.stop()
+        stuttering.cancel()
         assert [name for name in tree.node.names() if name.startswith(f"{PARTITIONS}-")] == [f"{PARTITIONS}-0"]
     for key, life in lives_of(journal):
         assert [number for what, number, _ in life if what == "begin"] == list(range(answered[key]))
     assert check_served_by_one_at_a_time(journal) > 2 * len(KEYS)
+
+
+def test_what_waits_on_its_way_to_the_old_partition_comes_before_what_waits_for_the_new_one(journal):
+    first_to_move = sorted(moves(1, 2))[:MOVES]
+    key = next(key for key in map(str, range(10_000)) if slot_of(key) in first_to_move)
+    with running(partitions(1, journal), router("router-0")) as tree:
+        until_routed(tree, key, f"{PARTITIONS}-0")
+        old = tree.pid(f"{PARTITIONS}-0")
+        os.kill(old, signal.SIGSTOP)
+        tree.call("router-0", Burst(key, 0, 39))  # more frames than a connection takes without an answer
+        setting = asyncio.ensure_future(tree.node.call(PARTITIONS, SetPartitions(2), timeout_s=30), loop=tree.node.loop)
+        until_routed(tree, key, f"{PARTITIONS}/{slot_of(key)}")
+        tree.call("router-0", Burst(key, 40, 49))
+        os.kill(old, signal.SIGCONT)
+        assert isinstance(tree.run(setting, 30), PartitionsSet)
+        tree.until(lambda: sum(line.startswith("end") for line in lines(journal)) == 50, "all are done")
+    ((_, life),) = lives_of(journal)
+    begun = [(number, partition) for what, number, partition in life if what == "begin"]
+    assert begun == [(number, f"{PARTITIONS}-{int(number >= 40)}") for number in range(50)]
+
+
+def until_routed(tree: Tree, key: str, name: str) -> None:
+    deadline = time.monotonic() + 10
+    while tree.call("router-0", Route(key)) != Route(key, name):
+        assert time.monotonic() < deadline
 
 
 def test_partitions_and_routers_that_are_killed_in_the_middle_of_it_do_not_keep_it_from_its_end(journal):
