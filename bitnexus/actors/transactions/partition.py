@@ -32,8 +32,7 @@ from bitnexus.actors.transactions.user import (
     ToLedger,
     TransactionActor,
 )
-from bitnexus.config import get_settings
-from bitnexus.config.correlation import request_id
+from bitnexus.config import correlation, get_settings
 from bitnexus.errors import BadRequest, BitNexusError, CallTimeout, Overloaded
 from bitnexus.storage import ledger as ledger_tables
 from bitnexus.storage.database import Database
@@ -141,7 +140,7 @@ class Partition(Process):
             on_reply(CallTimeout())
             return
         # A turn serves many requests: the one passed on is this one.
-        request_id.set(context.request_id)
+        correlation.request_id.set(context.request_id)
         timeout_s = min(context.remaining_s, self._call_timeout_s)
         try:
             self.node.request(LEDGER, command, on_reply, timeout_s=timeout_s, retry=True)
@@ -166,7 +165,7 @@ class Partition(Process):
         _crashed.inc()
         self.log.error(
             "transaction actor crashed",
-            request_id="" if context is None else context.request_id,
+            **correlation.fields("" if context is None else context.request_id),
             user_id=crash.key,
             reason=crash.reason,
             at_message=crash.message,
