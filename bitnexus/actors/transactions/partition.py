@@ -42,8 +42,7 @@ from bitnexus.actors.transactions.user import (
     ToLedger,
     TransactionActor,
 )
-from bitnexus.config import get_settings
-from bitnexus.config.correlation import request_id
+from bitnexus.config import correlation, get_settings
 from bitnexus.errors import BitNexusError, CallTimeout, Moved, NotFound, Overloaded
 from bitnexus.storage import ledger as ledger_tables
 from bitnexus.storage.database import Database
@@ -202,7 +201,7 @@ class Partition(PartitionWorker, LightOperated):
             on_reply(CallTimeout())
             return
         # A turn serves many requests: the one passed on is this one.
-        request_id.set(context.request_id)
+        correlation.request_id.set(context.request_id)
         timeout_s = min(context.remaining_s, self._call_timeout_s)
         try:
             self.node.request(LEDGER, command, on_reply, timeout_s=timeout_s, retry=True)
@@ -227,7 +226,7 @@ class Partition(PartitionWorker, LightOperated):
         _crashed.inc()
         self.log.error(
             "transaction actor crashed",
-            request_id="" if context is None else context.request_id,
+            **correlation.fields("" if context is None else context.request_id),
             user_id=crash.key,
             reason=crash.reason,
             at_message=crash.message,
