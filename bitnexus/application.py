@@ -1,6 +1,7 @@
 """The supervision tree of the service, declared in one place: the only module that knows all the others.
 
     bitnexus                    root supervisor
+    ├── operations              worker        carries out what operators command, and keeps the record of it
     ├── ledger                  worker        the single writer; group-commits blocks
     ├── transactions            supervisor    partitions, each hosting many users' transaction actors
     │   └── transactions-0 …    worker
@@ -8,13 +9,15 @@
     └── http                    supervisor    fronts that share the port
         └── http-0 …            worker
 
-Children start in this order and stop in the reverse: fronts drain while the ledger still answers.
+Children start in this order and stop in the reverse: fronts drain while the ledger still answers, and operators can
+look on from the beginning to the end.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
+from bitnexus.actors.operator_messages import OPERATIONS
 from bitnexus.actors.transactions.partitioning import TRANSACTIONS
 from bitnexus.config import Settings
 from bitnexus.supervision.slots import partition_name
@@ -27,6 +30,7 @@ FRONTS_SHUTDOWN_MS: Final = 7000
 #: Of a front's share, what it needs after its requests: connections and the pool close.
 FRONT_CLOSING_MS: Final = 1000
 LEDGER_SHUTDOWN_MS: Final = 3000
+OPERATIONS_SHUTDOWN_MS: Final = 2000
 #: What kills one child again and again takes its supervisor down, then the node; what kills it now and then does not.
 FLAGS: Final = SupervisorFlags(strategy="one_for_one", intensity=10, period_s=10)
 
@@ -39,6 +43,7 @@ def tree(settings: Settings) -> list[ChildSpec]:
     front_ms = FRONTS_SHUTDOWN_MS // settings.fronts
     drain_s = max(front_ms - FRONT_CLOSING_MS, front_ms // 2) / 1000
     return [
+        ChildSpec(OPERATIONS, ProcessStart("bitnexus.operations.actor:Operations"), shutdown=OPERATIONS_SHUTDOWN_MS),
         ChildSpec("ledger", ProcessStart("bitnexus.actors.ledger.actor:Ledger"), shutdown=LEDGER_SHUTDOWN_MS),
         partitions(settings, FLAGS),
         ChildSpec("notifier", ProcessStart("bitnexus.actors.notifier.actor:Notifier")),

@@ -23,7 +23,7 @@ import psutil
 
 from bitnexus.actors.ledger.accounts import world_account_id
 from bitnexus.passwords import hash_password
-from tests.running import free_port
+from tests.running import free_port, is_setting
 
 START_TIMEOUT_S = 30
 STOP_TIMEOUT_S = 15
@@ -99,7 +99,7 @@ class Service:
         """Start a tree on a free port; its lines go to ``directory/log``."""
         port = free_port()
         merged = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("BITNEXUS_")},
+            **{name: value for name, value in os.environ.items() if not is_setting(name)},
             "DATABASE_URL": database_url,
             "PORT": str(port),
             "SECRET_KEY_BASE": "test-" * 16,

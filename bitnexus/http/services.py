@@ -16,8 +16,9 @@ from bitnexus.tokens import AccessTokens
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The dependencies of one front."""
+    """The dependencies of one front, whose name is `front`."""
 
+    front: str
     node: Node
     database: Database
     tokens: AccessTokens

@@ -29,6 +29,7 @@ class ChildProcess:
         self.is_hung = False  # noticed, and told
         self.is_large = False  # likewise
         self.heard_at = now
+        self.mailbox, self.lag_ms, self.is_suspended = 0, 0.0, False  # as its last heartbeat said
         self.verdict: ExitReason | None = None  # why it ends, by its own last words; hung if it does not start
 
     @property

@@ -15,7 +15,7 @@ from typing import Final, assert_never
 
 from bitnexus.actors.runtime.context import Context
 from bitnexus.actors.runtime.message import Heartbeat, ProcessExiting, ProcessStarted, StopProcess
-from bitnexus.actors.runtime.process import Process, StartProcess, handles
+from bitnexus.actors.runtime.process import StartProcess, handles
 from bitnexus.actors.runtime.reasons import HUNG, NORMAL, ExitReason, raised
 from bitnexus.errors import Overloaded
 from bitnexus.supervision.child_process import ChildProcess
@@ -45,6 +45,7 @@ from bitnexus.supervision.events import (
     TimerFired,
 )
 from bitnexus.supervision.machine import SupervisorMachine
+from bitnexus.supervision.operated import Operated
 from bitnexus.supervision.spec import ChildSpec, ProcessStart
 
 #: A child whose `init` takes longer than this is killed: its start has failed.
@@ -54,7 +55,7 @@ _WATCH_S: Final = 0.25
 _MEASURE_EVERY_S: Final = 1.0
 
 
-class Supervisor(Process):
+class Supervisor(Operated):
     """Args: `flags` (SupervisorFlags), `children` (list of ChildSpec whose start is a ProcessStart)."""
 
     def _boot(self, start: StartProcess) -> None:
@@ -100,7 +101,7 @@ class Supervisor(Process):
         for effect in self._machine.handle(event, self.transport.loop.time()):
             self._carry_out(effect)
 
-    def _carry_out(self, effect: Effect) -> None:  # noqa: C901  # one case an effect
+    def _carry_out(self, effect: Effect) -> None:  # one case an effect
         match effect:
             case Start(child_id, spec):
                 self.transport.outside_loop(lambda: self._start_child(child_id, spec))
@@ -118,10 +119,8 @@ class Supervisor(Process):
                 super().started()
             case Exit(reason):
                 self._machine_ended(reason)
-            case Answer(ref, result):
-                assert isinstance(ref, asyncio.Future)
-                if not ref.done():  # whoever asked may have gone
-                    ref.set_result(result)
+            case Answer():
+                self._operation_answered(effect)
             case _:
                 assert_never(effect)
 
@@ -192,6 +191,7 @@ class Supervisor(Process):
         child = self._child(message.child, message.pid)
         if child is not None:
             child.heard_at = self.transport.loop.time()
+            child.mailbox, child.lag_ms, child.is_suspended = message.mailbox, message.loop_lag_ms, message.suspended
 
     @handles(ProcessExiting)
     def _last_words(self, message: ProcessExiting, context: Context) -> None:  # noqa: ARG002

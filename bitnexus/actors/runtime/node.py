@@ -94,6 +94,17 @@ class Node:
         """Calls of this process that wait for their answer."""
         return len(self._calls)
 
+    def dispatch_by(self, dispatch: Dispatch) -> None:
+        """From now on `dispatch` takes what others send to this process."""
+        self._dispatch = dispatch
+
+    def name_of(self, connection: Connection) -> str:
+        """Who is at the other end, in words: a process by its name, a client by its user, else an address."""
+        if connection.client is not None:
+            return f"client {connection.client.user_id or 'without a token'}"
+        known = self._names.at(connection.peer_address)
+        return known[0].name if known else connection.peer_address or connection.remote
+
     def statistics(self) -> dict[str, Any]:
         """Numbers for operators."""
         return {"in_flight": len(self._calls), "parked": self._calls.parked_count()}
