@@ -25,7 +25,7 @@ HEAD = (
 
 @pytest_asyncio.fixture
 async def own_service(fresh_database_url, tmp_path):
-    running = await Service.start(fresh_database_url, tmp_path, BITNEXUS_CALL_TIMEOUT_S="0.5")
+    running = await Service.start(fresh_database_url, tmp_path, BITNEXUS_CALL_TIMEOUT_S="1")
     yield running
     assert await running.stop() == 0
 
