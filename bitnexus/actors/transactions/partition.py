@@ -228,7 +228,7 @@ class Partition(PartitionWorker, LightOperated):
         """Log it; its supervisor decides whether a fresh actor, rebuilt from storage, takes what was queued."""
         _crashed.inc()
         self.log.error(
-            "transaction actor crashed",
+            "transaction_actor_crashed",
             **correlation.fields("" if context is None else context.request_id),
             user_id=crash.key,
             reason=crash.reason,
@@ -239,7 +239,7 @@ class Partition(PartitionWorker, LightOperated):
     def reported(self, report: ev.Report) -> None:
         """Log that a user was set aside, or released."""
         log = self.log.warning if report.kind == "released" else self.log.error
-        log(f"transaction actor {report.kind}", user_id=report.child, context=report.context)
+        log(f"transaction_actor_{report.kind}", user_id=report.child, context=report.context)
 
 
 def answer(context: Context, result: Message | BitNexusError) -> None:
