@@ -40,9 +40,9 @@ NOTIFIER: Final = "notifier"
 #: How long a start waits for the database.
 READY_S: Final = 2.0
 
-_blocks = Counter("bitnexus_ledger_blocks", "Blocks committed by this process")
-_events = Counter("bitnexus_ledger_events", "Events committed by this process, refusals among them")
-_waiting = Gauge("bitnexus_ledger_waiting_commands", "Commands that wait for the next block")
+_blocks = Counter("bitnexus_ledger_blocks", "Blocks committed by this process", registry=None)
+_events = Counter("bitnexus_ledger_events", "Events committed by this process, refusals among them", registry=None)
+_waiting = Gauge("bitnexus_ledger_waiting_commands", "Commands that wait for the next block", registry=None)
 
 
 class Ledger(Process):
@@ -68,6 +68,7 @@ class Ledger(Process):
         signer = Signer(settings.log_origin, ledger_key(settings))
         self._verifier_key = signer.verifier.text
         self._notary = Notary(signer, settings.data_dir, self._prove)
+        self.expose(_blocks, _events, _waiting)
         _waiting.set_function(lambda: self._writer.waiting)
         # Fenced or InvariantBroken end the process: the next one reloads what is true.
         self._run = self.spawn(self._writer.run())

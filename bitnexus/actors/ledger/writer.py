@@ -178,7 +178,7 @@ class Writer:
         except errors.DatabaseUnavailable as error:
             if not self._intake.stopping:
                 raise
-            _log.warning("stopped without the database", cause=repr(error.__cause__))
+            _log.warning("stopped_without_database", cause=repr(error.__cause__))
         finally:
             self._ready.clear()
             if self._db is not None:
@@ -323,7 +323,7 @@ class Writer:
             self._db.abort()
             self._db = None
             self._ready.clear()
-            _log.warning("ledger connection given up", reason=repr(trouble), cause=repr(trouble and trouble.__cause__))
+            _log.warning("ledger_connection_given_up", reason=repr(trouble), cause=repr(trouble and trouble.__cause__))
         while True:
             if self._failures:
                 self._turn_away(items)
@@ -332,7 +332,7 @@ class Writer:
             try:
                 self._db, late = await self._connect_and_compare()
             except errors.DatabaseUnavailable as error:
-                _log.warning("database unavailable", failures=self._failures, cause=repr(error.__cause__))
+                _log.warning("database_unavailable", failures=self._failures, cause=repr(error.__cause__))
                 if self._intake.stopping:
                     raise
             else:

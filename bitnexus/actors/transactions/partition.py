@@ -55,10 +55,12 @@ from bitnexus.supervision.spec import ChildSpec
 
 LEDGER: Final = "ledger"
 
-_active = Gauge("bitnexus_users_active", "Transaction actors in this process")
-_activating = Gauge("bitnexus_users_activating", "Transaction actors that wait for their accounts")
-_crashed = Counter("bitnexus_users_crashed", "Transaction actors that an exception ended")
-_quarantined = Gauge("bitnexus_users_quarantined", "Transaction actors that are set aside after repeated crashes")
+_active = Gauge("bitnexus_users_active", "Transaction actors in this process", registry=None)
+_activating = Gauge("bitnexus_users_activating", "Transaction actors that wait for their accounts", registry=None)
+_crashed = Counter("bitnexus_users_crashed", "Transaction actors that an exception ended", registry=None)
+_quarantined = Gauge(
+    "bitnexus_users_quarantined", "Transaction actors that are set aside after repeated crashes", registry=None
+)
 
 #: Users active at once in one partition, about 0.5 KB each.
 MAX_USERS: Final = 250_000
@@ -101,6 +103,7 @@ class Partition(PartitionWorker, LightOperated):
             load=self._accounts_of,
         )
         await self.share(self._users.actors, drain_within_s=self._call_timeout_s + DRAIN_GRACE_S)
+        self.expose(_active, _activating, _crashed, _quarantined)
         _active.set_function(lambda: len(self._users.actors))
         _quarantined.set_function(lambda: len(self._users.quarantined()))
         _activating.set_function(lambda: self._users.actors.activating)
@@ -225,7 +228,7 @@ class Partition(PartitionWorker, LightOperated):
         """Log it; its supervisor decides whether a fresh actor, rebuilt from storage, takes what was queued."""
         _crashed.inc()
         self.log.error(
-            "transaction actor crashed",
+            "transaction_actor_crashed",
             **correlation.fields("" if context is None else context.request_id),
             user_id=crash.key,
             reason=crash.reason,
@@ -236,7 +239,7 @@ class Partition(PartitionWorker, LightOperated):
     def reported(self, report: ev.Report) -> None:
         """Log that a user was set aside, or released."""
         log = self.log.warning if report.kind == "released" else self.log.error
-        log(f"transaction actor {report.kind}", user_id=report.child, context=report.context)
+        log(f"transaction_actor_{report.kind}", user_id=report.child, context=report.context)
 
 
 def answer(context: Context, result: Message | BitNexusError) -> None:
