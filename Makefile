@@ -36,6 +36,9 @@ bench: $(VENV)/.dev-installed ## Measure transfers beside the peers, and memory 
 	$(PY) -m bench.transfers $(ARGS)
 	$(PY) -m bench.memory
 
+bench-ledger: $(VENV)/.dev-installed ## Measure the ledger beside pgbench (ARGS="--long 10000000", ARGS=--help)
+	$(PY) -m bench.ledger $(ARGS)
+
 bench-runtime: $(VENV)/.dev-installed ## Measure the actor runtime beside its peers (ARGS=--quick, --help)
 	$(PY) -m bench.runtime $(ARGS)
 

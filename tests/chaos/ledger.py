@@ -199,15 +199,16 @@ class Chaos:
                     continue
                 if kind == "sent":
                     return True
+                height = await db.fetchval("SELECT coalesce(max(height), 0) FROM ledger_blocks")
                 try:
                     head = await self._tree.node.call(LEDGER, GetHead(), timeout_s=1.0)
                 except (DatabaseUnavailable, RuntimeFault):
-                    # It ended by itself: the server process of the one before had a block to commit yet.
-                    await asyncio.sleep(0.02)
-                    continue
-                height = await db.fetchval("SELECT coalesce(max(height), 0) FROM ledger_blocks")
-                if height > getattr(head, "height", height):
-                    return True
+                    # It ended by itself (the server process of the one before had a block to commit yet), and the next
+                    # one waits for the answer with the head.
+                    await asyncio.sleep(0.01)
+                else:
+                    if height > getattr(head, "height", height):
+                        return True
                 # The answer to something else is held: let it go, and wait for the next one.
                 self._gate.hold(Hold.NOTHING)
                 self._gate.hold(Hold.ANSWERS)
