@@ -86,7 +86,7 @@ class _Long:
 
     async def run(self, transfers: int, accounts: int, write: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
         made = commands(await open_accounts(self._ledger, accounts), BATCH)
-        size, done = max(BATCH, transfers // STEPS), 0
+        size, done = max(CALLERS * BATCH, transfers // STEPS), 0
 
         def is_over(seen: Load) -> bool:
             return seen.transfers + (CALLERS - 1) * BATCH >= size
