@@ -13,7 +13,7 @@ from bitnexus.actors.runtime.context import Context
 from bitnexus.actors.runtime.process import Process, handles
 from bitnexus.actors.runtime.reasons import ExitReason
 from bitnexus.config import get_settings
-from bitnexus.http.app import build_app
+from bitnexus.http.app import build_runner
 from bitnexus.http.channels.hub import Hub
 from bitnexus.http.channels.socket import IDLE_S, Sockets
 from bitnexus.http.cursors import Cursors
@@ -30,10 +30,7 @@ __all__ = ["DRAIN_S", "Front", "PortInUse", "free_port"]
 
 #: How long requests in flight may take when the front stops. What else ends takes up to 2 s more.
 DRAIN_S: Final = 3.0
-#: For answers that are made to leave.
-LAST_ANSWERS_S: Final = 0.5
 BACKLOG: Final = 1024
-KEEP_ALIVE_S: Final = 75.0
 
 
 class Front(Process):
@@ -76,15 +73,7 @@ class Front(Process):
             idle_s=self.args.get("idle_s", IDLE_S),
         )
         self._traffic = Traffic()
-        self._runner = web.AppRunner(
-            build_app(services, self._sockets, self._traffic),
-            access_log=None,
-            handle_signals=False,
-            keepalive_timeout=KEEP_ALIVE_S,
-            shutdown_timeout=LAST_ANSWERS_S,
-            auto_decompress=False,  # bodies are taken as they are; a compressed one is refused
-        )
-        await self._runner.setup()
+        self._runner = await build_runner(services, self._sockets, self._traffic)
         self._hub.start()
         host, port = self.args.get("host", settings.host), self.args.get("port", settings.port)
         # Both options: the port is shared with the other fronts, and free at once after a restart.
