@@ -13,7 +13,8 @@ UV  = $(firstword $(wildcard $(VENV)/bin/uv) uv)
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .SUFFIXES:
-.PHONY: help run test test-long bench bench-ledger bench-runtime bench-supervision soak chaos-ledger fuzz check fmt lock clean
+.PHONY: help run test test-long bench bench-import bench-ledger bench-runtime bench-supervision soak chaos-ledger fuzz \
+	check fmt lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +39,9 @@ bench: $(VENV)/.dev-installed ## Measure transfers beside the peers, and memory 
 
 bench-ledger: $(VENV)/.dev-installed ## Measure the ledger beside pgbench (ARGS="--long 10000000", ARGS=--help)
 	$(PY) -m bench.ledger $(ARGS)
+
+bench-import: $(VENV)/.dev-installed ## Import millions of lines; rate and memory over the run (ARGS="--lines 100000")
+	$(PY) -m bench.imports $(ARGS)
 
 bench-runtime: $(VENV)/.dev-installed ## Measure the actor runtime beside its peers (ARGS=--quick, --help)
 	$(PY) -m bench.runtime $(ARGS)
