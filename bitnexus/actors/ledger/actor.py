@@ -63,7 +63,7 @@ class Ledger(Process):
             max_block=settings.max_block,
             balance_cache=settings.balance_cache,
         )
-        # Read only; what is written goes through the writer's own connection.
+        # For reads, and for nodes older than their table; blocks go through the writer's own connection.
         self._database = await Database.connect(settings.database_url, pool_size=1, process=self.name)
         signer = Signer(settings.log_origin, ledger_key(settings))
         self._verifier_key = signer.verifier.text
