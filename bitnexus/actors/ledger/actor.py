@@ -11,6 +11,7 @@ from prometheus_client import Counter, Gauge
 
 from bitnexus.actors.ledger.archive import consistency_proof
 from bitnexus.actors.ledger.checkpoint import Signer
+from bitnexus.actors.ledger.node_filling import fill_nodes
 from bitnexus.actors.ledger.notary import Notary
 from bitnexus.actors.ledger.writer import Writer
 from bitnexus.actors.messages import (
@@ -68,6 +69,7 @@ class Ledger(Process):
         _waiting.set_function(lambda: self._writer.waiting)
         # Fenced or InvariantBroken end the process: the next one reloads what is true.
         self._run = self.spawn(self._writer.run())
+        self._filling = self.spawn(fill_nodes(self._database))
         # Calls are parked until this process has its name: after a restart none needs to be refused, as long as the
         # database is there.
         with contextlib.suppress(TimeoutError):
@@ -77,6 +79,7 @@ class Ledger(Process):
         """Take no more commands, commit and answer those that wait."""
         self._writer.stop()
         await self._run
+        self._filling.cancel()
         await self._database.close()
 
     @handles(PostTransfer)
