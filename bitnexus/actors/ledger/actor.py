@@ -15,6 +15,7 @@ from bitnexus.actors.ledger.node_filling import fill_nodes
 from bitnexus.actors.ledger.notary import Notary
 from bitnexus.actors.ledger.writer import Writer
 from bitnexus.actors.messages import (
+    AnnotateTransfer,
     BlockCommitted,
     ChangeAccount,
     CreateAccount,
@@ -44,7 +45,7 @@ _waiting = Gauge("bitnexus_ledger_waiting_commands", "Commands that wait for the
 
 
 class Ledger(Process):
-    """Answers PostTransfer(s), OpenAccount, CreateAccount, ChangeAccount, GetHead and GetCheckpoint.
+    """Answers PostTransfer(s), AnnotateTransfer, OpenAccount, CreateAccount, ChangeAccount, GetHead, GetCheckpoint.
 
     Casts BlockCommitted to the notifier after each commit.
     """
@@ -105,6 +106,11 @@ class Ledger(Process):
     @handles(ChangeAccount)
     def change(self, message: ChangeAccount, context: Context) -> None:
         """Answered with AccountStatus once it is durable."""
+        self._writer.submit(message, context)
+
+    @handles(AnnotateTransfer)
+    def annotate(self, message: AnnotateTransfer, context: Context) -> None:
+        """Answered with TransferAnnotated once it is durable."""
         self._writer.submit(message, context)
 
     @handles(GetHead, clients=True)

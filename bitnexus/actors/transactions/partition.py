@@ -18,6 +18,7 @@ from typing import ClassVar, Final, TypeAlias
 from prometheus_client import Counter, Gauge
 
 from bitnexus.actors.messages import (
+    AnnotateTransfer,
     ChangeAccount,
     CreateAccount,
     GetPartitions,
@@ -65,7 +66,7 @@ User: TypeAlias = LightActor[Incoming, Context, Outgoing]
 
 
 class Partition(Process):
-    """Answers PostTransfer(s), OpenAccount, CreateAccount and ChangeAccount.
+    """Answers PostTransfer(s), AnnotateTransfer, OpenAccount, CreateAccount and ChangeAccount.
 
     Overloaded, TooManyInFlight, TooManyAccounts, Forbidden, NotFound and Quarantined are decided here, before the
     ledger looks at an id, and burn none.
@@ -108,6 +109,11 @@ class Partition(Process):
 
     @handles(PostTransfers)
     def post_all(self, message: PostTransfers, context: Context) -> None:
+        """To the user's actor; answered when the ledger has."""
+        self._users.tell(message.user_id, message, context)
+
+    @handles(AnnotateTransfer)
+    def annotate(self, message: AnnotateTransfer, context: Context) -> None:
         """To the user's actor; answered when the ledger has."""
         self._users.tell(message.user_id, message, context)
 

@@ -6,6 +6,7 @@
     PostTransfers, all accounts own   ToLedger, or ToCaller TooManyInFlight
     PostTransfers, any other          ToCaller NotFound; but an admin or a service may debit any account
     PostTransfers, with a reversal    ToCaller Forbidden, unless an admin asks
+    AnnotateTransfer                  as PostTransfers, of the account that was debited
     OpenAccount, CreateAccount        ToLedger, or ToCaller TooManyInFlight, or TooManyAccounts
     ChangeAccount                     ToLedger, or ToCaller Forbidden unless an admin asks
     Answered (by the ledger)          ToCaller, with what the ledger answered
@@ -28,6 +29,7 @@ from bitnexus.actors.ledger.accounts import world_account_id
 from bitnexus.actors.ledger.rules import REVERSAL
 from bitnexus.actors.messages import (
     AccountOpened,
+    AnnotateTransfer,
     ChangeAccount,
     CreateAccount,
     OpenAccount,
@@ -38,7 +40,7 @@ from bitnexus.actors.runtime.light import C, LightActor
 from bitnexus.actors.runtime.message import Message
 from bitnexus.errors import BitNexusError, Forbidden, NotFound, TooManyAccounts, TooManyInFlight
 
-Command: TypeAlias = PostTransfer | PostTransfers | OpenAccount | CreateAccount | ChangeAccount
+Command: TypeAlias = PostTransfer | PostTransfers | AnnotateTransfer | OpenAccount | CreateAccount | ChangeAccount
 
 #: Roles that may debit the world account of an asset, by which money enters; and in a batch any other account.
 _MAY_ISSUE: Final = frozenset({"admin", "service"})
@@ -110,6 +112,8 @@ class TransactionActor(LightActor[Incoming, C, Outgoing]):
             return self._answered(message)
         if isinstance(message, PostTransfers):
             return self._post_all(message)
+        if isinstance(message, AnnotateTransfer):
+            return self._annotate(message)
         if isinstance(message, ChangeAccount):
             return self._change(message)
         return self._open(message)
@@ -133,6 +137,11 @@ class TransactionActor(LightActor[Incoming, C, Outgoing]):
                 which = f"Transfer {first}: " if len(transfers) > 1 else ""
                 return ToCaller(NotFound(f"{which}You have no such account to debit"))
         return self._pass_on(batch)
+
+    def _annotate(self, command: AnnotateTransfer) -> Outgoing:
+        if command.role not in _MAY_ISSUE and command.debit_account_id not in self._accounts:
+            return ToCaller(NotFound("You have no such transfer"))
+        return self._pass_on(command)
 
     def _open(self, command: OpenAccount | CreateAccount) -> Outgoing:
         if len(self._accounts) >= MAX_ACCOUNTS and command.account_id not in self._accounts:
