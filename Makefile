@@ -13,7 +13,8 @@ UV  = $(firstword $(wildcard $(VENV)/bin/uv) uv)
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .SUFFIXES:
-.PHONY: help run test test-long bench bench-import bench-ledger bench-runtime bench-supervision soak chaos-ledger fuzz check fmt lock clean
+.PHONY: help run test test-long bench bench-import bench-ledger bench-runtime bench-supervision soak chaos-ledger fuzz \
+	check fmt lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -65,6 +65,12 @@ class Quarantined(RuntimeFault):
     code, title, retry_after_s = "quarantined", "Set aside after repeated failures", 30
 
 
+class Moved(RuntimeFault):
+    """Another partition serves this user now, or soon; refused before any effect. Nodes ask again by themselves."""
+
+    code, title = "moved", "The user is served by another process"
+
+
 class UnknownMessage(BitNexusError):
     """The receiver does not know this message or this version of it."""
 
@@ -122,6 +128,24 @@ class Conflict(BitNexusError):
     code, status, title = "conflict", 409, "Conflict"
 
 
+class UnknownPath(NotFound):
+    """The path of an operator's command leads nowhere in the supervision tree."""
+
+    code, title = "unknown_path", "No such path in the tree"
+
+
+class CommandRefused(Conflict):
+    """An operator's command that cannot be done to what it names."""
+
+    code, title = "command_refused", "This command cannot be done"
+
+
+class AuditUnavailable(BitNexusError):
+    """An operator's command could be recorded nowhere, and was not done."""
+
+    code, status, title, retry_after_s = "audit_unavailable", 503, "The command cannot be recorded", 5
+
+
 class TooManyInFlight(BitNexusError):
     """The user has too many commands in flight; refused before any effect."""
 
@@ -163,6 +187,18 @@ class RequestTimedOut(BitNexusError):
     """The client did not send its request in time; nothing was done."""
 
     code, status, title = "request_timeout", 408, "The request did not arrive in time"
+
+
+class PreconditionFailed(BitNexusError):
+    """The resource is not of the version that the request is conditional on; nothing was done."""
+
+    code, status, title = "precondition_failed", 412, "The resource has changed meanwhile"
+
+
+class PreconditionRequired(BitNexusError):
+    """The request could overwrite what its sender has not seen: it must say which version it is about."""
+
+    code, status, title = "precondition_required", 428, "The request must be conditional"
 
 
 class PayloadTooLarge(BitNexusError):
@@ -260,6 +296,9 @@ REFUSALS: dict[str, Refusal] = {
     "exists_with_different_timeout_s": Refusal(422, "The id was used for a pending transfer with another timeout."),
     "chain_id_taken": Refusal(422, "The id was used for a transfer outside of this chain."),
     "linked_event_failed": Refusal(422, "Another transfer of the chain was refused."),
+    # A purchase's own words for exceeds_credits, of the one and the other of its transfers.
+    "insufficient_funds": Refusal(422, "The account has too little money for this purchase."),
+    "out_of_stock": Refusal(422, "There are not that many units in stock."),
 }
 
 

@@ -47,9 +47,12 @@ __all__ = [
     "NamesChanged",
     "OpenAccount",
     "Partitions",
+    "PartitionsSet",
     "PostTransfer",
     "PostTransfers",
     "ProcessInfo",
+    "Purchase",
+    "SetPartitions",
     "Subscribe",
     "Subscribed",
     "TopicEvent",
@@ -154,6 +157,28 @@ class PostTransfers(Message, frozen=True, tag="PostTransfers/1"):
     role: str
     transfers: list[TransferRequest]
     brief: bool = False
+
+
+class Purchase(Message, frozen=True, tag="Purchase/1"):
+    """Buy units: money from the buyer's account to the shop's, units from the stock to the buyer's. Both, or neither.
+
+    Answered by :class:`TransferResults` of two: the payment, whose id is `purchase_id`, and the units. Idempotent by
+    `purchase_id`, for ever. When both succeed and there is no account `units_account_id` yet, it is opened with them,
+    for the buyer; otherwise nothing is. `metadata` stands at both transfers.
+    """
+
+    user_id: str  # the buyer, whose transaction actor checks that `payer_account_id` is the buyer's
+    role: str
+    purchase_id: str
+    payer_account_id: str
+    shop_account_id: str
+    amount: int  # of all units together
+    asset: str
+    stock_account_id: str
+    units_account_id: str
+    quantity: int
+    units_asset: str
+    metadata: str = ""
 
 
 class Transfer(Message, frozen=True, tag="Transfer/2"):
@@ -414,15 +439,44 @@ class Head(Message, frozen=True, tag="Head/1"):
     block_hash: str
 
 
-class GetPartitions(Message, frozen=True, tag="GetPartitions/1"):
-    """Ask any partition how many there are; answered by :class:`Partitions`."""
+class GetPartitions(Message, frozen=True, tag="GetPartitions/2"):
+    """Ask the supervisor ``transactions`` which partition serves whom; answered by :class:`Partitions`."""
 
     def permits(self, sender: Principal) -> bool:  # noqa: ARG002
         """Whoever has the cookie."""
         return True
 
 
-class Partitions(Message, frozen=True, tag="Partitions/1"):
-    """How many partitions share the users (see transactions.partitioning)."""
+class Partitions(Message, frozen=True, tag="Partitions/2"):
+    """How many partitions share the users, and the number of the one that owns each slot.
+
+    Slots are those of :func:`bitnexus.supervision.slots.slot_of`. While the number is being changed, the table is
+    between the two; it may be out of date when it arrives: who asks the wrong partition hears Moved.
+    """
 
     count: int
+    owners: list[int]
+
+
+class SetPartitions(Message, frozen=True, tag="SetPartitions/1"):
+    """Have the supervisor ``transactions`` change the number of its partitions, 1 to 256, while everything goes on.
+
+    Answered by :class:`PartitionsSet` when it is done; it goes on when nobody waits for that. Conflict while another
+    change is under way, NoProcess when a new partition does not start: then nothing has changed. It lasts until the
+    supervisor is restarted, which begins with BITNEXUS_PARTITIONS.
+    """
+
+    count: int
+
+    def permits(self, sender: Principal) -> bool:
+        """An operator."""
+        return sender.role == "admin"
+
+
+class PartitionsSet(Message, frozen=True, tag="PartitionsSet/1"):
+    """There are `count` partitions; `slots` of 1024 changed hands, in `seconds`."""
+
+    before: int
+    count: int
+    slots: int
+    seconds: float

@@ -1,4 +1,4 @@
-"""How the outside sees a transfer: the one shape of REST answers and channel events. Pure."""
+"""How the outside sees a transfer and the books: the one shape of REST answers, channel events and commands. Pure."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any, Final
 import orjson
 
 from bitnexus.actors.messages import Transfer, TransferAnnotated
+from bitnexus.storage.ledger_accounting import AssetTotals
+from bitnexus.storage.ledger_rows import BlockRow
 
 #: What each kind of transfer is when it has been recorded; the state of a pending one later is not in it.
 STATUS: Final = {
@@ -79,6 +81,33 @@ def annotated(shown: dict[str, Any], words: TransferAnnotated) -> dict[str, Any]
 def transaction_json(transfer: Transfer) -> str:
     """:func:`transaction` as compact JSON text."""
     return orjson.dumps(transaction(transfer)).decode()
+
+
+def block(row: BlockRow, first_seq: int) -> dict[str, Any]:
+    """A block as public JSON; it holds the events `first_seq` … `tree_size` - 1. Hashes are hexadecimal."""
+    return {
+        "height": row.height,
+        "hash": row.hash.hex(),
+        "prev_hash": row.prev_hash.hex(),
+        "tree_size": row.tree_size,
+        "tree_root": row.tree_root.hex(),
+        "first_seq": first_seq,
+        "inserted_at": timestamp(row.time_us),
+    }
+
+
+def asset_totals(totals: AssetTotals) -> dict[str, Any]:
+    """A line of the trial balance as public JSON, in minor units of the asset; integers of any length."""
+    return {
+        "asset": totals.asset,
+        "accounts": totals.accounts,
+        "debits_posted": totals.debits_posted,
+        "credits_posted": totals.credits_posted,
+        "debits_pending": totals.debits_pending,
+        "credits_pending": totals.credits_pending,
+        "difference": totals.difference,
+        "difference_pending": totals.difference_pending,
+    }
 
 
 def timestamp(time_us: int) -> str:

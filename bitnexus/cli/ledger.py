@@ -1,4 +1,4 @@
-"""``bitnexus ledger``: verify and export the ledger; its last checkpoint, proofs of its transfers, and the key.
+"""``bitnexus ledger``: verify and export the ledger, its books, last checkpoint, proofs of its transfers, the key.
 
 Everything is read from the database and the data directory, at one moment; the service may run meanwhile. Verifying an
 exported file needs neither. Exit code 1 when something is wrong with the ledger, and the first wrong place on the
@@ -7,14 +7,13 @@ standard error output.
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Final, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import click
 
-from bitnexus.cli._database import database_url
+from bitnexus.cli._books import blocks, trial_balance
+from bitnexus.cli._database import at_one_moment
 
 if TYPE_CHECKING:
     from bitnexus.actors.ledger.audit import Verified
@@ -23,12 +22,14 @@ if TYPE_CHECKING:
 #: How long the reader of an export may take for what it was given before the database's snapshot is given up.
 _SLOW_READER: Final = "1h"
 
-Found = TypeVar("Found")
-
 
 @click.group("ledger")
 def command() -> None:
-    """Verify the ledger, and show what outsiders can verify it with."""
+    """Verify the ledger, read its books, and show what outsiders can verify it with."""
+
+
+command.add_command(blocks)
+command.add_command(trial_balance)
 
 
 @command.command()
@@ -90,7 +91,7 @@ def _verify_stored(trusted: Verifier | None, notes: list[str]) -> tuple[Verified
         with progress_bar("events") as progress:
             return await verify_stored(db, *signed, progress=progress)
 
-    return _read(run), verifier
+    return at_one_moment(run), verifier
 
 
 def _verify_file(file: str, trusted: Verifier | None, notes: list[str]) -> tuple[Verified, Verifier | None]:
@@ -136,7 +137,7 @@ def export(*, file: str, force: bool) -> None:
 
     try:
         with created(file, replace=force) as output, progress_bar("events") as progress:
-            _read(run)
+            at_one_moment(run)
     except Wrong as wrong:
         raise click.ClickException(f"the stored ledger cannot be exported: {wrong}") from wrong
     except FileExistsError as error:
@@ -193,28 +194,12 @@ def proof(transfer_id: object) -> None:
         return seq, leaf, await inclusion_proof(db, seq, signed.size)
 
     try:
-        seq, leaf, nodes = _read(run)
+        seq, leaf, nodes = at_one_moment(run)
         verify_inclusion(leaf, seq, signed.size, nodes, signed.root)
     except ProofInvalid as wrong:
         raise click.ClickException(f"the stored ledger does not prove it: {wrong}") from wrong
     shown = {"index": seq, "leaf_hash": leaf.hex(), "proof": [node.hex() for node in nodes], "checkpoint": note}
     click.echo(orjson.dumps(shown, option=orjson.OPT_INDENT_2).decode())
-
-
-def _read(run: Callable[[Any], Awaitable[Found]]) -> Found:
-    """What `run` finds at one moment of the database."""
-    from bitnexus.storage.database import Database
-
-    async def connected(url: str) -> Found:
-        database = await Database.connect(url, pool_size=1, process="ledger-verify")
-        try:
-            async with database.connection() as db, db.transaction(isolation="repeatable_read", readonly=True):
-                return await run(db)
-        finally:
-            await database.close()
-
-    with database_url() as url:
-        return asyncio.run(connected(url))
 
 
 def _last_note() -> str | None:

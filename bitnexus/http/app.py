@@ -8,9 +8,13 @@ from aiohttp import web
 
 from bitnexus.http.api.account_commands import AccountCommands
 from bitnexus.http.api.accounts import Accounts
+from bitnexus.http.api.admin import Admin
 from bitnexus.http.api.auth import Auth
 from bitnexus.http.api.batches import Batches
+from bitnexus.http.api.books import Books
 from bitnexus.http.api.ledger import Ledger
+from bitnexus.http.api.products import Products
+from bitnexus.http.api.purchases import Purchases
 from bitnexus.http.api.system import System
 from bitnexus.http.api.transactions import Transactions
 from bitnexus.http.api.users import Users
@@ -38,7 +42,11 @@ def route_table(services: Services) -> list[Route]:
         AccountCommands(services),
         Transactions(services),
         Batches(services),
+        Products(services),
+        Purchases(services),
         Ledger(services),
+        Books(services),
+        Admin(services),
         System(services),
     )
     return [route for resource in resources for route in resource.routes()]

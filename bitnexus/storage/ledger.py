@@ -51,7 +51,12 @@ _ACTIONS: Final = {number: action for action, number in ACCOUNT_ACTIONS.items()}
 
 _ACCOUNT: Final = f"SELECT {ACCOUNT_COLUMNS} FROM ledger_accounts a WHERE a.id = $1"
 
-_ACCOUNTS_OF: Final = f"SELECT {ACCOUNT_COLUMNS} FROM ledger_accounts a WHERE a.owner_id = $1 ORDER BY a.seq LIMIT $2"
+_ACCOUNTS_OF: Final = f"""
+(SELECT {ACCOUNT_COLUMNS} FROM ledger_accounts a WHERE a.owner_id = $1 AND a.seq > $3 ORDER BY a.seq LIMIT $2)
+UNION
+(SELECT {ACCOUNT_COLUMNS} FROM ledger_accounts a WHERE a.id = ANY($4::uuid[]) AND a.seq > $3)
+ORDER BY seq LIMIT $2
+"""
 
 _ACCOUNTS_OF_OWNERS: Final = """
 SELECT owner_id::text, id::text FROM ledger_accounts WHERE owner_id = ANY($1::uuid[])
@@ -126,6 +131,13 @@ _LAST_BLOCK: Final = """
 SELECT height, prev_hash, hash, tree_size, tree_root, peaks, time_us FROM ledger_blocks ORDER BY height DESC LIMIT 1
 """
 
+_BLOCKS_BEFORE: Final = """
+SELECT height, prev_hash, hash, tree_size, tree_root, peaks, time_us FROM ledger_blocks
+WHERE height < $1 ORDER BY height DESC LIMIT $2
+"""
+
+_LAST_SEQ: Final = "SELECT tree_size - 1 FROM ledger_blocks ORDER BY height DESC LIMIT 1"
+
 
 def account_row(row: asyncpg.Record) -> AccountRow:
     """An account from `ACCOUNT_COLUMNS`."""
@@ -147,9 +159,11 @@ async def account_by_id(db: Executor, account_id: str) -> AccountRow | None:
     return None if row is None else account_row(row)
 
 
-async def accounts_of(db: Executor, owner_id: str, *, limit: int = 1_000) -> list[AccountRow]:
-    """The user's accounts, oldest first."""
-    return [account_row(row) for row in await db.fetch(_ACCOUNTS_OF, owner_id, limit)]
+async def accounts_of(
+    db: Executor, owner_id: str, *, and_ids: Sequence[str] = (), after_seq: int = -1, limit: int = 1_000
+) -> list[AccountRow]:
+    """The user's accounts and those named, oldest first, those opened after the event `after_seq`."""
+    return [account_row(row) for row in await db.fetch(_ACCOUNTS_OF, owner_id, limit, after_seq, list(and_ids))]
 
 
 async def accounts_of_owners(db: Executor, owner_ids: Sequence[str]) -> dict[str, list[str]]:
@@ -243,3 +257,14 @@ async def last_block(db: Executor) -> BlockRow | None:
     """The newest committed block; None before the first."""
     row = await db.fetchrow(_LAST_BLOCK)
     return None if row is None else BlockRow(*row)
+
+
+async def blocks_before(db: Executor, height: int = END, *, limit: int = 50) -> list[BlockRow]:
+    """The blocks below a height, newest first."""
+    return [BlockRow(*row) for row in await db.fetch(_BLOCKS_BEFORE, height, limit)]
+
+
+async def last_seq(db: Executor) -> int:
+    """The newest committed event; -1 before the first."""
+    row = await db.fetchrow(_LAST_SEQ)
+    return -1 if row is None else int(row[0])

@@ -25,9 +25,11 @@ from bitnexus.actors.messages import (
     OpenAccount,
     PostTransfer,
     PostTransfers,
+    Purchase,
     SignedCheckpoint,
 )
 from bitnexus.actors.runtime.context import Context
+from bitnexus.actors.runtime.inspection_messages import Scalar
 from bitnexus.actors.runtime.process import Process, handles
 from bitnexus.actors.runtime.reasons import ExitReason
 from bitnexus.config import get_settings
@@ -45,7 +47,7 @@ _waiting = Gauge("bitnexus_ledger_waiting_commands", "Commands that wait for the
 
 
 class Ledger(Process):
-    """Answers PostTransfer(s), AnnotateTransfer, OpenAccount, CreateAccount, ChangeAccount, GetHead, GetCheckpoint.
+    """Answers PostTransfer(s), Purchase, AnnotateTransfer, Open-, Create-, ChangeAccount, GetHead and GetCheckpoint.
 
     Casts BlockCommitted to the notifier after each commit.
     """
@@ -98,6 +100,11 @@ class Ledger(Process):
         """Answered with TransferResults once they are durable."""
         self._writer.submit(message, context)
 
+    @handles(Purchase)
+    def buy(self, message: Purchase, context: Context) -> None:
+        """Answered with TransferResults once they are durable."""
+        self._writer.submit(message, context)
+
     @handles(CreateAccount)
     def create(self, message: CreateAccount, context: Context) -> None:
         """Answered with AccountOpened once it is durable."""
@@ -124,6 +131,19 @@ class Ledger(Process):
         """The newest committed tree, signed."""
         note = await self._notary.checkpoint(self._writer.head)
         return SignedCheckpoint(note, self._verifier_key)
+
+    def summary(self) -> dict[str, Scalar]:
+        """Where the log stands, and what waits."""
+        if not self._writer.available:
+            return {"available": False, "waiting": self._writer.waiting}
+        head = self._writer.head
+        return {
+            "available": True,
+            "waiting": self._writer.waiting,
+            "height": head.height,
+            "events": head.tree.size,
+            "root": head.root.hex(),
+        }
 
     async def _prove(self, old: int, new: int) -> list[bytes]:
         async with self._database.connection() as connection:

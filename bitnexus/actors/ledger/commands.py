@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from bitnexus import errors
+from bitnexus.actors.ledger import purchases
 from bitnexus.actors.ledger.accounts import (
     ALL_FLAGS,
     MAX_AMOUNT,
@@ -24,6 +25,7 @@ from bitnexus.actors.messages import (
     OpenAccount,
     PostTransfer,
     PostTransfers,
+    Purchase,
     Transfer,
     TransferResult,
 )
@@ -34,6 +36,8 @@ MAX_DESCRIPTION: Final = 1_024
 MAX_METADATA: Final = 16_384
 #: Most transfers of one batch.
 MAX_BATCH: Final = 8_000
+#: Two transfers, and the opening of an account.
+EVENTS_OF_PURCHASE: Final = 3
 #: Longest timeout of a pending transfer: a signed 32-bit integer of the database, 68 years.
 MAX_TIMEOUT_S: Final = 2**31 - 1
 
@@ -60,7 +64,7 @@ class ExpirePending(NamedTuple):
 
 
 Opening = OpenAccount | CreateAccount
-Command = PostTransfer | PostTransfers | Opening | ChangeAccount | AnnotateTransfer | ExpirePending
+Command = PostTransfer | PostTransfers | Purchase | Opening | ChangeAccount | AnnotateTransfer | ExpirePending
 
 
 class Caller(Protocol):
@@ -93,8 +97,12 @@ class Item(NamedTuple):
 
 def weight(command: Command) -> int:
     """How many events of a block the command can be."""
+    if isinstance(command, PostTransfer):
+        return 1
     if isinstance(command, PostTransfers):
         return len(command.transfers)
+    if isinstance(command, Purchase):
+        return EVENTS_OF_PURCHASE
     return len(command.transfer_ids) if isinstance(command, ExpirePending) else 1
 
 
@@ -102,6 +110,8 @@ def transfers_of(command: Command) -> Sequence[Request]:
     """The transfers that the command asks for."""
     if isinstance(command, PostTransfer):
         return (command,)
+    if isinstance(command, Purchase):
+        return purchases.transfers_of(command)
     return command.transfers if isinstance(command, PostTransfers) else ()
 
 
@@ -136,6 +146,11 @@ def check_syntax(command: Command) -> None:
         _check_transfer(command, command.user_id)
     elif isinstance(command, PostTransfers):
         _check_batch(command)
+    elif isinstance(command, Purchase):
+        _check_ids(command.purchase_id)
+        _check_opening(purchases.opening_of(command))
+        for request in purchases.transfers_of(command):
+            _check_transfer(request, command.user_id)
     elif isinstance(command, ChangeAccount):
         _check_ids(command.account_id, command.user_id)
         if command.action not in ACCOUNT_ACTIONS:

@@ -7,6 +7,7 @@
     PostTransfers, any other          ToCaller NotFound; but an admin or a service may debit any account
     PostTransfers, with a reversal    ToCaller Forbidden, unless an admin asks
     AnnotateTransfer                  as PostTransfers, of the account that was debited
+    Purchase                          as PostTransfer (see purchase.py)
     OpenAccount, CreateAccount        ToLedger, or ToCaller TooManyInFlight, or TooManyAccounts
     ChangeAccount                     ToLedger, or ToCaller Forbidden unless an admin asks
     Answered (by the ledger)          ToCaller, with what the ledger answered
@@ -25,7 +26,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from bitnexus.actors.ledger.accounts import world_account_id
+from bitnexus.actors.ledger.accounts import house_account
 from bitnexus.actors.ledger.rules import REVERSAL
 from bitnexus.actors.messages import (
     AccountOpened,
@@ -35,14 +36,20 @@ from bitnexus.actors.messages import (
     OpenAccount,
     PostTransfer,
     PostTransfers,
+    Purchase,
+    TransferResults,
 )
 from bitnexus.actors.runtime.light import C, LightActor
 from bitnexus.actors.runtime.message import Message
+from bitnexus.actors.transactions.purchase import is_carried_out
 from bitnexus.errors import BitNexusError, Forbidden, NotFound, TooManyAccounts, TooManyInFlight
 
-Command: TypeAlias = PostTransfer | PostTransfers | AnnotateTransfer | OpenAccount | CreateAccount | ChangeAccount
+Command: TypeAlias = (
+    PostTransfer | PostTransfers | Purchase | AnnotateTransfer | OpenAccount | CreateAccount | ChangeAccount
+)
 
-#: Roles that may debit the world account of an asset, by which money enters; and in a batch any other account.
+#: Roles that may debit the house's accounts of an asset, by which money enters and leaves the shop; and in a batch any
+#: other account.
 _MAY_ISSUE: Final = frozenset({"admin", "service"})
 _ADMIN: Final = "admin"
 #: Accounts of one user: all of them are read when the user's actor is activated.
@@ -110,10 +117,17 @@ class TransactionActor(LightActor[Incoming, C, Outgoing]):
             return self._post(message)
         if isinstance(message, Answered):
             return self._answered(message)
+        return self._seldom(message)
+
+    def _seldom(
+        self, message: PostTransfers | Purchase | AnnotateTransfer | OpenAccount | CreateAccount | ChangeAccount
+    ) -> Outgoing:
         if isinstance(message, PostTransfers):
             return self._post_all(message)
         if isinstance(message, AnnotateTransfer):
             return self._annotate(message)
+        if isinstance(message, Purchase):
+            return self._buy(message)
         if isinstance(message, ChangeAccount):
             return self._change(message)
         return self._open(message)
@@ -121,8 +135,13 @@ class TransactionActor(LightActor[Incoming, C, Outgoing]):
     def _post(self, command: PostTransfer) -> Outgoing:
         account_id = command.debit_account_id
         if account_id not in self._accounts and not (
-            command.role in _MAY_ISSUE and account_id == world_account_id(command.asset)
+            command.role in _MAY_ISSUE and house_account(account_id, command.asset)
         ):
+            return ToCaller(NotFound("You have no such account to debit"))
+        return self._pass_on(command)
+
+    def _buy(self, command: Purchase) -> Outgoing:
+        if command.payer_account_id not in self._accounts:
             return ToCaller(NotFound("You have no such account to debit"))
         return self._pass_on(command)
 
@@ -166,12 +185,26 @@ class TransactionActor(LightActor[Incoming, C, Outgoing]):
             assert self._in_flight >= 0
         result = answered.result
         if isinstance(result, AccountOpened):
-            if result.owner_id == self.key and result.account_id not in self._accounts:
-                self._accounts = _compact([*self._accounts, result.account_id])
+            if result.owner_id == self.key:
+                self._learn(result.account_id)
         elif isinstance(answered.command, OpenAccount | CreateAccount):
             # Timed out, say: it may have been opened all the same.
             return ToCaller(result, stale=True)
+        elif isinstance(answered.command, Purchase):
+            return self._bought(answered.command, result)
         return ToCaller(result)
+
+    def _bought(self, command: Purchase, result: Message | BitNexusError) -> ToCaller:
+        if not isinstance(result, TransferResults):
+            # As with an account that was to be opened; unless it was there before.
+            return ToCaller(result, stale=command.units_account_id not in self._accounts)
+        if is_carried_out(result):
+            self._learn(command.units_account_id)
+        return ToCaller(result)
+
+    def _learn(self, account_id: str) -> None:
+        if account_id not in self._accounts:
+            self._accounts = _compact([*self._accounts, account_id])
 
 
 def _compact(accounts: Iterable[str]) -> Collection[str]:

@@ -17,7 +17,6 @@ from bitnexus.actors.ledger.accounts import (
     world_account_id,
 )
 from bitnexus.actors.messages import AccountOpened, AccountStatus, ChangeAccount, CreateAccount, OpenAccount
-from bitnexus.actors.transactions.partitioning import partition_name, partition_of
 from bitnexus.errors import Forbidden, InvalidFields, NotFound, Violation
 from bitnexus.http.answers import expect
 from bitnexus.http.api.accounts import PATH, shown
@@ -107,7 +106,7 @@ class AccountCommands:
         else:
             flags = DEBITS_MUST_NOT_EXCEED_CREDITS if fields.flags is None else fields.flags
             command = CreateAccount(id_, owner_id, asset, fields.code, flags, fields.credit_limit or 0)
-        target = partition_name(partition_of(owner_id, self._services.partitions))
+        target = self._services.partitions.of(owner_id)
         timeout_s = self._services.call_timeout_s
         expect(AccountOpened, await self._services.node.call(target, command, timeout_s=timeout_s, retry=True))
         headers = {"Idempotent-Replayed": "true"} if known else {"Location": f"{PATH}/{id_}"}
@@ -131,7 +130,7 @@ class AccountCommands:
         if not canonical_uuid(wanted):
             raise NotFound
         command = ChangeAccount(caller.user_id, caller.role, wanted, action)
-        target = partition_name(partition_of(caller.user_id, self._services.partitions))
+        target = self._services.partitions.of(caller.user_id)
         timeout_s = self._services.call_timeout_s
         expect(AccountStatus, await self._services.node.call(target, command, timeout_s=timeout_s, retry=True))
         return await self._answer(wanted, 200)

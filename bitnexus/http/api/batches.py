@@ -16,7 +16,6 @@ from pydantic import Field
 from bitnexus.actors.ledger.commands import MAX_BATCH
 from bitnexus.actors.messages import PostTransfers, Transfer, TransferReceipts, TransferRequest
 from bitnexus.actors.representation import STATUS
-from bitnexus.actors.transactions.partitioning import partition_name, partition_of
 from bitnexus.errors import (
     REFUSALS,
     BatchRefused,
@@ -85,7 +84,7 @@ class Batches:
         requests = await self._requests(call)
         async with self._under_way.take(len(requests), timeout_s=services.call_timeout_s / 2):
             answer = await services.node.call(
-                partition_name(partition_of(caller.user_id, services.partitions)),
+                services.partitions.of(caller.user_id),
                 PostTransfers(caller.user_id, caller.role, requests, brief=True),
                 timeout_s=services.call_timeout_s,
                 retry=True,

@@ -11,17 +11,17 @@ from bitnexus.actors import representation
 from bitnexus.actors.ledger.accounts import MAX_AMOUNT, MAX_CODE, canonical_uuid
 from bitnexus.actors.ledger.commands import MAX_TIMEOUT_S
 from bitnexus.actors.messages import PostTransfer, TransferResult
-from bitnexus.actors.transactions.partitioning import partition_name, partition_of
 from bitnexus.errors import InvalidFields, NotFound, Refused, UnknownMessage, Violation
 from bitnexus.http.answers import expect
 from bitnexus.http.api.accounts import visible_account
 from bitnexus.http.api.transfer_commands import PATH, REPLAYED, TransferCommands, shown_now
 from bitnexus.http.api.transfer_requests import MAX_DESCRIPTION, REQUIRED, account_id, canonical, id_of
-from bitnexus.http.pages import PageQuery, page, position_of
+from bitnexus.http.pages import PageQuery, Place, cursor_of, one_page, page, place_of
 from bitnexus.http.routes import Call, Route, data
 from bitnexus.http.services import Services
 from bitnexus.http.validation import JsonObject, Model, UuidText
 from bitnexus.storage import ledger
+from bitnexus.supervision.slots import slot_of
 
 #: What a plain transfer needs; what makes it another one.
 _NEEDED: Final = frozenset({"debit_account_id", "credit_account_id", "amount"})
@@ -74,7 +74,7 @@ class Transactions:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._commands = TransferCommands(services)
-        self._partition_names = [partition_name(number) for number in range(services.partitions)]
+        self._partition_names = services.partitions.names
 
     def routes(self) -> list[Route]:
         """The routes of this resource."""
@@ -100,7 +100,7 @@ class Transactions:
             raise InvalidFields(violations=tuple(Violation(f"#/transaction/{name}", REQUIRED) for name in missing))
         message = self._message(call)
         answer = await services.node.call(
-            self._partition_names[partition_of(principal.user_id, services.partitions)],
+            self._partition_names[slot_of(principal.user_id)],
             message,
             timeout_s=services.call_timeout_s,
             retry=True,
@@ -141,16 +141,17 @@ class Transactions:
             bound_to = f"transactions:{call.principal.user_id}:{account.account_id}"
         else:
             account, bound_to = None, f"transactions:{call.principal.user_id}"
-        before = position_of(services.cursors, query.cursor, bound_to, start=ledger.END)
+        place = place_of(services.cursors, query.cursor, bound_to)
         async with services.database.connection() as connection:
-            head = await ledger.last_block(connection)
+            as_of_seq = place.as_of_seq if place else await ledger.last_seq(connection)
+            before = int(place.position) if place else as_of_seq + 1
             accounts = [account] if account else await ledger.accounts_of(connection, call.principal.user_id)
             ids = [item.account_id for item in accounts]
             found = await ledger.history(connection, ids, before_seq=before, limit=query.limit + 1)
-            shown = found[: query.limit]
+            shown, next_place = one_page(found, query.limit, lambda last: Place(last.seq, as_of_seq))
             items = await shown_now(connection, shown)
-        following = services.cursors.encode([shown[-1].seq], bound_to) if len(found) > len(shown) else None
-        return page(call.request, items, following=following, as_of_seq=head.tree_size - 1 if head else None)
+        following = cursor_of(services.cursors, next_place, bound_to)
+        return page(call.request, items, following=following, as_of_seq=as_of_seq)
 
     async def show(self, call: Call[None, None]) -> web.Response:
         """One transfer that touches an account of the caller, or that the caller posted; any for an admin."""

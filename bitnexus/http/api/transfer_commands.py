@@ -18,7 +18,6 @@ from bitnexus.actors.messages import (
     TransferRequest,
     TransferResults,
 )
-from bitnexus.actors.transactions.partitioning import partition_name, partition_of
 from bitnexus.errors import Forbidden, NotFound, Refused, UnknownMessage
 from bitnexus.http.answers import expect
 from bitnexus.http.api.transfer_requests import (
@@ -159,7 +158,7 @@ class TransferCommands:
         command = AnnotateTransfer(
             caller.user_id, caller.role, annotation_id, id_, transfer.debit_account_id, description, metadata
         )
-        target = partition_name(partition_of(caller.user_id, self._services.partitions))
+        target = self._services.partitions.of(caller.user_id)
         timeout_s = self._services.call_timeout_s
         expect(TransferAnnotated, await self._services.node.call(target, command, timeout_s=timeout_s, retry=True))
         async with self._services.database.connection() as connection:
@@ -183,7 +182,7 @@ class TransferCommands:
     async def _post(self, caller: Principal, made: TransferRequest) -> tuple[Transfer, bool]:
         """The transfer, and whether it had been made before."""
         answer = await self._services.node.call(
-            partition_name(partition_of(caller.user_id, self._services.partitions)),
+            self._services.partitions.of(caller.user_id),
             PostTransfers(caller.user_id, caller.role, [made]),
             timeout_s=self._services.call_timeout_s,
             retry=True,
