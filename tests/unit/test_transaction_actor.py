@@ -8,6 +8,7 @@ import pytest
 from bitnexus.actors.ledger.accounts import shop_account_id, stock_account_id, world_account_id
 from bitnexus.actors.messages import (
     AccountOpened,
+    AnnotateTransfer,
     ChangeAccount,
     CreateAccount,
     OpenAccount,
@@ -204,6 +205,14 @@ def test_a_user_has_so_many_accounts_and_no_more_but_may_ask_again_for_those() -
     for command in (OpenAccount("new", "u1", "USD/2"), CreateAccount("new", "u1", "USD/2", 0, 1)):
         assert isinstance(refusal(user.receive(command, None)), TooManyAccounts)
     assert isinstance(user.receive(OpenAccount("a1", "u1", "USD/2"), None), ToLedger)
+
+
+@pytest.mark.parametrize(
+    ("role", "debit", "may"), [("user", "mine", True), ("user", "theirs", False), ("admin", "theirs", True)]
+)
+def test_words_are_for_transfers_from_own_accounts_unless_an_admin_asks(role: str, debit: str, may: bool) -> None:
+    out = actor().receive(AnnotateTransfer("u1", role, "a1", "t1", debit, "lunch"), None)
+    assert isinstance(out, ToLedger) if may else isinstance(refusal(out), NotFound)
 
 
 def buy(payer: str = "mine", *, role: str = "user") -> Purchase:
