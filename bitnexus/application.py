@@ -1,6 +1,7 @@
 """The supervision tree of the service, declared in one place: the only module that knows all the others.
 
     bitnexus                    root supervisor
+    ├── operations              worker        carries out what operators command, and keeps the record of it
     ├── ledger                  worker        the single writer; group-commits blocks
     ├── transactions            supervisor    partitions, each hosting many users' transaction actors
     │   └── transactions-0 …    worker
@@ -8,14 +9,18 @@
     └── http                    supervisor    fronts that share the port
         └── http-0 …            worker
 
-Children start in this order and stop in the reverse: fronts drain while the ledger still answers.
+Children start in this order and stop in the reverse: fronts drain while the ledger still answers, and operators can
+look on from the beginning to the end.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
+from bitnexus.actors.operator_messages import OPERATIONS
+from bitnexus.actors.transactions.partitioning import TRANSACTIONS
 from bitnexus.config import Settings
+from bitnexus.supervision.slots import partition_name
 from bitnexus.supervision.spec import ChildSpec, ProcessStart, SupervisorFlags
 
 ROOT: Final = "bitnexus"
@@ -25,10 +30,12 @@ FRONTS_SHUTDOWN_MS: Final = 7000
 #: Of a front's share, what it needs after its requests: connections and the pool close.
 FRONT_CLOSING_MS: Final = 1000
 LEDGER_SHUTDOWN_MS: Final = 3000
+OPERATIONS_SHUTDOWN_MS: Final = 2000
 #: What kills one child again and again takes its supervisor down, then the node; what kills it now and then does not.
 FLAGS: Final = SupervisorFlags(strategy="one_for_one", intensity=10, period_s=10)
 
 _SUPERVISOR: Final = "bitnexus.supervision.supervisor:Supervisor"
+_PARTITION_SUPERVISOR: Final = "bitnexus.supervision.partition_supervisor:PartitionSupervisor"
 
 
 def tree(settings: Settings) -> list[ChildSpec]:
@@ -36,14 +43,9 @@ def tree(settings: Settings) -> list[ChildSpec]:
     front_ms = FRONTS_SHUTDOWN_MS // settings.fronts
     drain_s = max(front_ms - FRONT_CLOSING_MS, front_ms // 2) / 1000
     return [
+        ChildSpec(OPERATIONS, ProcessStart("bitnexus.operations.actor:Operations"), shutdown=OPERATIONS_SHUTDOWN_MS),
         ChildSpec("ledger", ProcessStart("bitnexus.actors.ledger.actor:Ledger"), shutdown=LEDGER_SHUTDOWN_MS),
-        _supervisor(
-            "transactions",
-            [
-                ChildSpec(f"transactions-{n}", ProcessStart("bitnexus.actors.transactions.partition:Partition"))
-                for n in range(settings.partitions)
-            ],
-        ),
+        partitions(settings, FLAGS),
         ChildSpec("notifier", ProcessStart("bitnexus.actors.notifier.actor:Notifier")),
         _supervisor(
             "http",
@@ -55,6 +57,14 @@ def tree(settings: Settings) -> list[ChildSpec]:
             ],
         ),
     ]
+
+
+def partitions(settings: Settings, flags: SupervisorFlags) -> ChildSpec:
+    """The partitions that there are at first, and their supervisor, which can change their number."""
+    start = ProcessStart("bitnexus.actors.transactions.partition:Partition", {"supervisor": TRANSACTIONS})
+    children = [ChildSpec(partition_name(TRANSACTIONS, number), start) for number in range(settings.partitions)]
+    args = {"flags": flags, "children": children}
+    return ChildSpec(TRANSACTIONS, ProcessStart(_PARTITION_SUPERVISOR, args), type="supervisor")
 
 
 def _supervisor(name: str, children: list[ChildSpec]) -> ChildSpec:

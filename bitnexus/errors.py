@@ -65,6 +65,12 @@ class Quarantined(RuntimeFault):
     code, title, retry_after_s = "quarantined", "Set aside after repeated failures", 30
 
 
+class Moved(RuntimeFault):
+    """Another partition serves this user now, or soon; refused before any effect. Nodes ask again by themselves."""
+
+    code, title = "moved", "The user is served by another process"
+
+
 class UnknownMessage(BitNexusError):
     """The receiver does not know this message or this version of it."""
 
@@ -122,10 +128,34 @@ class Conflict(BitNexusError):
     code, status, title = "conflict", 409, "Conflict"
 
 
+class UnknownPath(NotFound):
+    """The path of an operator's command leads nowhere in the supervision tree."""
+
+    code, title = "unknown_path", "No such path in the tree"
+
+
+class CommandRefused(Conflict):
+    """An operator's command that cannot be done to what it names."""
+
+    code, title = "command_refused", "This command cannot be done"
+
+
+class AuditUnavailable(BitNexusError):
+    """An operator's command could be recorded nowhere, and was not done."""
+
+    code, status, title, retry_after_s = "audit_unavailable", 503, "The command cannot be recorded", 5
+
+
 class TooManyInFlight(BitNexusError):
     """The user has too many commands in flight; refused before any effect."""
 
     code, status, title, retry_after_s = "too_many_in_flight", 429, "Too many requests in flight", 1
+
+
+class TooManyAccounts(BitNexusError):
+    """The user has as many accounts as one user may have; refused before any effect."""
+
+    code, status, title = "too_many_accounts", 422, "You have as many accounts as a user may have"
 
 
 class CheckpointRefused(BitNexusError):
@@ -281,6 +311,17 @@ class Refused(BitNexusError):
         super().__init__(REFUSALS[refusal].message)
         self.refusal = refusal
         self.replayed = replayed
+
+
+class BatchRefused(Refused):
+    """The ledger refused an atomic batch, durably: `refusal` is that of the transfer at `index`, `results` are all."""
+
+    title = "Batch refused"
+
+    def __init__(self, refusal: str, index: int, results: list[dict[str, object]], *, replayed: bool = False) -> None:
+        super().__init__(refusal, replayed=replayed)
+        self.index = index
+        self.results = results
 
 
 def _family(root: type[BitNexusError]) -> dict[str, type[BitNexusError]]:

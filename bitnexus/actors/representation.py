@@ -13,13 +13,21 @@ from bitnexus.storage.ledger_accounting import AssetTotals
 from bitnexus.storage.ledger_rows import BlockRow
 
 #: What each kind of transfer is when it has been recorded; the state of a pending one later is not in it.
-_STATUS: Final = {
+STATUS: Final = {
     "post": "posted",
     "pending": "pending",
     "post_pending": "posted",
     "void_pending": "voided",
     "expire_pending": "expired",
     "reversal": "posted",
+}
+_PLAIN: Final = "post"
+#: What a transfer has become by another one of this kind, which refers to it.
+_STATUS_NOW: Final = {
+    "post_pending": "posted",
+    "void_pending": "voided",
+    "expire_pending": "expired",
+    "reversal": "reversed",
 }
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -28,9 +36,10 @@ def transaction(transfer: Transfer) -> dict[str, Any]:
     """The transfer as public JSON: nothing of whom it belongs to, nor of balances.
 
     Keys: id, debit_account_id, credit_account_id, amount (minor units), asset, code, kind, description, metadata
-    (object), status, seq, block, inserted_at (RFC 3339, UTC, µs).
+    (object), status, seq, block, inserted_at (RFC 3339, UTC, µs). If its kind is not "post" also what it refers to:
+    pending_id and reverses_id, and of a pending one expires_at (all of them null when there is none).
     """
-    return {
+    shown = {
         "id": transfer.transfer_id,
         "debit_account_id": transfer.debit_account_id,
         "credit_account_id": transfer.credit_account_id,
@@ -40,11 +49,21 @@ def transaction(transfer: Transfer) -> dict[str, Any]:
         "kind": transfer.kind,
         "description": transfer.description,
         "metadata": orjson.loads(transfer.metadata) if transfer.metadata else {},
-        "status": _STATUS[transfer.kind],
+        "status": STATUS[transfer.kind],
         "seq": transfer.seq,
         "block": transfer.block,
         "inserted_at": timestamp(transfer.time_us),
     }
+    if transfer.kind != _PLAIN:
+        shown["pending_id"] = transfer.pending_id or None
+        shown["reverses_id"] = transfer.reverses_id or None
+        shown["expires_at"] = timestamp(transfer.expires_us) if transfer.expires_us else None
+    return shown
+
+
+def resolved(shown: dict[str, Any], kind: str, transfer_id: str) -> dict[str, Any]:
+    """What :func:`transaction` made of a transfer that `transfer_id`, of that kind, has resolved or reversed since."""
+    return {**shown, "status": _STATUS_NOW[kind], "resolved_by": transfer_id}
 
 
 def transaction_json(transfer: Transfer) -> str:

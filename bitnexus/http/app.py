@@ -6,8 +6,11 @@ from typing import Final
 
 from aiohttp import web
 
+from bitnexus.http.api.account_commands import AccountCommands
 from bitnexus.http.api.accounts import Accounts
+from bitnexus.http.api.admin import Admin
 from bitnexus.http.api.auth import Auth
+from bitnexus.http.api.batches import Batches
 from bitnexus.http.api.books import Books
 from bitnexus.http.api.ledger import Ledger
 from bitnexus.http.api.products import Products
@@ -36,11 +39,14 @@ def route_table(services: Services) -> list[Route]:
         Auth(services),
         Users(services),
         Accounts(services),
+        AccountCommands(services),
         Transactions(services),
+        Batches(services),
         Products(services),
         Purchases(services),
         Ledger(services),
         Books(services),
+        Admin(services),
         System(services),
     )
     return [route for resource in resources for route in resource.routes()]

@@ -55,9 +55,9 @@ def edge(
         handler = exact.get((request.method, path))
         if handler is not None and "Expect" in request.headers:
             handler = None  # the application knows how to answer that
-        request_id = request_ids.of(request.headers)
+        request_id, correlated = request_ids.of(request.headers)
         # aiohttp runs each request in a task of its own: this ends with it.
-        correlation.request_id.set(request_id)
+        correlation.request_id.set(correlated)
         traffic.enter()
         try:
             response = await (by_router if handler is None else handler)(request)

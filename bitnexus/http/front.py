@@ -10,8 +10,10 @@ from prometheus_client import REGISTRY
 
 from bitnexus.actors.messages import AcknowledgeEvents, EventsAcknowledged, TopicEvent
 from bitnexus.actors.runtime.context import Context
+from bitnexus.actors.runtime.inspection_messages import Scalar
 from bitnexus.actors.runtime.process import Process, handles
 from bitnexus.actors.runtime.reasons import ExitReason
+from bitnexus.actors.transactions.partitioning import TRANSACTIONS, user_of
 from bitnexus.config import get_settings
 from bitnexus.http.app import build_runner
 from bitnexus.http.channels.hub import Hub
@@ -24,6 +26,8 @@ from bitnexus.http.request_metrics import RequestMetrics
 from bitnexus.http.services import Services
 from bitnexus.http.traffic import Traffic
 from bitnexus.storage.database import Database
+from bitnexus.supervision.partition_messages import MoveSlots
+from bitnexus.supervision.partition_router import PartitionRouter
 from bitnexus.tokens import AccessTokens
 
 __all__ = ["DRAIN_S", "Front", "PortInUse", "free_port"]
@@ -53,7 +57,10 @@ class Front(Process):
         REGISTRY.register(metrics)
         tokens = AccessTokens(secret, settings.access_token_ttl_s)
         self._hub = Hub(self.node, self.name, settings.call_timeout_s, self.spawn)
+        self._partitions = PartitionRouter(self.node, self.name, TRANSACTIONS, user_of)
+        self._partitions.start()
         services = Services(
+            front=self.name,
             node=self.node,
             database=self._database,
             tokens=tokens,
@@ -61,7 +68,7 @@ class Front(Process):
             passwords=self._passwords,
             metrics=metrics,
             health=Health(self.node, self._database),
-            partitions=settings.partitions,
+            partitions=self._partitions,
             default_asset=settings.default_asset,
             call_timeout_s=settings.call_timeout_s,
         )
@@ -75,24 +82,53 @@ class Front(Process):
         self._traffic = Traffic()
         self._runner = await build_runner(services, self._sockets, self._traffic)
         self._hub.start()
+        await self._listen()
+
+    async def terminate(self, reason: ExitReason) -> None:
+        """Accept no more, close the sockets with 1012, finish the requests in flight."""
+        self.log.info("draining", reason=str(reason))
+        left = await self.drain(self.args.get("drain_s", DRAIN_S))
+        if left:
+            self.log.warning("requests_cut", requests=left)
+        await self._runner.cleanup()
+        await self._hub.close()
+        self._passwords.close()
+        await self._database.close(timeout_s=1.0)
+
+    async def drain(self, within_s: float) -> int:
+        """Accept no more and finish what is in flight: new connections go to the other fronts."""
+        for site in tuple(self._runner.sites):
+            await site.stop()
+        await asyncio.gather(self._sockets.drain(), self._traffic.drain(within_s))
+        return self._traffic.under_way
+
+    async def undrain(self) -> None:
+        """Accept again."""
+        if not self._runner.sites:
+            self._traffic.resume()
+            self._sockets.resume()
+            await self._listen()
+
+    async def _listen(self) -> None:
+        settings = get_settings()
         host, port = self.args.get("host", settings.host), self.args.get("port", settings.port)
         # Both options: the port is shared with the other fronts, and free at once after a restart.
         site = web.TCPSite(self._runner, host, port, backlog=BACKLOG, reuse_port=True, reuse_address=True)
         await site.start()
         self.log.info("listening", address=site.name)
 
-    async def terminate(self, reason: ExitReason) -> None:
-        """Accept no more, close the sockets with 1012, finish the requests in flight."""
-        self.log.info("draining", reason=str(reason))
-        for site in tuple(self._runner.sites):
-            await site.stop()
-        _, drained = await asyncio.gather(self._sockets.drain(), self._traffic.drain(self.args.get("drain_s", DRAIN_S)))
-        if not drained:
-            self.log.warning("requests_cut", requests=self._traffic.under_way)
-        await self._runner.cleanup()
-        await self._hub.close()
-        self._passwords.close()
-        await self._database.close(timeout_s=1.0)
+    def summary(self) -> dict[str, Scalar]:
+        """What is under way."""
+        return {
+            "listening": bool(self._runner.sites),
+            "requests_under_way": self._traffic.under_way,
+            "sockets": len(self._sockets),
+        }
+
+    @handles(MoveSlots)
+    def move(self, message: MoveSlots, context: Context) -> None:
+        """Some users are on their way to another partition."""
+        self._partitions.move(message, context)
 
     @handles(TopicEvent)
     def deliver(self, event: TopicEvent, _: Context) -> None:

@@ -10,13 +10,15 @@ from bitnexus.http.health import Health
 from bitnexus.http.password_threads import PasswordThreads
 from bitnexus.http.request_metrics import RequestMetrics
 from bitnexus.storage.database import Database
+from bitnexus.supervision.partition_router import PartitionRouter
 from bitnexus.tokens import AccessTokens
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The dependencies of one front."""
+    """The dependencies of one front, whose name is `front`."""
 
+    front: str
     node: Node
     database: Database
     tokens: AccessTokens
@@ -24,6 +26,6 @@ class Services:
     passwords: PasswordThreads
     metrics: RequestMetrics
     health: Health
-    partitions: int
+    partitions: PartitionRouter
     default_asset: str
     call_timeout_s: float

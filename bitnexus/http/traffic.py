@@ -29,9 +29,14 @@ class Traffic:
     async def drain(self, timeout_s: float) -> bool:
         """Return when no request is under way, or after `timeout_s`; True if none is."""
         self.draining = True
+        self._none_left.clear()
         if self.under_way:
             try:
                 await asyncio.wait_for(self._none_left.wait(), timeout_s)
             except TimeoutError:
                 return False
         return True
+
+    def resume(self) -> None:
+        """After a drain: answers keep their connections again."""
+        self.draining = False

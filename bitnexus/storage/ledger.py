@@ -57,6 +57,18 @@ SELECT owner_id::text, id::text FROM ledger_accounts WHERE owner_id = ANY($1::uu
 
 _TRANSFER: Final = f"SELECT {TRANSFER_COLUMNS} FROM ledger_transfers t WHERE t.id = $1 AND t.refusal IS NULL"
 
+_TRANSFERS_WITH_PAYERS: Final = f"""
+SELECT {TRANSFER_COLUMNS}, payer.owner_id::text AS payer
+FROM ledger_transfers t JOIN ledger_accounts payer ON payer.id = t.debit_account_id
+WHERE t.id = ANY($1::uuid[]) AND t.refusal IS NULL
+"""
+
+_RESOLUTIONS: Final = """
+SELECT coalesce(pending_id, reverses_id)::text, kind, id::text FROM ledger_transfers
+WHERE coalesce(pending_id, reverses_id) = ANY($1::uuid[])
+    AND refusal IS NULL AND coalesce(pending_id, reverses_id) IS NOT NULL
+"""
+
 # The newest of each account and side by its index, then the newest of those: a page costs the same in any history.
 _HISTORY: Final = f"""
 SELECT DISTINCT ON (t.seq) {TRANSFER_COLUMNS}
@@ -155,6 +167,21 @@ async def transfer_by_id(db: Executor, transfer_id: str) -> Transfer | None:
     """The posted transfer, if there is one; a refused one is not shown."""
     row = await db.fetchrow(_TRANSFER, transfer_id)
     return None if row is None else transfer_row(row)
+
+
+async def transfers_with_payers(db: Executor, transfer_ids: Collection[str]) -> dict[str, tuple[Transfer, str]]:
+    """Those of the transfers that were carried out: id → the transfer, and the debit account's owner ("": nobody)."""
+    if not transfer_ids:
+        return {}
+    rows = await db.fetch(_TRANSFERS_WITH_PAYERS, list(transfer_ids))
+    return {row["id"]: (transfer_row(row), row["payer"] or "") for row in rows}
+
+
+async def resolutions(db: Executor, transfer_ids: Collection[str]) -> dict[str, tuple[str, str]]:
+    """What has resolved or reversed these transfers since: id → kind and id of the other one."""
+    if not transfer_ids:
+        return {}
+    return {row[0]: (KINDS[row[1]], row[2]) for row in await db.fetch(_RESOLUTIONS, list(transfer_ids))}
 
 
 async def history(

@@ -17,7 +17,7 @@ import random
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Final, Generic, Protocol, assert_never
+from typing import Final, Generic, Literal, Protocol, assert_never
 
 from bitnexus.actors.runtime.light import C, Crash, LightActor, Limits, M, Out, S
 from bitnexus.actors.runtime.light_actor import S_contra
@@ -156,6 +156,12 @@ class LightSupervisor(Generic[M, C, Out, S]):
     def quarantined(self) -> list[str]:
         """The children that are set aside."""
         return self._machine.quarantined()
+
+    def waits(self, key: str) -> Literal["quarantined", "restarting"] | None:
+        """Whether a child is "quarantined", or "restarting" after a wait; None for any other."""
+        if self._machine.refusal(key, self._loop.time()) is None:
+            return None
+        return "quarantined" if key in self._machine.quarantined() else "restarting"
 
     def which_children(self) -> Iterator[ev.ChildInfo]:
         """The children that the machine knows: of those on demand, the ones that wait or are set aside."""

@@ -16,7 +16,7 @@ Source of the semantics: OTP's ``supervisor`` (stdlib) and its documentation.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Literal, assert_never
 
 from bitnexus.actors.runtime.reasons import HUNG, MAX_RSS, SHUTDOWN, ExitReason, failed_to_start_child
@@ -81,6 +81,10 @@ class SupervisorMachine:
     def which_children(self) -> list[ev.ChildInfo]:
         """All children, newest first."""
         return self._children.infos()
+
+    def children(self) -> Iterator[Child]:
+        """All children in start order: to be looked at."""
+        return iter(self._children)
 
     def count_children(self) -> ev.ChildCounts:
         """How many specs and live children there are."""

@@ -11,6 +11,7 @@ from prometheus_client import Counter, Gauge
 
 from bitnexus.actors.ledger.archive import consistency_proof
 from bitnexus.actors.ledger.checkpoint import Signer
+from bitnexus.actors.ledger.node_filling import fill_nodes
 from bitnexus.actors.ledger.notary import Notary
 from bitnexus.actors.ledger.writer import Writer
 from bitnexus.actors.messages import (
@@ -27,6 +28,7 @@ from bitnexus.actors.messages import (
     SignedCheckpoint,
 )
 from bitnexus.actors.runtime.context import Context
+from bitnexus.actors.runtime.inspection_messages import Scalar
 from bitnexus.actors.runtime.process import Process, handles
 from bitnexus.actors.runtime.reasons import ExitReason
 from bitnexus.config import get_settings
@@ -69,6 +71,7 @@ class Ledger(Process):
         _waiting.set_function(lambda: self._writer.waiting)
         # Fenced or InvariantBroken end the process: the next one reloads what is true.
         self._run = self.spawn(self._writer.run())
+        self._filling = self.spawn(fill_nodes(self._database))
         # Calls are parked until this process has its name: after a restart none needs to be refused, as long as the
         # database is there.
         with contextlib.suppress(TimeoutError):
@@ -78,6 +81,7 @@ class Ledger(Process):
         """Take no more commands, commit and answer those that wait."""
         self._writer.stop()
         await self._run
+        self._filling.cancel()
         await self._database.close()
 
     @handles(PostTransfer)
@@ -121,6 +125,19 @@ class Ledger(Process):
         """The newest committed tree, signed."""
         note = await self._notary.checkpoint(self._writer.head)
         return SignedCheckpoint(note, self._verifier_key)
+
+    def summary(self) -> dict[str, Scalar]:
+        """Where the log stands, and what waits."""
+        if not self._writer.available:
+            return {"available": False, "waiting": self._writer.waiting}
+        head = self._writer.head
+        return {
+            "available": True,
+            "waiting": self._writer.waiting,
+            "height": head.height,
+            "events": head.tree.size,
+            "root": head.root.hex(),
+        }
 
     async def _prove(self, old: int, new: int) -> list[bytes]:
         async with self._database.connection() as connection:

@@ -31,6 +31,7 @@ from bitnexus.actors.messages import (
     PostTransfers,
     Purchase,
     Transfer,
+    TransferReceipts,
     TransferResult,
     TransferResults,
 )
@@ -94,7 +95,8 @@ class _Decision:
             if isinstance(command, PostTransfer):
                 block.answers.append(self.single(command, command.user_id))
             elif isinstance(command, PostTransfers):
-                block.answers.append(TransferResults(self.batch(command)))
+                results = self.batch(command)
+                block.answers.append(_receipts(results) if command.brief else TransferResults(results))
             elif isinstance(command, ExpirePending):
                 for id_ in command.transfer_ids:
                     self.expire(id_)
@@ -302,6 +304,17 @@ def _more(request: Request) -> tuple[str, str, str, int] | tuple[()]:
     if type(request) is PostTransfer:
         return ()
     return request.kind, request.pending_id, request.reverses_id, request.timeout_s
+
+
+def _receipts(results: list[TransferResult]) -> TransferReceipts:
+    """The results by columns."""
+    transfers = [result.transfer for result in results]
+    return TransferReceipts(
+        [0 if transfer is None else transfer.seq for transfer in transfers],
+        [0 if transfer is None else transfer.block for transfer in transfers],
+        {at: result.refusal for at, result in enumerate(results) if result.refusal is not None},
+        [at for at, result in enumerate(results) if result.replayed],
+    )
 
 
 def _taken(recorded: Recorded, request: Request) -> str:

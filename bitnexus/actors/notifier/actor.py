@@ -17,6 +17,7 @@ from bitnexus.actors.notifier.delivery import PAGE, RETRY_S, Delivery
 from bitnexus.actors.notifier.topics import Topics
 from bitnexus.actors.runtime.connection import Connection
 from bitnexus.actors.runtime.context import Context
+from bitnexus.actors.runtime.inspection_messages import Scalar
 from bitnexus.actors.runtime.message import ProcessInfo
 from bitnexus.actors.runtime.process import Process, handles
 from bitnexus.actors.runtime.reasons import ExitReason
@@ -57,6 +58,11 @@ class Notifier(Process):
     async def terminate(self, reason: ExitReason) -> None:  # noqa: ARG002 - it makes no difference here
         """Close the pool; fronts subscribe again at the next notifier."""
         await self._database.close()
+
+    def summary(self) -> dict[str, Scalar]:
+        """How far it has come, and for whom."""
+        topics = self._topics
+        return {"fronts": len(self._connections), "position": None if topics is None else topics.head}
 
     # -- subscriptions ----------------------------------------------------------------------------------------
 

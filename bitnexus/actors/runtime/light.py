@@ -143,6 +143,10 @@ class LightActors(LightScheduler[M, C, Out, S], Generic[M, C, Out, S]):
         """True for a suspended name, whether its actor is active or not."""
         return key in self._suspended
 
+    def suspended(self) -> list[str]:
+        """The suspended names, in no particular order; as many as `limits.suspended` at most."""
+        return list(self._suspended)
+
     def timers_of(self, key: str) -> int:
         """How many timers of this name are pending."""
         return self._timers.of(key)

@@ -26,7 +26,7 @@ class LightActorInfo:
 
 def listed(table: LightActors[Any, Any, Any, Any], offset: int = 0, limit: int = 100) -> list[LightActorInfo]:
     """A page of the active actors, the one activated longest ago first; at most MAX_PAGE."""
-    return [_info(table, actor) for actor in table.page(offset, min(limit, MAX_PAGE))]
+    return [described(table, actor) for actor in table.page(offset, min(limit, MAX_PAGE))]
 
 
 def state_summary(table: LightActors[Any, Any, Any, Any], key: str) -> Mapping[str, object]:
@@ -43,7 +43,8 @@ def state_summary(table: LightActors[Any, Any, Any, Any], key: str) -> Mapping[s
         raise RuntimeFault(f"the summary of {key!r} failed: {type(error).__name__}") from error
 
 
-def _info(table: LightActors[Any, Any, Any, Any], actor: LightActor[Any, Any, Any]) -> LightActorInfo:
+def described(table: LightActors[Any, Any, Any, Any], actor: LightActor[Any, Any, Any]) -> LightActorInfo:
+    """An active actor as a list shows it."""
     if table.is_suspended(actor.key):
         status = "suspended"
     elif actor.mailbox is not None:

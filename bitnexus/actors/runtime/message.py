@@ -114,7 +114,10 @@ class ProcessExiting(Message, frozen=True, tag="ProcessExiting/1"):
 
 
 class Heartbeat(Message, frozen=True, tag="Heartbeat/1"):
-    """Child → supervisor, once a second: the loop is alive. Lag and mailbox are what was measured since the last."""
+    """Child → supervisor, once a second: the loop is alive. Lag and mailbox are what was measured since the last.
+
+    `suspended`: an operator has it wait.
+    """
 
     is_control: ClassVar[bool] = True
 
@@ -122,6 +125,7 @@ class Heartbeat(Message, frozen=True, tag="Heartbeat/1"):
     pid: int
     loop_lag_ms: float
     mailbox: int
+    suspended: bool = False
 
 
 class StopProcess(Message, frozen=True, tag="StopProcess/1"):

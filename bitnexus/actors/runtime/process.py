@@ -20,7 +20,7 @@ import os
 import signal
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import setproctitle
 import structlog
@@ -29,6 +29,9 @@ from thespian.actors import Actor, ActorAddress
 
 from bitnexus.actors.runtime.connection import Connection
 from bitnexus.actors.runtime.context import Context
+from bitnexus.actors.runtime.gate import Gate
+from bitnexus.actors.runtime.handlers import handles
+from bitnexus.actors.runtime.inspection import Inspected
 from bitnexus.actors.runtime.liveness import HEARTBEAT_S, MISSED_HEARTBEATS
 from bitnexus.actors.runtime.message import (
     GetMetrics,
@@ -41,13 +44,15 @@ from bitnexus.actors.runtime.message import (
     StopProcess,
 )
 from bitnexus.actors.runtime.node import Node
-from bitnexus.actors.runtime.reasons import SHUTDOWN, ExitReason, raised, shutdown
+from bitnexus.actors.runtime.reasons import NORMAL, SHUTDOWN, ExitReason, raised, shutdown
 from bitnexus.actors.runtime.transport import Transport
 from bitnexus.config import get_settings
 from bitnexus.config import logging as log_lines
 from bitnexus.config.correlation import request_id
 from bitnexus.errors import BitNexusError, CallTimeout, Overloaded, UnknownMessage
 from bitnexus.tokens import AccessTokens
+
+__all__ = ["MAX_MAILBOX", "Process", "StartProcess", "handles"]
 
 #: Messages received whose work is not done; one more is refused.
 MAX_MAILBOX = 65_536
@@ -58,23 +63,13 @@ UNASKED_S = 10.0
 EXIT_CRASHED = 70  # EX_SOFTWARE
 EXIT_UNLINKED = 69  # EX_UNAVAILABLE: whom it was linked to is gone
 
-H = TypeVar("H", bound=Callable[..., Any])
-
 _lag = Gauge("bitnexus_loop_lag_seconds", "How late the loop was at the last heartbeat")
 _mailbox = Gauge("bitnexus_mailbox_messages", "Messages received whose work is not done")
 _in_flight = Gauge("bitnexus_calls_in_flight", "Calls of this process that wait for their answer")
 
 
-def handles(message: type[Message], *, clients: bool = False) -> Callable[[H], H]:
-    """Marks a method of a Process as the handler of `message`; with `clients` also for clients whom it permits."""
-
-    def mark(method: H) -> H:
-        method.__dict__.setdefault("handled", []).append(message)
-        if clients:
-            method.__dict__.setdefault("opened", []).append(message)
-        return method
-
-    return mark
+class Ignore(Exception):
+    """Raised by `init`: there is nothing to do. The process ends, its supervisor keeps its spec and does not retry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +87,7 @@ class StartProcess:
     args: dict[str, Any] = field(default_factory=dict, repr=False)
 
 
-class Process(Actor):  # type: ignore[misc]  # Thespian has no type hints
+class Process(Inspected, Actor):  # type: ignore[misc]  # Thespian has no type hints
     """See the module. Subclasses override `init` and `terminate` and mark handlers."""
 
     _handlers: dict[type[Message], Callable[..., Any]] = {}  # noqa: RUF012  # replaced per class
@@ -118,7 +113,7 @@ class Process(Actor):  # type: ignore[misc]  # Thespian has no type hints
         )
 
     async def init(self) -> None:
-        """Prepare; the process takes messages only after this. An exception is a failed start."""
+        """Prepare; the process takes messages only after this. An exception is a failed start, Ignore is none."""
 
     async def terminate(self, reason: ExitReason) -> None:
         """Finish what must be finished; the supervisor kills what takes longer than the child's shutdown time."""
@@ -158,6 +153,7 @@ class Process(Actor):  # type: ignore[misc]  # Thespian has no type hints
         self.transport.loop.set_exception_handler(self._loop_failed)
         self.node = Node(self.transport.peers, self._dispatch, self._registry_lost, self.crash)
         self.node.open_to_clients = self._open_to_clients
+        self.gate = Gate(self.node, start.name, self._dispatch, MAX_MAILBOX)
         settings = get_settings()
         self.transport.peers.tokens = AccessTokens(
             settings.secret_key_base.get_secret_value(), settings.access_token_ttl_s
@@ -170,7 +166,11 @@ class Process(Actor):  # type: ignore[misc]  # Thespian has no type hints
     async def _start(self, start: StartProcess) -> None:
         if start.registry_address:
             await self.node.join(start.registry_address, start.registry_instance)
-        await self.init()
+        try:
+            await self.init()
+        except Ignore:
+            self.stop(NORMAL)
+            return
         self._is_initialised = True
         if start.registry_address:
             await self.node.join(start.registry_address, start.registry_instance, self.info())
@@ -258,7 +258,7 @@ class Process(Actor):  # type: ignore[misc]  # Thespian has no type hints
 
     @handles(GetMetrics, clients=True)
     def _metrics(self, message: GetMetrics, context: Context) -> Metrics:  # noqa: ARG002
-        _mailbox.set(self._mailbox)
+        _mailbox.set(self.waiting)
         _in_flight.set(self.node.in_flight)
         return Metrics(self.name, generate_latest(REGISTRY).decode())
 
@@ -292,10 +292,15 @@ class Process(Actor):  # type: ignore[misc]  # Thespian has no type hints
             await asyncio.sleep(every_s)
             lag = max(0.0, loop.time() - due)
             _lag.set(lag)
-            try:
-                self.node.cast_over(self._link, Heartbeat(self.name, os.getpid(), lag * 1000, self._mailbox))
-            except Overloaded:
-                self.log.warning("heartbeat_dropped")
+            self.beat(lag)
+
+    def beat(self, lag_s: float = 0.0) -> None:
+        """Give the supervisor a sign of life."""
+        beat = Heartbeat(self.name, os.getpid(), lag_s * 1000, self.waiting, self.gate.is_suspended)
+        try:
+            self.node.cast_over(self._link, beat)
+        except Overloaded:
+            self.log.warning("heartbeat_dropped")
 
     # -- the end ---------------------------------------------------------------------------------------------
 
@@ -303,6 +308,7 @@ class Process(Actor):  # type: ignore[misc]  # Thespian has no type hints
         """End in order: `terminate` (cut off after `within_s`), last words, exit."""
         if not self._stopping:
             self._stopping = True
+            self.gate.close()  # what comes now is for its successor: callers repeat it
             self._ending = self.transport.loop.create_task(self._stop(reason, within_s))
 
     def _exit_requested(self) -> None:

@@ -8,7 +8,14 @@ from aiohttp import web
 from pydantic import Field
 
 from bitnexus.actors import representation
-from bitnexus.actors.ledger.accounts import canonical_uuid, house_account, shop_account_id, world_account_id
+from bitnexus.actors.ledger.accounts import (
+    DEBITS_MUST_NOT_EXCEED_CREDITS,
+    STATUSES,
+    canonical_uuid,
+    house_account,
+    shop_account_id,
+    world_account_id,
+)
 from bitnexus.errors import NotFound
 from bitnexus.http.api.opening import account_id_of, open_account
 from bitnexus.http.moments import At, seq_of
@@ -57,9 +64,9 @@ class Accounts:
         if place is None and len(found) <= query.limit and first_id not in {each.account_id for each in found}:
             await open_account(services, principal.user_id)
             as_of_seq, found = await self._accounts_of(principal, after, query.limit + 1)
-        shown, next_place = one_page(found, query.limit, lambda last: Place(last.seq, as_of_seq))
+        these, next_place = one_page(found, query.limit, lambda last: Place(last.seq, as_of_seq))
         following = cursor_of(services.cursors, next_place, bound_to)
-        return page(call.request, [_shown(each) for each in shown], following=following, as_of_seq=as_of_seq)
+        return page(call.request, [shown(each) for each in these], following=following, as_of_seq=as_of_seq)
 
     async def show(self, call: Call[None, AccountQuery]) -> web.Response:
         """One account; with `at`, its balance after that event or at that time.
@@ -71,7 +78,7 @@ class Accounts:
         account = await visible_account(self._services, call.principal, call.request.match_info["id"])
         at = call.query.at
         if at is None:
-            return data(_shown(account))
+            return data(shown(account))
         async with self._services.database.connection() as connection:
             seq = await seq_of(connection, at)
             if seq < account.seq:
@@ -89,10 +96,10 @@ class Accounts:
             as_of_seq = place.as_of_seq if place else await ledger.last_seq(connection)
             before = int(place.position) if place else as_of_seq + 1
             found = await ledger.history(connection, [account.account_id], before_seq=before, limit=query.limit + 1)
-        shown, next_place = one_page(found, query.limit, lambda last: Place(last.seq, as_of_seq))
+        these, next_place = one_page(found, query.limit, lambda last: Place(last.seq, as_of_seq))
         following = cursor_of(services.cursors, next_place, bound_to)
         entries = []
-        for transfer in shown:
+        for transfer in these:
             debited = transfer.debit_account_id == account.account_id
             balance = transfer.debit_balance if debited else transfer.credit_balance
             direction = "debit" if debited else "credit"
@@ -128,9 +135,20 @@ async def visible_account(services: Services, principal: Principal, account_id: 
     return account
 
 
-def _shown(account: AccountRow) -> dict[str, Any]:
-    totals = {"debits_posted": account.debits_posted, "credits_posted": account.credits_posted}
-    return {**_shown_at(account, account.balance), **totals}
+def shown(account: AccountRow) -> dict[str, Any]:
+    """The account as answers show it: `available` is what can be spent, None for no bound."""
+    spendable = account.balance + account.credit_limit - account.debits_pending
+    return {
+        **_shown_at(account, account.balance),
+        "debits_posted": account.debits_posted,
+        "credits_posted": account.credits_posted,
+        "status": STATUSES[account.state],
+        "flags": account.flags,
+        "credit_limit": account.credit_limit,
+        "debits_pending": account.debits_pending,
+        "credits_pending": account.credits_pending,
+        "available": spendable if account.flags & DEBITS_MUST_NOT_EXCEED_CREDITS else None,
+    }
 
 
 def _shown_at(account: AccountRow, balance: int) -> dict[str, Any]:

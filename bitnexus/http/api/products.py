@@ -19,7 +19,6 @@ from bitnexus.actors.ledger.accounts import (
     world_account_id,
 )
 from bitnexus.actors.messages import AccountOpened, CreateAccount, PostTransfer, TransferResult
-from bitnexus.actors.transactions.partitioning import partition_name, partition_of
 from bitnexus.errors import Conflict, NotFound, PreconditionFailed, Refused, UnknownMessage
 from bitnexus.http.answers import expect
 from bitnexus.http.etags import etag, is_known, versions_to_match
@@ -225,7 +224,7 @@ class Products:
             amount=call.body.restock.quantity,
             asset=product.units_asset,
         )
-        target = partition_name(partition_of(principal.user_id, services.partitions))
+        target = services.partitions.of(principal.user_id)
         answer = await services.node.call(target, message, timeout_s=services.call_timeout_s, retry=True)
         result = expect(TransferResult, answer)
         if result.refusal is not None:

@@ -11,7 +11,6 @@ from pydantic import Field
 from bitnexus.actors import representation
 from bitnexus.actors.ledger.accounts import MAX_AMOUNT, canonical_uuid, units_transfer_id
 from bitnexus.actors.messages import Purchase, TransferResult, TransferResults
-from bitnexus.actors.transactions.partitioning import partition_name, partition_of
 from bitnexus.actors.transactions.purchase import Bought, Differs, NotBought, Outcome, outcome
 from bitnexus.errors import InvalidFields, NotFound, Refused, Violation
 from bitnexus.http.answers import expect
@@ -70,7 +69,7 @@ class Purchases:
             if product.is_deleted and await ledger_tree.transfer_with_salt(connection, purchase_id) is None:
                 raise NotFound
         message = self._message(call, product, purchase_id)
-        target = partition_name(partition_of(call.principal.user_id, services.partitions))
+        target = services.partitions.of(call.principal.user_id)
         answer = await services.node.call(target, message, timeout_s=services.call_timeout_s, retry=True)
         found = outcome(message, expect(TransferResults, answer).results)
         if isinstance(found, Differs):

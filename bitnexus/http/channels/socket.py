@@ -86,6 +86,14 @@ class Sockets:
         self._draining = True
         await asyncio.gather(*(socket.close(WSCloseCode.SERVICE_RESTART, "restart") for socket in set(self._open)))
 
+    def resume(self) -> None:
+        """After a drain: take new ones again."""
+        self._draining = False
+
+    def __len__(self) -> int:
+        """How many are open."""
+        return len(self._open)
+
     def _admit(self, request: web.Request) -> Principal:
         if self._draining:
             raise Overloaded("This front is shutting down")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bitnexus.actors import messages
+from bitnexus.actors import messages, operator_messages
 from bitnexus.actors.ledger.actor import Ledger
 from bitnexus.actors.notifier.actor import Notifier
 from bitnexus.actors.runtime import access
@@ -18,7 +18,9 @@ from bitnexus.actors.runtime.process import Process, handles
 from bitnexus.actors.transactions.partition import Partition
 from bitnexus.errors import Forbidden
 from bitnexus.http.front import Front
+from bitnexus.operations.actor import Operations
 from bitnexus.principal import Principal
+from bitnexus.supervision.partition_supervisor import PartitionSupervisor
 from bitnexus.supervision.root import RootSupervisor
 from bitnexus.supervision.supervisor import Supervisor
 
@@ -38,10 +40,22 @@ def opening(owner: str, account: str = ACCOUNT) -> messages.OpenAccount:
     return messages.OpenAccount(account, owner, "USD/2")
 
 
+def operator(role: str, user_id: str = ME) -> operator_messages.Operator:
+    return operator_messages.Operator(user_id, role)
+
+
+LOOKS = (
+    operator_messages.ShowTree,
+    operator_messages.ShowTop,
+    operator_messages.ShowState,
+    operator_messages.ShowHistory,
+)
+
 #: Every message that any client may send: (message, who may). Whatever is not here, nobody may.
 TABLE = [
     (messages.GetHead(), EVERYBODY),
     (messages.GetPartitions(), EVERYBODY),
+    (messages.SetPartitions(2), [ADMIN]),
     (internal.GetNames(), EVERYBODY),
     (internal.Register(None), EVERYBODY),
     (internal.Register(INFO), []),
@@ -57,6 +71,17 @@ TABLE = [
     (opening(""), []),
     (opening(ME, DERIVED), []),
     (opening(ME, ""), []),
+    (operator_messages.OperatorCommand(operator("admin")), [ADMIN]),
+    (operator_messages.OperatorCommand(operator("admin", OTHER)), []),
+    *((look(operator("admin")), [ADMIN]) for look in LOOKS),
+    *((look(operator("service")), [SERVICE]) for look in LOOKS),
+    *((look(operator("user")), []) for look in LOOKS),
+    (operator_messages.TraceMessages(operator("admin")), [ADMIN]),
+    (operator_messages.TraceMessages(operator("service")), []),
+    (operator_messages.ChangeTree(operator("admin"), verb="kill"), [ADMIN]),
+    (operator_messages.ChangeTree(operator("service"), verb="kill"), []),
+    (operator_messages.ChangeTree(operator("service"), verb="kill", dry_run=True), [SERVICE]),
+    (operator_messages.ChangeTree(operator("admin", OTHER), verb="kill"), []),
 ]
 #: To whom: the processes that open a message to clients.
 OPENED: dict[type[Process], set[type[Message]]] = {
@@ -64,9 +89,11 @@ OPENED: dict[type[Process], set[type[Message]]] = {
     Supervisor: {internal.GetMetrics},
     RootSupervisor: {internal.GetMetrics, internal.GetNames, internal.Register},
     Ledger: {internal.GetMetrics, messages.GetHead},
-    Partition: {internal.GetMetrics, messages.GetPartitions, messages.OpenAccount, messages.PostTransfer},
+    Partition: {internal.GetMetrics, messages.OpenAccount, messages.PostTransfer},
+    PartitionSupervisor: {internal.GetMetrics, messages.GetPartitions, messages.SetPartitions},
     Notifier: {internal.GetMetrics},
     Front: {internal.GetMetrics},
+    Operations: {internal.GetMetrics, *LOOKS, operator_messages.TraceMessages, operator_messages.ChangeTree},
 }
 
 

@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "0005"
-down_revision = "0003"
+down_revision = "0004"
 
 UP = (
     # A deleted product stays: its units are somebody's, and its SKU names their asset for ever.

@@ -1,0 +1,10 @@
+"""``bitnexus restart PATH``: see the command's help."""
+
+from __future__ import annotations
+
+from bitnexus.cli._change import change_command
+
+command = change_command(
+    "restart",
+    "Restart the subtree at PATH: stop it from its last process to its first, start it from the first to the last.",
+)

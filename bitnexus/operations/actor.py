@@ -1,0 +1,278 @@
+"""The process ``operations``: takes the operators' commands, whichever way they come, and leaves a record of each.
+
+    bitnexus tree …           ──┐
+    /api/v1/admin/tree … front ─┼─▶ operations ──▶ supervisors, processes
+    bitnexus.connect().call() ──┘        └──▶ audit (PostgreSQL, or a file until it is back)
+
+It decides by the pure planner (plan.py) and gives orders; supervisors carry them out. So it may die at any moment: what
+was begun goes on, and the record of it says that nobody told how it ended.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from typing import Any, Final, TypeVar
+
+from bitnexus.actors.operator_messages import (
+    ENTRANCES,
+    MAX_WITHIN_S,
+    ChangeTree,
+    HistoryShown,
+    MessagesTraced,
+    Operator,
+    OperatorCommand,
+    ShowHistory,
+    ShowState,
+    ShowTop,
+    ShowTree,
+    StateShown,
+    Step,
+    TraceMessages,
+    TreeChanged,
+    TreeShown,
+)
+from bitnexus.actors.runtime.context import Context
+from bitnexus.actors.runtime.inspection_messages import Scalar
+from bitnexus.actors.runtime.message import Message
+from bitnexus.actors.runtime.process import Process, handles
+from bitnexus.actors.runtime.reasons import ExitReason
+from bitnexus.config import get_settings
+from bitnexus.errors import AuditUnavailable, BadRequest, BitNexusError, Conflict, Overloaded
+from bitnexus.operations.audit import Audit
+from bitnexus.operations.execution import Execution, Result
+from bitnexus.operations.looking import Looking
+from bitnexus.operations.plan import Plan, plan
+from bitnexus.operations.tree import Branch
+from bitnexus.storage.database import Database
+from bitnexus.storage.operator_commands import CommandRow
+
+POOL_SIZE: Final = 2
+#: Commands under way; operators are few.
+MAX_AT_WORK: Final = 100
+MAX_PATH: Final = 500
+MAX_NAME: Final = 100
+_MAX_DETAIL: Final = 2_000
+
+A = TypeVar("A", bound=Message)
+C = TypeVar("C", bound=OperatorCommand)
+
+
+class Operations(Process):
+    """Answers the messages of operator_messages."""
+
+    async def init(self) -> None:
+        """Ready at once; the database need not be there."""
+        settings = get_settings()
+        if settings.database_url is None:
+            raise RuntimeError("the database's address is not set")
+        self._database = await Database.connect(settings.database_url, pool_size=POOL_SIZE, process=self.name)
+        self._audit = Audit(self._database, settings.data_dir)
+        root_name = self.path.partition("/")[0]
+        self._looking = Looking(self.node, root_name)
+        self._execution = Execution(self.node, root_name)
+        self._at_work: dict[str, str] = {}  # path → what is being done there
+        self._commands = 0
+        self.spawn(self._audit.run())
+
+    async def terminate(self, reason: ExitReason) -> None:  # noqa: ARG002 - it makes no difference here
+        """What is under way goes on without this process."""
+        await self._database.close(timeout_s=1.0)
+
+    def summary(self) -> dict[str, Scalar]:
+        """What is being done."""
+        return {"commands": self._commands, "changing": ", ".join(f"{v} {p}" for p, v in self._at_work.items())}
+
+    # -- looking ---------------------------------------------------------------------------------------------
+
+    @handles(ShowTree, clients=True)
+    async def show_tree(self, message: ShowTree, context: Context) -> TreeShown:
+        """See the message."""
+        return await self._look("tree", message, context, self._looking.tree)
+
+    @handles(ShowTop, clients=True)
+    async def show_top(self, message: ShowTop, context: Context) -> TreeShown:
+        """See the message."""
+        return await self._look("top", message, context, self._looking.top)
+
+    @handles(ShowState, clients=True)
+    async def show_state(self, message: ShowState, context: Context) -> StateShown:
+        """See the message."""
+        return await self._look("state", message, context, self._looking.state)
+
+    @handles(ShowHistory, clients=True)
+    async def show_history(self, message: ShowHistory, context: Context) -> HistoryShown:
+        """See the message."""
+        return await self._look("history", message, context, self._looking.history)
+
+    @handles(TraceMessages, clients=True)
+    async def trace(self, message: TraceMessages, context: Context) -> MessagesTraced:
+        """See the message."""
+        return await self._look("trace", message, context, self._looking.trace)
+
+    async def _look(self, verb: str, message: C, context: Context, look: Callable[[C], Awaitable[A]]) -> A:
+        row = _begun(verb, message, _whoever(message.operator, context))
+        outcome, detail = "done", ""
+        with self._one_more():
+            try:
+                return await look(message)
+            except BitNexusError as error:
+                outcome, detail = "refused", error.detail
+                raise
+            finally:
+                # A trace shows who does what: each of them is recorded.
+                if verb == "trace" or self._audit.is_new_look(row.operator_id, row.entrance, verb, row.path):
+                    await self._record_look(_ended(row, outcome, detail))
+
+    async def _record_look(self, row: CommandRow) -> None:
+        try:
+            await self._audit.write(row)
+        except AuditUnavailable as error:
+            # Whoever only looks has changed nothing; without a database and a disk, looking is what helps.
+            why = error.detail
+            self.log.error("look_not_recorded", verb=row.verb, path=row.path, user_id=row.operator_id, why=why)  # noqa: TRY400
+
+    # -- changing --------------------------------------------------------------------------------------------
+
+    @handles(ChangeTree, clients=True)
+    async def change(self, message: ChangeTree, context: Context) -> TreeChanged | None:
+        """See the message."""
+        row = _begun(message.verb, message, _whoever(message.operator, context), within_s=message.within_s)
+        with self._one_more():
+            if message.dry_run:
+                found, _ = await self._plan(message)
+                return TreeChanged("would" if found.orders else "nothing", found.steps, list(found.warnings))
+            try:
+                found, root = await self._plan(message)
+                self._check_free(message.path, message.verb)
+            except BitNexusError as error:
+                await self._audit.write(_ended(row, "refused", error.detail))
+                raise
+            return await self._change(message, context, row, found, root)
+
+    async def _plan(self, message: ChangeTree) -> tuple[Plan, Branch]:
+        if not 0 < message.within_s <= MAX_WITHIN_S:
+            raise BadRequest(f"A command may be given up to {MAX_WITHIN_S:g} s")
+        root = await self._looking.root()
+        place = await self._looking.place(message.path)
+        status = (await self._looking.actor(place)).status if place.key else ""
+        return plan(place, message.verb, own_path=self.path, actor_status=status), root
+
+    async def _change(
+        self, message: ChangeTree, context: Context, row: CommandRow, found: Plan, root: Branch
+    ) -> TreeChanged | None:
+        path = _normal(message.path, root)
+        self._at_work[path] = message.verb
+        try:
+            await self._audit.write(row)
+            self.log.warning(
+                "operator_command",
+                command=row.id,
+                verb=row.verb,
+                path=path,
+                user_id=row.operator_id,
+                operator=row.operator_name,
+                entrance=row.entrance,
+                address=row.address,
+            )
+            if found.ends(self.path) or any(found.ends(each.path) for each in root.all() if each.name == message.via):
+                # Whoever passes the answer on would wait for an end that waits for it.
+                context.reply(_changed("begun", found.steps, found, row))
+            if found.ends(self.path):
+                await self._audit.write(_ended(row, "begun", "it ends the process that carries it out", found.steps))
+            result = await self._execution.carry_out(found, message.within_s)
+            await self._record_end(row, result)
+        finally:
+            del self._at_work[path]
+        return None if context.answered else _changed(result.outcome, result.steps, found, row, result.detail)
+
+    async def _record_end(self, row: CommandRow, result: Result) -> None:
+        self.log.warning("operator_command_ended", command=row.id, outcome=result.outcome, detail=result.detail)
+        try:
+            await self._audit.write(_ended(row, result.outcome, result.detail, result.steps))
+        except AuditUnavailable as error:
+            # It is done, and was recorded when it began: the operator must hear of the outcome, not of the disk.
+            self.log.error("outcome_not_recorded", command=row.id, outcome=result.outcome, why=error.detail)  # noqa: TRY400
+
+    def _check_free(self, path: str, verb: str) -> None:
+        wanted = path.strip("/") or self.path.partition("/")[0]
+        for busy, doing in self._at_work.items():
+            if f"{busy}/".startswith(f"{wanted}/") or f"{wanted}/".startswith(f"{busy}/"):
+                raise Conflict(f"{busy} is in the middle of a {doing}: no {verb} of {wanted} until that is over")
+
+    def _one_more(self) -> _Counted:
+        if self._commands >= MAX_AT_WORK:
+            raise Overloaded("Too many operators' commands are under way")
+        return _Counted(self)
+
+
+class _Counted:
+    """Counts a command for as long as it is under way."""
+
+    def __init__(self, operations: Operations) -> None:
+        self._operations = operations
+
+    def __enter__(self) -> None:
+        self._operations._commands += 1  # noqa: SLF001 - its own
+
+    def __exit__(self, *_: object) -> None:
+        self._operations._commands -= 1  # noqa: SLF001 - its own
+
+
+def _whoever(said: Operator, context: Context) -> Operator:
+    """The operator: fronts are believed; of what a client says of itself, only what it can know better."""
+    client = context.connection.client
+    if client is None:
+        return said
+    entrance = "cli" if said.entrance == "cli" else "message"
+    return Operator(client.user_id, client.role, said.name, entrance, context.connection.remote)
+
+
+def _begun(verb: str, message: OperatorCommand, operator: Operator, **arguments: float) -> CommandRow:
+    """The record of a command that begins. Raises BadRequest: it cannot be recorded as it is."""
+    try:
+        operator_id = str(uuid.UUID(operator.user_id))
+    except ValueError as error:
+        raise BadRequest("The operator has no id") from error
+    if operator.entrance not in ENTRANCES or len(message.path) > MAX_PATH or not message.path.isprintable():
+        raise BadRequest("This is no path of the tree")
+    given: dict[str, Any] = dict(arguments)
+    if isinstance(message, TraceMessages):
+        given = {"count": message.count, "within_s": message.within_s}
+    return CommandRow(
+        id=str(uuid.uuid4()),
+        begun_us=time.time_ns() // 1000,
+        operator_id=operator_id,
+        operator_role=operator.role,
+        operator_name=_printable(operator.name, MAX_NAME),
+        entrance=operator.entrance,
+        address=_printable(operator.address, MAX_NAME),
+        verb=_printable(verb, MAX_NAME),
+        path=message.path,
+        arguments=given,
+    )
+
+
+def _ended(row: CommandRow, outcome: str, detail: str, steps: Sequence[Step] = ()) -> CommandRow:
+    return replace(
+        row,
+        finished_us=time.time_ns() // 1000,
+        outcome=outcome,
+        detail=_printable(detail, _MAX_DETAIL),
+        steps=[{"action": step.action, "path": step.path, "by": step.by, "pid": step.pid} for step in steps],
+    )
+
+
+def _changed(outcome: str, steps: list[Step], found: Plan, row: CommandRow, detail: str = "") -> TreeChanged:
+    return TreeChanged(outcome, steps, list(found.warnings), detail, row.id)
+
+
+def _printable(text: str, most: int) -> str:
+    """PostgreSQL takes no null bytes, and no terminal should take what an operator's name might hold."""
+    return "".join(char if char.isprintable() else "\ufffd" for char in text[:most])
+
+
+def _normal(path: str, root: Branch) -> str:
+    return path.strip("/") or root.path
