@@ -14,6 +14,9 @@ from bitnexus.storage.embedded import EmbeddedServerError, borrow
 
 Found = TypeVar("Found")
 
+#: A pass over a long ledger takes its time, and whoever asked for it sits at a terminal and can end it.
+LONGEST_STATEMENT_S = 3_600.0
+
 
 @contextmanager
 def database_url() -> Iterator[str]:
@@ -32,10 +35,15 @@ def database_url() -> Iterator[str]:
 
 def at_one_moment(run: Callable[[Any], Awaitable[Found]]) -> Found:
     """What `run` finds at one moment of the database; it gets a connection that can only read."""
+    from bitnexus.storage import schema
     from bitnexus.storage.database import Database
 
     async def connected(url: str) -> Found:
-        database = await Database.connect(url, pool_size=1, process="ledger-verify")
+        if not (await schema.status(url)).is_current:
+            raise click.ClickException("The schema is not up to date: run `bitnexus db migrate` first.")
+        database = await Database.connect(
+            url, pool_size=1, process="ledger-books", command_timeout_s=LONGEST_STATEMENT_S
+        )
         try:
             async with database.connection() as db, db.transaction(isolation="repeatable_read", readonly=True):
                 return await run(db)
