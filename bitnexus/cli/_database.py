@@ -35,18 +35,16 @@ def database_url() -> Iterator[str]:
 
 def at_one_moment(run: Callable[[Any], Awaitable[Found]]) -> Found:
     """What `run` finds at one moment of the database; it gets a connection that can only read."""
-    from bitnexus.storage import schema
-    from bitnexus.storage.database import Database
+    from bitnexus.storage.database import Database, migrated
 
     async def connected(url: str) -> Found:
-        if not (await schema.status(url)).is_current:
-            raise click.ClickException("The schema is not up to date: run `bitnexus db migrate` first.")
         database = await Database.connect(
             url, pool_size=1, process="ledger-books", command_timeout_s=LONGEST_STATEMENT_S
         )
         try:
             async with database.connection() as db, db.transaction(isolation="repeatable_read", readonly=True):
-                return await run(db)
+                with migrated():
+                    return await run(db)
         finally:
             await database.close()
 

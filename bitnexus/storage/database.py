@@ -12,6 +12,7 @@ import asyncpg
 import orjson
 
 from bitnexus.errors import DatabaseUnavailable
+from bitnexus.storage.schema_status import SchemaError
 
 DEFAULT_POOL_SIZE = 4
 #: Waiting for a free connection, and for a new one to be established.
@@ -51,6 +52,15 @@ def reachable() -> Iterator[None]:
         if "closed" in str(error) or "closing" in str(error):
             raise DatabaseUnavailable from error
         raise
+
+
+@contextmanager
+def migrated() -> Iterator[None]:
+    """Turns a query's complaint about a missing table or column into `SchemaError`."""
+    try:
+        yield
+    except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError) as error:
+        raise SchemaError("The schema is not up to date: run `bitnexus db migrate` first.") from error
 
 
 def application_name(process: str | None = None) -> str:
