@@ -264,3 +264,9 @@ def test_a_purchase_without_a_true_answer_makes_the_actor_stale_unless_it_knows_
         out = user.receive(Answered(user, command, CallTimeout()), None)
         assert isinstance(out, ToCaller)
         assert out.stale is stale
+
+
+def test_a_purchase_that_may_open_an_account_is_refused_to_who_has_as_many_as_a_user_may_have() -> None:
+    many = [f"a{n}" for n in range(MAX_ACCOUNTS - 1)]
+    assert isinstance(refusal(actor("mine", *many).receive(buy(), None)), TooManyAccounts)
+    assert isinstance(actor("mine", "units", *many).receive(buy(), None), ToLedger)

@@ -7,7 +7,7 @@
     PostTransfers, any other          ToCaller NotFound; but an admin or a service may debit any account
     PostTransfers, with a reversal    ToCaller Forbidden, unless an admin asks
     AnnotateTransfer                  as PostTransfers, of the account that was debited
-    Purchase                          as PostTransfer (see purchase.py)
+    Purchase                          as PostTransfer (see purchase.py), or TooManyAccounts
     OpenAccount, CreateAccount        ToLedger, or ToCaller TooManyInFlight, or TooManyAccounts
     ChangeAccount                     ToLedger, or ToCaller Forbidden unless an admin asks
     Answered (by the ledger)          ToCaller, with what the ledger answered
@@ -143,7 +143,7 @@ class TransactionActor(LightActor[Incoming, C, Outgoing]):
     def _buy(self, command: Purchase) -> Outgoing:
         if command.payer_account_id not in self._accounts:
             return ToCaller(NotFound("You have no such account to debit"))
-        return self._pass_on(command)
+        return self._unless_too_many(command, command.units_account_id)
 
     def _post_all(self, batch: PostTransfers) -> Outgoing:
         transfers = batch.transfers
@@ -163,7 +163,11 @@ class TransactionActor(LightActor[Incoming, C, Outgoing]):
         return self._pass_on(command)
 
     def _open(self, command: OpenAccount | CreateAccount) -> Outgoing:
-        if len(self._accounts) >= MAX_ACCOUNTS and command.account_id not in self._accounts:
+        return self._unless_too_many(command, command.account_id)
+
+    def _unless_too_many(self, command: Command, account_id: str) -> Outgoing:
+        """Pass on a command that may open this account."""
+        if len(self._accounts) >= MAX_ACCOUNTS and account_id not in self._accounts:
             return ToCaller(TooManyAccounts())
         return self._pass_on(command)
 
