@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bitnexus.actors import messages
+from bitnexus.actors import operator_messages as operating
 from bitnexus.actors.ledger.actor import Ledger
 from bitnexus.actors.notifier.actor import Notifier
 from bitnexus.actors.runtime import access
@@ -18,6 +19,7 @@ from bitnexus.actors.runtime.process import Process, handles
 from bitnexus.actors.transactions.partition import Partition
 from bitnexus.errors import Forbidden
 from bitnexus.http.front import Front
+from bitnexus.operations.actor import Operations
 from bitnexus.principal import Principal
 from bitnexus.supervision.root import RootSupervisor
 from bitnexus.supervision.supervisor import Supervisor
@@ -38,6 +40,14 @@ def opening(owner: str, account: str = ACCOUNT) -> messages.OpenAccount:
     return messages.OpenAccount(account, owner, "USD/2")
 
 
+def operator(user_id: str, role: str) -> operating.Operator:
+    return operating.Operator(user_id, role)
+
+
+AS_ADMIN, AS_SERVICE, AS_USER = operator(ME, "admin"), operator(ME, "service"), operator(ME, "user")
+
+LOOKS = (operating.ShowTree, operating.ShowTop, operating.ShowState, operating.ShowHistory)
+
 #: Every message that any client may send: (message, who may). Whatever is not here, nobody may.
 TABLE = [
     (messages.GetHead(), EVERYBODY),
@@ -57,6 +67,19 @@ TABLE = [
     (opening(""), []),
     (opening(ME, DERIVED), []),
     (opening(ME, ""), []),
+    *((look(AS_ADMIN), [ADMIN]) for look in LOOKS),
+    *((look(AS_SERVICE), [SERVICE]) for look in LOOKS),
+    *((look(AS_USER), []) for look in LOOKS),
+    *((look(operator(OTHER, "admin")), []) for look in LOOKS),
+    *((look(operator("", "")), []) for look in LOOKS),
+    (operating.TraceMessages(AS_ADMIN), [ADMIN]),
+    (operating.TraceMessages(AS_SERVICE), []),
+    (operating.ChangeTree(AS_ADMIN, "x", "stop"), [ADMIN]),
+    (operating.ChangeTree(AS_SERVICE, "x", "stop"), []),
+    (operating.ChangeTree(AS_SERVICE, "x", "stop", dry_run=True), [SERVICE]),
+    (operating.ChangeTree(AS_USER, "x", "stop", dry_run=True), []),
+    (operating.ChangeTree(operator(OTHER, "service"), "x", "stop", dry_run=True), []),
+    (operating.ChangeTree(operator("", "service"), "x", "stop", dry_run=True), []),
 ]
 #: To whom: the processes that open a message to clients.
 OPENED: dict[type[Process], set[type[Message]]] = {
@@ -67,6 +90,7 @@ OPENED: dict[type[Process], set[type[Message]]] = {
     Partition: {internal.GetMetrics, messages.GetPartitions, messages.OpenAccount, messages.PostTransfer},
     Notifier: {internal.GetMetrics},
     Front: {internal.GetMetrics},
+    Operations: {internal.GetMetrics, operating.TraceMessages, operating.ChangeTree, *LOOKS},
 }
 
 
@@ -79,7 +103,11 @@ def test_the_table_of_who_may_send_what(message, allowed, sender):
 def test_no_other_message_of_the_node_permits_any_client():
     # permits() of the base says no; only those in the table above say anything else.
     public = {type(message) for message, _ in TABLE}
-    of_the_node = [each for each in _all(Message) if each.__module__.startswith("bitnexus.")]
+    of_the_node = [
+        each
+        for each in _all(Message)
+        if each.__module__.startswith("bitnexus.") and each.__struct_config__.tag is not None  # not a base
+    ]
     assert len(of_the_node) > len(public)
     for each in of_the_node:
         assert (each.permits is not Message.permits) == (each in public), each
