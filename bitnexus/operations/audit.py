@@ -109,7 +109,7 @@ class Audit:
         try:
             async with asyncio.timeout(WRITE_S), self._database.connection(WRITE_S) as connection:
                 await operator_commands.record(connection, row)
-        except (TimeoutError, asyncpg.UndefinedTableError) as error:  # slow, or not migrated yet
+        except (TimeoutError, asyncpg.PostgresError) as error:  # slow, full, read only, not migrated yet
             raise DatabaseUnavailable from error
 
     def _to_file(self, row: CommandRow) -> None:

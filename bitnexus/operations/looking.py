@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from bitnexus.actors.operator_messages import (
@@ -46,6 +46,15 @@ _ALIVE: Final = ("running", "suspended")
 M = TypeVar("M", bound=Message)
 
 
+@dataclass(frozen=True, slots=True)
+class Located:
+    """A place in the tree `root`; `actor` is the light actor that is meant, if one is."""
+
+    root: Branch
+    place: Place
+    actor: LightActorReport | None
+
+
 class Looking:
     """Everything that operators can see; all of it raises UnknownPath, and RuntimeFault when nobody answers."""
 
@@ -53,19 +62,13 @@ class Looking:
         self._node = node
         self._root_name = root_name
 
-    async def root(self) -> Branch:
-        """The whole tree."""
-        return await survey(self._node, self._root_name)
+    async def locate(self, path: str) -> Located:
+        """What a path leads to, if it is there, in the tree of this moment."""
+        root = await survey(self._node, self._root_name)
+        place = find(root, path)
+        return Located(root, place, await self._actor(place) if place.key else None)
 
-    async def place(self, path: str) -> Place:
-        """What a path leads to, and that it is there."""
-        place = find(await self.root(), path)
-        if place.key:
-            await self.actor(place)
-        return place
-
-    async def actor(self, place: Place) -> LightActorReport:
-        """The light actor at a place."""
+    async def _actor(self, place: Place) -> LightActorReport:
         branch = place.branch
         if branch.status not in _ALIVE:
             raise UnknownPath(f"{branch.path} is {branch.status}: nothing is known of what is in it")
@@ -78,10 +81,10 @@ class Looking:
 
     async def tree(self, message: ShowTree) -> TreeShown:
         """See the message."""
-        place = await self.place(message.path)
-        if place.key:
-            return TreeShown(actor_rows(place.branch.path, [await self.actor(place)]))
-        branch = place.branch
+        found_at = await self.locate(message.path)
+        branch = found_at.place.branch
+        if found_at.actor is not None:
+            return TreeShown(actor_rows(branch.path, [found_at.actor]))
         found = rows(branch, Gauges(_pids(branch)))
         limit = min(max(message.actors, 0), MAX_ROWS)
         if branch.kind == "worker" and limit and await self._light_actors_of(branch) is not None:
@@ -93,7 +96,7 @@ class Looking:
         """See the message."""
         if message.sort not in SORTS:
             raise BadRequest(f"There is no order by {message.sort!r}: it is one of {', '.join(SORTS)}")
-        branch = (await self.place(message.path)).branch
+        branch = (await self.locate(message.path)).place.branch
         limit, for_s = min(max(message.limit, 1), MAX_ROWS), min(max(message.for_s, 0.05), MAX_TOP_S)
         if branch.kind == "worker" and await self._light_actors_of(branch) is not None:
             asked = GetLightActors(limit, for_s)
@@ -105,9 +108,9 @@ class Looking:
 
     async def state(self, message: ShowState) -> StateShown:
         """See the message."""
-        place = await self.place(message.path)
-        if place.key:
-            actor = await self.actor(place)
+        found = await self.locate(message.path)
+        place, actor = found.place, found.actor
+        if actor is not None:
             fields: dict[str, Scalar] = {
                 "status": actor.status,
                 "waiting": actor.waiting,
@@ -131,7 +134,7 @@ class Looking:
 
     async def history(self, message: ShowHistory) -> HistoryShown:
         """See the message."""
-        place = await self.place(message.path)
+        place = (await self.locate(message.path)).place
         found: list[ExitShown] = []
         if place.key:
             found += await self._ends(place.branch, place.key)
@@ -152,7 +155,7 @@ class Looking:
         """See the message."""
         if not (0 < message.count <= MAX_TRACE and 0 < message.within_s <= MAX_TRACE_S):
             raise BadRequest(f"A trace is of 1 to {MAX_TRACE} messages and takes {MAX_TRACE_S:g} s at most")
-        place = await self.place(message.path)
+        place = (await self.locate(message.path)).place
         if place.branch.status not in _ALIVE:
             raise CommandRefused(f"{place.branch.path} is {place.branch.status}: it receives nothing")
         asked = TraceMailbox(message.count, message.within_s, place.key)
