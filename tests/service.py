@@ -53,7 +53,8 @@ def run() -> None:
     ]
     ledger = ChildSpec("ledger", ProcessStart("bitnexus.actors.ledger.actor:Ledger"))
     notifier = ChildSpec("notifier", ProcessStart("bitnexus.actors.notifier.actor:Notifier"))
-    children = [ledger, *partitions, notifier, *fronts]
+    operations = ChildSpec("operations", ProcessStart("bitnexus.operations.actor:Operations"))
+    children = [operations, ledger, *partitions, notifier, *fronts]
     launcher = Launcher("bitnexus", SupervisorFlags(intensity=50, period_s=5), children)
     launcher.start()
     print("ready", flush=True)  # noqa: T201 - it is what the test waits for

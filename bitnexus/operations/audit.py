@@ -65,7 +65,7 @@ class Audit:
                 else:
                     return
             try:
-                self._to_file(row)
+                await asyncio.to_thread(self._to_file, row)  # a disk may keep one waiting
             except OSError as error:
                 raise AuditUnavailable(
                     f"Neither the database nor {self._path.name} takes the record: {error.strerror or error}"

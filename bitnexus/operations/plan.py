@@ -111,6 +111,8 @@ def _refuse_oneself(branch: Branch, verb: str, own_path: str) -> None:
 
 
 def _of_child(branch: Branch, parent: Branch, verb: str) -> Plan:
+    if not parent.is_alive:
+        raise CommandRefused(f"{parent.path} is {parent.status}, and nothing below it can be told: start it first.")
     is_down = branch.status == "stopped"
     warnings: list[str] = []
     if verb == "kill":

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -194,6 +196,43 @@ def test_what_interrupts_somebody_wants_a_yes_where_nobody_can_be_asked(service:
         assert refused.returncode == 2
         assert "--yes" in refused.stderr
     assert cli(service, "resume", "bitnexus/notifier").returncode == 0
+
+
+def on_a_terminal(service: RunningService, *arguments: str, answer: str) -> tuple[int, str]:
+    """Exit code and output of a command whose operator sits at a terminal, and types `answer` when asked."""
+    ours, theirs = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bitnexus", *arguments],
+        env={**service.environment, "TERM": "xterm-256color", "COLUMNS": "200"},
+        cwd=service.directory,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    seen = b""
+    with contextlib.suppress(OSError):  # the other end is closed when the process has ended
+        while chunk := os.read(ours, 65_536):
+            seen += chunk
+            if answer and b"[y/N]" in seen:
+                os.write(ours, answer.encode())
+                answer = ""
+    os.close(ours)
+    return process.wait(COMMAND_S), seen.decode()
+
+
+def test_on_a_terminal_the_operator_sees_the_steps_in_colour_and_is_asked(service: RunningService) -> None:
+    pid = service.pid_of("notifier")
+    code, seen = on_a_terminal(service, "restart", "bitnexus/notifier", answer="n\n")
+    assert (code, "Restart bitnexus/notifier? [y/N]" in seen) == (130, True)
+    assert "\x1b[33mstop" in seen
+    assert service.pid_of("notifier") == pid
+    code, seen = on_a_terminal(service, "restart", "bitnexus/notifier", answer="y\n")
+    assert (code, "Done." in seen) == (0, True)
+    wait_until(lambda: service.has_pid("notifier", other_than=pid), PATIENCE_S, lambda: "it was not restarted")
+    code, seen = on_a_terminal(service, "tree", answer="")
+    assert (code, "\x1b[32mrunning" in seen) == (0, True)
 
 
 def test_an_unknown_path_says_what_comes_near(service: RunningService) -> None:
