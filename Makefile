@@ -13,7 +13,8 @@ UV  = $(firstword $(wildcard $(VENV)/bin/uv) uv)
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .SUFFIXES:
-.PHONY: help run test test-long bench bench-runtime bench-supervision soak fuzz check fmt lock clean
+.PHONY: help run test test-long bench bench-import bench-ledger bench-runtime bench-supervision soak chaos-ledger fuzz \
+	check fmt lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,11 +37,17 @@ bench: $(VENV)/.dev-installed ## Measure transfers beside the peers, and memory 
 	$(PY) -m bench.transfers $(ARGS)
 	$(PY) -m bench.memory
 
+bench-import: $(VENV)/.dev-installed ## Import millions of lines; rate and memory over the run (ARGS="--lines 100000")
+	$(PY) -m bench.imports $(ARGS)
+
 bench-runtime: $(VENV)/.dev-installed ## Measure the actor runtime beside its peers (ARGS=--quick, --help)
 	$(PY) -m bench.runtime $(ARGS)
 
 soak: $(VENV)/.dev-installed ## Break the runtime at random for ten minutes (ARGS="--minutes 3 --seed 7")
 	$(PY) -m tests.soak $(ARGS)
+
+chaos-ledger: $(VENV)/.dev-installed ## Kill the ledger 200 times under load, and PostgreSQL ten times (ARGS="--kills 20 --seed 7")
+	$(PY) -m tests.chaos.ledger $(ARGS)
 
 fuzz: $(VENV)/.dev-installed ## Feed the wire protocol with garbage (ARGS="--seconds 600")
 	$(PY) -m tests.fuzz $(ARGS)

@@ -18,7 +18,9 @@ from __future__ import annotations
 from typing import Final
 
 from bitnexus.actors.operator_messages import OPERATIONS
+from bitnexus.actors.transactions.partitioning import TRANSACTIONS
 from bitnexus.config import Settings
+from bitnexus.supervision.slots import partition_name
 from bitnexus.supervision.spec import ChildSpec, ProcessStart, SupervisorFlags
 
 ROOT: Final = "bitnexus"
@@ -33,6 +35,7 @@ OPERATIONS_SHUTDOWN_MS: Final = 2000
 FLAGS: Final = SupervisorFlags(strategy="one_for_one", intensity=10, period_s=10)
 
 _SUPERVISOR: Final = "bitnexus.supervision.supervisor:Supervisor"
+_PARTITION_SUPERVISOR: Final = "bitnexus.supervision.partition_supervisor:PartitionSupervisor"
 
 
 def tree(settings: Settings) -> list[ChildSpec]:
@@ -42,13 +45,7 @@ def tree(settings: Settings) -> list[ChildSpec]:
     return [
         ChildSpec(OPERATIONS, ProcessStart("bitnexus.operations.actor:Operations"), shutdown=OPERATIONS_SHUTDOWN_MS),
         ChildSpec("ledger", ProcessStart("bitnexus.actors.ledger.actor:Ledger"), shutdown=LEDGER_SHUTDOWN_MS),
-        _supervisor(
-            "transactions",
-            [
-                ChildSpec(f"transactions-{n}", ProcessStart("bitnexus.actors.transactions.partition:Partition"))
-                for n in range(settings.partitions)
-            ],
-        ),
+        partitions(settings, FLAGS),
         ChildSpec("notifier", ProcessStart("bitnexus.actors.notifier.actor:Notifier")),
         _supervisor(
             "http",
@@ -60,6 +57,14 @@ def tree(settings: Settings) -> list[ChildSpec]:
             ],
         ),
     ]
+
+
+def partitions(settings: Settings, flags: SupervisorFlags) -> ChildSpec:
+    """The partitions that there are at first, and their supervisor, which can change their number."""
+    start = ProcessStart("bitnexus.actors.transactions.partition:Partition", {"supervisor": TRANSACTIONS})
+    children = [ChildSpec(partition_name(TRANSACTIONS, number), start) for number in range(settings.partitions)]
+    args = {"flags": flags, "children": children}
+    return ChildSpec(TRANSACTIONS, ProcessStart(_PARTITION_SUPERVISOR, args), type="supervisor")
 
 
 def _supervisor(name: str, children: list[ChildSpec]) -> ChildSpec:

@@ -65,6 +65,12 @@ class Quarantined(RuntimeFault):
     code, title, retry_after_s = "quarantined", "Set aside after repeated failures", 30
 
 
+class Moved(RuntimeFault):
+    """Another partition serves this user now, or soon; refused before any effect. Nodes ask again by themselves."""
+
+    code, title = "moved", "The user is served by another process"
+
+
 class UnknownMessage(BitNexusError):
     """The receiver does not know this message or this version of it."""
 
@@ -146,6 +152,12 @@ class TooManyInFlight(BitNexusError):
     code, status, title, retry_after_s = "too_many_in_flight", 429, "Too many requests in flight", 1
 
 
+class TooManyAccounts(BitNexusError):
+    """The user has as many accounts as one user may have; refused before any effect."""
+
+    code, status, title = "too_many_accounts", 422, "You have as many accounts as a user may have"
+
+
 class CheckpointRefused(BitNexusError):
     """The ledger does not sign its tree: it does not extend the last one that was signed."""
 
@@ -175,6 +187,18 @@ class RequestTimedOut(BitNexusError):
     """The client did not send its request in time; nothing was done."""
 
     code, status, title = "request_timeout", 408, "The request did not arrive in time"
+
+
+class PreconditionFailed(BitNexusError):
+    """The resource is not of the version that the request is conditional on; nothing was done."""
+
+    code, status, title = "precondition_failed", 412, "The resource has changed meanwhile"
+
+
+class PreconditionRequired(BitNexusError):
+    """The request could overwrite what its sender has not seen: it must say which version it is about."""
+
+    code, status, title = "precondition_required", 428, "The request must be conditional"
 
 
 class PayloadTooLarge(BitNexusError):
@@ -272,6 +296,9 @@ REFUSALS: dict[str, Refusal] = {
     "exists_with_different_timeout_s": Refusal(422, "The id was used for a pending transfer with another timeout."),
     "chain_id_taken": Refusal(422, "The id was used for a transfer outside of this chain."),
     "linked_event_failed": Refusal(422, "Another transfer of the chain was refused."),
+    # A purchase's own words for exceeds_credits, of the one and the other of its transfers.
+    "insufficient_funds": Refusal(422, "The account has too little money for this purchase."),
+    "out_of_stock": Refusal(422, "There are not that many units in stock."),
 }
 
 
@@ -284,6 +311,17 @@ class Refused(BitNexusError):
         super().__init__(REFUSALS[refusal].message)
         self.refusal = refusal
         self.replayed = replayed
+
+
+class BatchRefused(Refused):
+    """The ledger refused an atomic batch, durably: `refusal` is that of the transfer at `index`, `results` are all."""
+
+    title = "Batch refused"
+
+    def __init__(self, refusal: str, index: int, results: list[dict[str, object]], *, replayed: bool = False) -> None:
+        super().__init__(refusal, replayed=replayed)
+        self.index = index
+        self.results = results
 
 
 def _family(root: type[BitNexusError]) -> dict[str, type[BitNexusError]]:

@@ -8,10 +8,15 @@ from collections.abc import Coroutine, Iterator
 from typing import Any
 
 import asyncpg
+import hypothesis
 import pytest
 
 from bitnexus.storage import schema
 from bitnexus.storage.embedded import EmbeddedPostgres
+
+# How long an example takes is the machine's affair: no property promises it.
+hypothesis.settings.register_profile("patient", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("patient")
 
 _TEMPLATE = "migrated"
 _numbers = itertools.count(1)

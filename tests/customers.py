@@ -62,6 +62,17 @@ class Teller:
 
         return await asyncio.gather(*(one(number) for number in range(count)))
 
+    async def accounts(self, count: int) -> list[str]:
+        """The ids of so many new accounts of the admin's, at most 1,000 (see transactions.user)."""
+        slots = asyncio.Semaphore(_AT_ONCE)
+
+        async def one() -> str:
+            async with slots:
+                opened = await post(self._session, "/api/v1/accounts", {"account": {}}, token=self._admin_token)
+                return str(opened["id"])
+
+        return await asyncio.gather(*(one() for _ in range(count)))
+
     async def _customer(self, email: str, funds: int) -> Customer:
         body = {"user": {"email": email, "password": PASSWORD}}
         user = await post(self._session, "/api/v1/auth/register", body)

@@ -45,7 +45,7 @@ class RunningService:
     ) -> None:
         self.directory = directory.resolve()
         self.port = free_port() if port is None else port
-        inherited = {name: value for name, value in os.environ.items() if not _is_setting(name)}
+        inherited = {name: value for name, value in os.environ.items() if not is_setting(name)}
         self.environment = {
             **inherited,
             "PYTHONPATH": str(ROOT),
@@ -217,7 +217,8 @@ def accepts_connections(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _is_setting(name: str) -> bool:
+def is_setting(name: str) -> bool:
+    """Whether a variable of the environment is one that a service under test must not inherit."""
     if name == "BITNEXUS_LOOP":  # so that everything can be tested on either loop
         return False
     return name.startswith("BITNEXUS_") or name in {"PORT", "HOST", "DATABASE_URL", "SECRET_KEY_BASE", "POOL_SIZE"}

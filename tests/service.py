@@ -23,7 +23,7 @@ import psutil
 
 from bitnexus.actors.ledger.accounts import world_account_id
 from bitnexus.passwords import hash_password
-from tests.running import free_port
+from tests.running import free_port, is_setting
 
 START_TIMEOUT_S = 30
 STOP_TIMEOUT_S = 15
@@ -36,16 +36,13 @@ def run() -> None:
 
     A line on stdin is answered with the pids of the processes that are up, by name, as JSON.
     """
+    from bitnexus.application import partitions
     from bitnexus.config import get_settings, logging
     from bitnexus.supervision.launcher import Launcher
     from bitnexus.supervision.spec import ChildSpec, ProcessStart, SupervisorFlags
 
     settings = get_settings()
     logging.configure(settings, process="main")
-    partitions = [
-        ChildSpec(f"transactions-{n}", ProcessStart("bitnexus.actors.transactions.partition:Partition"))
-        for n in range(settings.partitions)
-    ]
     args = json.loads(os.environ.get("TEST_FRONT_ARGS", "{}"))
     fronts = [
         ChildSpec(f"http-{n}", ProcessStart("bitnexus.http.front:Front", args), shutdown=8000)
@@ -54,8 +51,9 @@ def run() -> None:
     ledger = ChildSpec("ledger", ProcessStart("bitnexus.actors.ledger.actor:Ledger"))
     notifier = ChildSpec("notifier", ProcessStart("bitnexus.actors.notifier.actor:Notifier"))
     operations = ChildSpec("operations", ProcessStart("bitnexus.operations.actor:Operations"))
-    children = [operations, ledger, *partitions, notifier, *fronts]
-    launcher = Launcher("bitnexus", SupervisorFlags(intensity=50, period_s=5), children)
+    flags = SupervisorFlags(intensity=50, period_s=5)
+    children = [operations, ledger, partitions(settings, flags), notifier, *fronts]
+    launcher = Launcher("bitnexus", flags, children)
     launcher.start()
     print("ready", flush=True)  # noqa: T201 - it is what the test waits for
     stopped = asyncio.Event()
@@ -102,7 +100,7 @@ class Service:
         """Start a tree on a free port; its lines go to ``directory/log``."""
         port = free_port()
         merged = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("BITNEXUS_")},
+            **{name: value for name, value in os.environ.items() if not is_setting(name)},
             "DATABASE_URL": database_url,
             "PORT": str(port),
             "SECRET_KEY_BASE": "test-" * 16,

@@ -46,13 +46,17 @@ __all__ = [
     "NamesChanged",
     "OpenAccount",
     "Partitions",
+    "PartitionsSet",
     "PostTransfer",
     "PostTransfers",
     "ProcessInfo",
+    "Purchase",
+    "SetPartitions",
     "Subscribe",
     "Subscribed",
     "TopicEvent",
     "Transfer",
+    "TransferReceipts",
     "TransferRequest",
     "TransferResult",
     "TransferResults",
@@ -142,12 +146,37 @@ class TransferRequest(Message, frozen=True, tag="TransferRequest/1"):
 class PostTransfers(Message, frozen=True, tag="PostTransfers/1"):
     """A batch of transfers, decided in their order: each alone, but chains of `linked` ones together.
 
-    Answered by :class:`TransferResults`. `user_id` and `role` are those of the authenticated caller.
+    Answered by :class:`TransferResults`, or if it is `brief` by :class:`TransferReceipts`. `user_id` and `role` are
+    those of the authenticated caller; the user's transaction actor checks that the debit accounts are the user's (an
+    admin or a service may debit any), and that an admin asks for a reversal.
     """
 
     user_id: str
     role: str
     transfers: list[TransferRequest]
+    brief: bool = False
+
+
+class Purchase(Message, frozen=True, tag="Purchase/1"):
+    """Buy units: money from the buyer's account to the shop's, units from the stock to the buyer's. Both, or neither.
+
+    Answered by :class:`TransferResults` of two: the payment, whose id is `purchase_id`, and the units. Idempotent by
+    `purchase_id`, for ever. When both succeed and there is no account `units_account_id` yet, it is opened with them,
+    for the buyer; otherwise nothing is. `metadata` stands at both transfers.
+    """
+
+    user_id: str  # the buyer, whose transaction actor checks that `payer_account_id` is the buyer's
+    role: str
+    purchase_id: str
+    payer_account_id: str
+    shop_account_id: str
+    amount: int  # of all units together
+    asset: str
+    stock_account_id: str
+    units_account_id: str
+    quantity: int
+    units_asset: str
+    metadata: str = ""
 
 
 class Transfer(Message, frozen=True, tag="Transfer/2"):
@@ -194,6 +223,19 @@ class TransferResults(Message, frozen=True, tag="TransferResults/1"):
     """The one true answer to :class:`PostTransfers`: a result per transfer, in their order."""
 
     results: list[TransferResult]
+
+
+class TransferReceipts(Message, frozen=True, tag="TransferReceipts/1"):
+    """The one true answer to brief :class:`PostTransfers`, by columns: what its sender does not know already.
+
+    `seqs` and `blocks` are of each transfer, in their order; 0 for those that stand in `refusals`: index → code.
+    `replayed` are the indexes of those, transfers and refusals, that had been decided before.
+    """
+
+    seqs: list[int]
+    blocks: list[int]
+    refusals: dict[int, str]
+    replayed: list[int]
 
 
 # -- accounts: front → user's transaction actor → ledger ----------------------------------------------------
@@ -365,15 +407,44 @@ class Head(Message, frozen=True, tag="Head/1"):
     block_hash: str
 
 
-class GetPartitions(Message, frozen=True, tag="GetPartitions/1"):
-    """Ask any partition how many there are; answered by :class:`Partitions`."""
+class GetPartitions(Message, frozen=True, tag="GetPartitions/2"):
+    """Ask the supervisor ``transactions`` which partition serves whom; answered by :class:`Partitions`."""
 
     def permits(self, sender: Principal) -> bool:  # noqa: ARG002
         """Whoever has the cookie."""
         return True
 
 
-class Partitions(Message, frozen=True, tag="Partitions/1"):
-    """How many partitions share the users (see transactions.partitioning)."""
+class Partitions(Message, frozen=True, tag="Partitions/2"):
+    """How many partitions share the users, and the number of the one that owns each slot.
+
+    Slots are those of :func:`bitnexus.supervision.slots.slot_of`. While the number is being changed, the table is
+    between the two; it may be out of date when it arrives: who asks the wrong partition hears Moved.
+    """
 
     count: int
+    owners: list[int]
+
+
+class SetPartitions(Message, frozen=True, tag="SetPartitions/1"):
+    """Have the supervisor ``transactions`` change the number of its partitions, 1 to 256, while everything goes on.
+
+    Answered by :class:`PartitionsSet` when it is done; it goes on when nobody waits for that. Conflict while another
+    change is under way, NoProcess when a new partition does not start: then nothing has changed. It lasts until the
+    supervisor is restarted, which begins with BITNEXUS_PARTITIONS.
+    """
+
+    count: int
+
+    def permits(self, sender: Principal) -> bool:
+        """An operator."""
+        return sender.role == "admin"
+
+
+class PartitionsSet(Message, frozen=True, tag="PartitionsSet/1"):
+    """There are `count` partitions; `slots` of 1024 changed hands, in `seconds`."""
+
+    before: int
+    count: int
+    slots: int
+    seconds: float

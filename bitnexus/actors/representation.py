@@ -1,4 +1,4 @@
-"""How the outside sees a transfer: the one shape of REST answers and channel events. Pure."""
+"""How the outside sees a transfer and the books: the one shape of REST answers, channel events and commands. Pure."""
 
 from __future__ import annotations
 
@@ -9,15 +9,25 @@ from typing import Any, Final
 import orjson
 
 from bitnexus.actors.messages import Transfer
+from bitnexus.storage.ledger_accounting import AssetTotals
+from bitnexus.storage.ledger_rows import BlockRow
 
 #: What each kind of transfer is when it has been recorded; the state of a pending one later is not in it.
-_STATUS: Final = {
+STATUS: Final = {
     "post": "posted",
     "pending": "pending",
     "post_pending": "posted",
     "void_pending": "voided",
     "expire_pending": "expired",
     "reversal": "posted",
+}
+_PLAIN: Final = "post"
+#: What a transfer has become by another one of this kind, which refers to it.
+_STATUS_NOW: Final = {
+    "post_pending": "posted",
+    "void_pending": "voided",
+    "expire_pending": "expired",
+    "reversal": "reversed",
 }
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -26,9 +36,10 @@ def transaction(transfer: Transfer) -> dict[str, Any]:
     """The transfer as public JSON: nothing of whom it belongs to, nor of balances.
 
     Keys: id, debit_account_id, credit_account_id, amount (minor units), asset, code, kind, description, metadata
-    (object), status, seq, block, inserted_at (RFC 3339, UTC, µs).
+    (object), status, seq, block, inserted_at (RFC 3339, UTC, µs). If its kind is not "post" also what it refers to:
+    pending_id and reverses_id, and of a pending one expires_at (all of them null when there is none).
     """
-    return {
+    shown = {
         "id": transfer.transfer_id,
         "debit_account_id": transfer.debit_account_id,
         "credit_account_id": transfer.credit_account_id,
@@ -38,16 +49,53 @@ def transaction(transfer: Transfer) -> dict[str, Any]:
         "kind": transfer.kind,
         "description": transfer.description,
         "metadata": orjson.loads(transfer.metadata) if transfer.metadata else {},
-        "status": _STATUS[transfer.kind],
+        "status": STATUS[transfer.kind],
         "seq": transfer.seq,
         "block": transfer.block,
         "inserted_at": timestamp(transfer.time_us),
     }
+    if transfer.kind != _PLAIN:
+        shown["pending_id"] = transfer.pending_id or None
+        shown["reverses_id"] = transfer.reverses_id or None
+        shown["expires_at"] = timestamp(transfer.expires_us) if transfer.expires_us else None
+    return shown
+
+
+def resolved(shown: dict[str, Any], kind: str, transfer_id: str) -> dict[str, Any]:
+    """What :func:`transaction` made of a transfer that `transfer_id`, of that kind, has resolved or reversed since."""
+    return {**shown, "status": _STATUS_NOW[kind], "resolved_by": transfer_id}
 
 
 def transaction_json(transfer: Transfer) -> str:
     """:func:`transaction` as compact JSON text."""
     return orjson.dumps(transaction(transfer)).decode()
+
+
+def block(row: BlockRow, first_seq: int) -> dict[str, Any]:
+    """A block as public JSON; it holds the events `first_seq` … `tree_size` - 1. Hashes are hexadecimal."""
+    return {
+        "height": row.height,
+        "hash": row.hash.hex(),
+        "prev_hash": row.prev_hash.hex(),
+        "tree_size": row.tree_size,
+        "tree_root": row.tree_root.hex(),
+        "first_seq": first_seq,
+        "inserted_at": timestamp(row.time_us),
+    }
+
+
+def asset_totals(totals: AssetTotals) -> dict[str, Any]:
+    """A line of the trial balance as public JSON, in minor units of the asset; integers of any length."""
+    return {
+        "asset": totals.asset,
+        "accounts": totals.accounts,
+        "debits_posted": totals.debits_posted,
+        "credits_posted": totals.credits_posted,
+        "debits_pending": totals.debits_pending,
+        "credits_pending": totals.credits_pending,
+        "difference": totals.difference,
+        "difference_pending": totals.difference_pending,
+    }
 
 
 def timestamp(time_us: int) -> str:

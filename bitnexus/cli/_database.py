@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import click
 
 from bitnexus.config import get_settings
 from bitnexus.storage.embedded import EmbeddedServerError, borrow
+
+Found = TypeVar("Found")
 
 
 @contextmanager
@@ -24,3 +28,19 @@ def database_url() -> Iterator[str]:
     except EmbeddedServerError as error:
         # Shown line by line: it may hold the end of the server's log.
         raise click.ClickException(error.detail) from error
+
+
+def at_one_moment(run: Callable[[Any], Awaitable[Found]]) -> Found:
+    """What `run` finds at one moment of the database; it gets a connection that can only read."""
+    from bitnexus.storage.database import Database
+
+    async def connected(url: str) -> Found:
+        database = await Database.connect(url, pool_size=1, process="ledger-verify")
+        try:
+            async with database.connection() as db, db.transaction(isolation="repeatable_read", readonly=True):
+                return await run(db)
+        finally:
+            await database.close()
+
+    with database_url() as url:
+        return asyncio.run(connected(url))

@@ -42,7 +42,10 @@ optional_path_argument = click.argument("path", default="")
 
 
 def run(work: Callable[[Connected], Awaitable[T]], *, lasting: bool = False) -> T:
-    """Join the node, do `work`, leave; what is `lasting` outlives its tokens. Raises BitNexusError."""
+    """Join the node, do `work`, leave; with `lasting` it outlives tokens and the node's restarts.
+
+    Raises BitNexusError.
+    """
     import structlog
 
     # Our own output is for programs: what the client logs must not come between.

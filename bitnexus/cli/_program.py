@@ -1,7 +1,8 @@
 """The group ``bitnexus`` and how its subcommands are found, run and ended.
 
 A subcommand is a module of this package that defines ``command``, a :class:`click.Command` (or group); the module's
-name is the subcommand's, so ``bitnexus db migrate`` is the command ``migrate`` of the group in ``bitnexus.cli.db``.
+name is the subcommand's (without the underscore behind a keyword), so ``bitnexus db migrate`` is the command
+``migrate`` of the group in ``bitnexus.cli.db``.
 Modules are imported when they are needed, not before.
 
 Exit codes: 0 done, 1 it failed, 2 wrong usage, 130 interrupted.
@@ -10,6 +11,7 @@ Exit codes: 0 done, 1 it failed, 2 wrong usage, 130 interrupted.
 from __future__ import annotations
 
 import importlib
+import keyword
 import pkgutil
 import sys
 from typing import TYPE_CHECKING
@@ -32,13 +34,15 @@ class Subcommands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """The names of the modules."""
         package = importlib.import_module("bitnexus.cli")
-        return sorted(found.name for found in pkgutil.iter_modules(package.__path__) if not found.name.startswith("_"))
+        modules = pkgutil.iter_modules(package.__path__)
+        return sorted(found.name.removesuffix("_") for found in modules if not found.name.startswith("_"))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of a module; None if there is no such module."""
         if cmd_name not in self.list_commands(ctx):
             return None
-        command = importlib.import_module(f"bitnexus.cli.{cmd_name}").command
+        name = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name
+        command = importlib.import_module(f"bitnexus.cli.{name}").command
         if not isinstance(command, click.Command):
             raise TypeError(f"bitnexus.cli.{cmd_name}.command is not a click command")
         return command

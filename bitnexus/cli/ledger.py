@@ -1,52 +1,156 @@
-"""``bitnexus ledger``: verify the ledger that is stored, its last checkpoint, proofs of its transfers, and the key.
+"""``bitnexus ledger``: verify and export the ledger, its books, last checkpoint, proofs of its transfers, the key.
 
-Everything is read from the database and the data directory; the service may run meanwhile. Exit code 1 when something
-is wrong with the ledger, and the first wrong place on the standard error output.
+Everything is read from the database and the data directory, at one moment; the service may run meanwhile. Verifying an
+exported file needs neither. Exit code 1 when something is wrong with the ledger, and the first wrong place on the
+standard error output.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+import dataclasses
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import click
 
-from bitnexus.cli._database import database_url
+from bitnexus.cli._books import blocks, trial_balance
+from bitnexus.cli._database import at_one_moment
 
-Found = TypeVar("Found")
+if TYPE_CHECKING:
+    from bitnexus.actors.ledger.audit import Verified
+    from bitnexus.actors.ledger.checkpoint import Checkpoint, Verifier
+
+#: How long the reader of an export may take for what it was given before the database's snapshot is given up.
+_SLOW_READER: Final = "1h"
 
 
 @click.group("ledger")
 def command() -> None:
-    """Verify the ledger, and show what outsiders can verify it with."""
+    """Verify the ledger, read its books, and show what outsiders can verify it with."""
+
+
+command.add_command(blocks)
+command.add_command(trial_balance)
 
 
 @command.command()
-def verify() -> None:
-    """Recompute every hash, block, signature and balance from the stored rows."""
+@click.argument("file", required=False)
+@click.option("--key", "key_text", metavar="KEY", help="The verifier key that you know; else the file's own is taken.")
+@click.option(
+    "--checkpoint",
+    "checkpoints",
+    multiple=True,
+    type=click.File(encoding="utf-8"),
+    help="A checkpoint that you have kept, which the ledger must extend. May be repeated.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def verify(*, file: str | None, key_text: str | None, checkpoints: tuple[TextIO, ...], as_json: bool) -> None:
+    """Recompute every hash, block, signature and balance, from the database or from an exported FILE ("-": a pipe)."""
     from bitnexus.actors.ledger.audit import Wrong
-    from bitnexus.actors.ledger.verification import Verified
-    from bitnexus.actors.ledger.verification import verify as verify_stored
+    from bitnexus.actors.ledger.checkpoint import LONGEST_NOTE, NoteInvalid, Verifier
 
-    checkpoint = None
-    note = _last_note()
-    if note is not None:
-        checkpoint = _verified(note)
-
-    async def run(db: Any) -> Verified:  # noqa: ANN401 - asyncpg has no types
-        return await verify_stored(db, checkpoint)
-
+    notes = [kept.read(LONGEST_NOTE + 1) for kept in checkpoints]
     try:
-        found = _read(run)
+        trusted = None if key_text is None else Verifier.from_text(key_text)
+    except NoteInvalid as error:
+        raise click.BadParameter(str(error), param_hint="--key") from error
+    try:
+        found, verifier = _verify_stored(trusted, notes) if file is None else _verify_file(file, trusted, notes)
     except Wrong as wrong:
         raise click.ClickException(str(wrong)) from wrong
+    _show(found, None if verifier is None else verifier.text, known=file is None or trusted is not None, json=as_json)
+
+
+def _show(found: Verified, key: str | None, *, known: bool, json: bool) -> None:
+    import orjson
+
+    if json:
+        shown = dataclasses.asdict(found) | {"root": found.root.hex(), "key": key, "key_given": known}
+        click.echo(orjson.dumps(shown, option=orjson.OPT_INDENT_2).decode())
+        return
     click.echo(f"blocks    {found.blocks}")
     click.echo(f"events    {found.events}")
     click.echo(f"accounts  {found.accounts}")
     click.echo(f"root      {found.root.hex()}")
-    click.echo(f"signed    {'nothing yet' if checkpoint is None else checkpoint.size}")
+    click.echo(f"signed    {found.signed or 'nothing yet'}")
+    if key is not None and found.signed:
+        click.echo(f"key       {key}")
+    if key is not None and not known:
+        click.echo("The key is the file's own: compare it with the one that you know, or give it with --key.")
     click.echo("Everything is in order.")
+
+
+def _verify_stored(trusted: Verifier | None, notes: list[str]) -> tuple[Verified, Verifier]:
+    from bitnexus.actors.ledger.verification import verify as verify_stored
+    from bitnexus.cli._progress import progress_bar
+
+    verifier = trusted or _verifier()
+    note = _last_note()
+    signed = [_verified(each, verifier) for each in (*([] if note is None else [note]), *notes)]
+
+    async def run(db: Any) -> Verified:  # noqa: ANN401 - asyncpg has no types
+        with progress_bar("events") as progress:
+            return await verify_stored(db, *signed, progress=progress)
+
+    return at_one_moment(run), verifier
+
+
+def _verify_file(file: str, trusted: Verifier | None, notes: list[str]) -> tuple[Verified, Verifier | None]:
+    from bitnexus.actors.ledger.export_audit import verify_lines
+    from bitnexus.actors.ledger.export_lines import MAX_LINE_BYTES, Unreadable
+    from bitnexus.cli._compressed import lines_of
+    from bitnexus.cli._progress import progress_bar
+
+    try:
+        with lines_of(file, MAX_LINE_BYTES, Unreadable) as lines, progress_bar("events") as progress:
+            return verify_lines(lines, trusted=trusted, notes=notes, progress=progress)
+    except OSError as error:
+        raise click.FileError(file, error.strerror) from error
+
+
+@command.command()
+@click.argument("file")
+@click.option("--force", is_flag=True, help="Replace FILE if there is one.")
+def export(*, file: str, force: bool) -> None:
+    """Write all that `verify FILE` needs, and any other verifier: JSON lines, compressed if FILE ends in .gz or .zst.
+
+    "-" is the standard output. The file holds descriptions, metadata and the owners of accounts: it is readable by
+    yourself alone.
+    """
+    from bitnexus.actors.ledger.audit import Wrong
+    from bitnexus.actors.ledger.export import export_lines
+    from bitnexus.cli._compressed import created
+    from bitnexus.cli._progress import progress_bar
+
+    note = _last_note()
+    verifier = None if note is None else _verifier()
+    if note is not None:
+        _verified(note, verifier)
+    key = None if verifier is None else verifier.text
+
+    async def run(db: Any) -> None:  # noqa: ANN401 - asyncpg has no types
+        await db.execute(f"SET LOCAL idle_in_transaction_session_timeout = '{_SLOW_READER}'")
+        async for piece in export_lines(db, key=key, checkpoint=note, progress=progress):
+            try:
+                output.write(piece)
+            except OSError as error:
+                raise _NotWritten from error  # here an OSError would be the database's
+
+    try:
+        with created(file, replace=force) as output, progress_bar("events") as progress:
+            at_one_moment(run)
+    except Wrong as wrong:
+        raise click.ClickException(f"the stored ledger cannot be exported: {wrong}") from wrong
+    except FileExistsError as error:
+        raise click.ClickException(f"{file} is there already: --force replaces it") from error
+    except (_NotWritten, OSError) as error:
+        reason = error.__cause__ if isinstance(error, _NotWritten) else error
+        if isinstance(reason, BrokenPipeError):
+            raise reason from None
+        raise click.ClickException(f"{file} cannot be written: {reason}") from error
+
+
+class _NotWritten(Exception):
+    """The output does not take what was exported."""
 
 
 @command.command()
@@ -90,28 +194,12 @@ def proof(transfer_id: object) -> None:
         return seq, leaf, await inclusion_proof(db, seq, signed.size)
 
     try:
-        seq, leaf, nodes = _read(run)
+        seq, leaf, nodes = at_one_moment(run)
         verify_inclusion(leaf, seq, signed.size, nodes, signed.root)
     except ProofInvalid as wrong:
         raise click.ClickException(f"the stored ledger does not prove it: {wrong}") from wrong
     shown = {"index": seq, "leaf_hash": leaf.hex(), "proof": [node.hex() for node in nodes], "checkpoint": note}
     click.echo(orjson.dumps(shown, option=orjson.OPT_INDENT_2).decode())
-
-
-def _read(run: Callable[[Any], Awaitable[Found]]) -> Found:
-    """What `run` finds at one moment of the database."""
-    from bitnexus.storage.database import Database
-
-    async def connected(url: str) -> Found:
-        database = await Database.connect(url, pool_size=1, process="ledger-verify")
-        try:
-            async with database.connection() as db, db.transaction(isolation="repeatable_read", readonly=True):
-                return await run(db)
-        finally:
-            await database.close()
-
-    with database_url() as url:
-        return asyncio.run(connected(url))
 
 
 def _last_note() -> str | None:
@@ -124,7 +212,7 @@ def _last_note() -> str | None:
         return None
 
 
-def _verifier() -> Any:  # noqa: ANN401 - imported where it is needed
+def _verifier() -> Verifier:
     from bitnexus.actors.ledger.checkpoint import Signer
     from bitnexus.config import get_settings
     from bitnexus.config.ledger_key import ledger_key
@@ -133,10 +221,10 @@ def _verifier() -> Any:  # noqa: ANN401 - imported where it is needed
     return Signer(settings.log_origin, ledger_key(settings)).verifier
 
 
-def _verified(note: str) -> Any:  # noqa: ANN401 - as above
+def _verified(note: str, verifier: Verifier | None = None) -> Checkpoint:
     from bitnexus.actors.ledger.checkpoint import NoteInvalid
 
     try:
-        return _verifier().verify(note)
+        return (verifier or _verifier()).verify(note)
     except NoteInvalid as wrong:
-        raise click.ClickException(f"the last checkpoint is not signed by this ledger's key: {wrong}") from wrong
+        raise click.ClickException(f"a checkpoint is not signed by the ledger's key: {wrong}") from wrong

@@ -18,19 +18,22 @@ from bitnexus.actors.runtime.context import Context
 from bitnexus.actors.runtime.message import Message
 from bitnexus.actors.runtime.node import DEFAULT_TIMEOUT_S, Node
 from bitnexus.actors.runtime.peers import Peers
-from bitnexus.actors.transactions.partitioning import partition_name, partition_of
+from bitnexus.actors.transactions.partitioning import TRANSACTIONS
 from bitnexus.client.identity import Identity, Token, caller_of
 from bitnexus.config.certificates import TlsFiles
 from bitnexus.errors import (
     BitNexusError,
+    CallTimeout,
     Forbidden,
     InvalidSettings,
+    Moved,
     NoProcess,
     ProcessDown,
     RuntimeFault,
     Unauthorized,
     UnknownMessage,
 )
+from bitnexus.supervision.slots import partition_name, slot_of
 
 #: How long to wait for the node at first.
 CONNECT_TIMEOUT_S: Final = 10.0
@@ -40,6 +43,10 @@ FIRST_PAUSE_S: Final = 0.05
 LONGEST_PAUSE_S: Final = 2.0
 #: A node that does not answer this often is taken for lost: no network tells of a host that has vanished.
 PROBE_S: Final = 5.0
+#: A user's command that is not answered for so long is sent again, to whichever partition serves the user by then.
+ATTEMPT_S: Final = 2.0
+#: How soon it is sent again while the user is on the way from one partition to another.
+MOVING_S: Final = 0.02
 
 log = structlog.get_logger("bitnexus.client")
 
@@ -60,7 +67,7 @@ class Client:
         self._lost = asyncio.Event()
         self._end: BitNexusError | None = None  # why no call can succeed any more
         self._trouble: BitNexusError | None = None  # why the last attempt to join failed
-        self._partitions: int | None = None
+        self._owners: list[int] | None = None  # the partition of each slot
         self._keeper: asyncio.Task[None] | None = None
         self._peers: Peers
         self._node: Node
@@ -143,7 +150,7 @@ class Client:
         address, instance = self._identity.find()
         self._peers.token = self._identity.token()
         self._lost.clear()
-        self._partitions = None
+        self._owners = None
         try:
             async with asyncio.timeout(JOIN_TIMEOUT_S):
                 await self._node.join(address, instance)
@@ -237,22 +244,38 @@ class Client:
             description=description,
             metadata=metadata,
         )
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + (self._timeout_s if timeout_s is None else timeout_s)
-        name = await self.partition_of(caller.user_id, timeout_s=deadline - loop.time())
-        result = await self.call(name, message, timeout_s=deadline - loop.time(), retry=True)
+        result = await self._command(caller.user_id, message, self._timeout_s if timeout_s is None else timeout_s)
         if not isinstance(result, TransferResult):
-            raise UnknownMessage(f"{name} answered by {type(result).__name__}")
+            raise UnknownMessage(f"A transfer was answered by {type(result).__name__}")
         return result
 
+    async def _command(self, user_id: str, message: Message, timeout_s: float) -> Message:
+        """A user's command, to whichever partition serves the user; repeated until it is answered or the time is up."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_s
+        while True:
+            name = await self.partition_of(user_id, timeout_s=deadline - loop.time())
+            left_s = deadline - loop.time()
+            try:
+                return await self.call(name, message, timeout_s=min(left_s, ATTEMPT_S), retry=True)
+            except Moved:
+                await asyncio.sleep(MOVING_S)
+            except CallTimeout:
+                if left_s <= ATTEMPT_S:
+                    raise
+            self._owners = None  # the user may have moved, and the partition be gone
+
     async def partition_of(self, user_id: str, *, timeout_s: float | None = None) -> str:
-        """The name of the process that takes the commands of this user. Raises as `call`."""
-        if self._partitions is None:
-            answer = await self.call(partition_name(0), GetPartitions(), timeout_s=timeout_s, retry=True)
+        """The name of the process that takes the commands of this user.
+
+        That may change at any time: then it answers by Moved, before any effect. Raises as `call`.
+        """
+        if self._owners is None:
+            answer = await self.call(TRANSACTIONS, GetPartitions(), timeout_s=timeout_s, retry=True)
             if not isinstance(answer, Partitions):
-                raise UnknownMessage(f"{partition_name(0)} answered by {type(answer).__name__}")
-            self._partitions = answer.count
-        return partition_name(partition_of(user_id, self._partitions))
+                raise UnknownMessage(f"{TRANSACTIONS} answered by {type(answer).__name__}")
+            self._owners = answer.owners
+        return partition_name(TRANSACTIONS, self._owners[slot_of(user_id)])
 
 
 def connect(

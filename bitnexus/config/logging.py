@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import structlog
 
-from bitnexus.config.correlation import request_id
+from bitnexus.config.correlation import fields, request_id
 from bitnexus.config.line_writer import LineWriter
 from bitnexus.config.redaction import bounded, filtered
 
@@ -103,7 +103,7 @@ def _add_origin(_logger: WrappedLogger, _method: str, event: EventDict) -> Event
     event["process"] = _process_name
     event["pid"] = os.getpid()
     if (request := request_id.get()) and "request_id" not in event:
-        event["request_id"] = request
+        event.update(fields(request))
     if record is not None:
         event["logger"] = record.name
     return event

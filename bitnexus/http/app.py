@@ -6,16 +6,21 @@ from typing import Final
 
 from aiohttp import web
 
+from bitnexus.http.api.account_commands import AccountCommands
 from bitnexus.http.api.accounts import Accounts
 from bitnexus.http.api.admin import Admin
 from bitnexus.http.api.auth import Auth
+from bitnexus.http.api.batches import Batches
+from bitnexus.http.api.books import Books
 from bitnexus.http.api.ledger import Ledger
+from bitnexus.http.api.products import Products
+from bitnexus.http.api.purchases import Purchases
 from bitnexus.http.api.system import System
 from bitnexus.http.api.transactions import Transactions
 from bitnexus.http.api.users import Users
 from bitnexus.http.channels.socket import Sockets
 from bitnexus.http.correlation import RequestIds
-from bitnexus.http.edge import edge
+from bitnexus.http.edge import Handler, edge
 from bitnexus.http.routes import MAX_BODY_BYTES, Route, endpoint
 from bitnexus.http.services import Services
 from bitnexus.http.traffic import Traffic
@@ -23,6 +28,9 @@ from bitnexus.http.traffic import Traffic
 SOCKET_PATH: Final = "/socket/websocket"
 #: Beyond the longest call, so that its own error is what a client sees.
 TIME_LIMIT_MARGIN_S: Final = 5.0
+KEEP_ALIVE_S: Final = 75.0
+#: For answers that are made to leave.
+LAST_ANSWERS_S: Final = 0.5
 
 
 def route_table(services: Services) -> list[Route]:
@@ -31,23 +39,42 @@ def route_table(services: Services) -> list[Route]:
         Auth(services),
         Users(services),
         Accounts(services),
+        AccountCommands(services),
         Transactions(services),
+        Batches(services),
+        Products(services),
+        Purchases(services),
         Ledger(services),
+        Books(services),
         Admin(services),
         System(services),
     )
     return [route for resource in resources for route in resource.routes()]
 
 
-def build_app(services: Services, sockets: Sockets, traffic: Traffic) -> web.Application:
-    """The application."""
-    around = edge(RequestIds(), services.metrics, traffic)
-    app = web.Application(middlewares=[around], client_max_size=MAX_BODY_BYTES)
+async def build_runner(services: Services, sockets: Sockets, traffic: Traffic) -> web.AppRunner:
+    """The application, ready to be given sites to listen at."""
+    app = web.Application(client_max_size=MAX_BODY_BYTES)
     time_limit_s = services.call_timeout_s + TIME_LIMIT_MARGIN_S
+    exact: dict[tuple[str, str], Handler] = {}
     for route in route_table(services):
         handler = endpoint(route, services.tokens, time_limit_s)
         app.router.add_route(route.method, route.path, handler)
         if route.method == "GET":
             app.router.add_route("HEAD", route.path, handler)
+        if "{" not in route.path:
+            exact[route.method, route.path] = handler
     app.router.add_route("GET", SOCKET_PATH, sockets.handle)
-    return app
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        handle_signals=False,
+        keepalive_timeout=KEEP_ALIVE_S,
+        shutdown_timeout=LAST_ANSWERS_S,
+        auto_decompress=False,  # bodies are taken as they are; a compressed one is refused
+    )
+    await runner.setup()
+    server = runner.server
+    assert server is not None
+    server.request_handler = edge(server.request_handler, exact, RequestIds(), services.metrics, traffic)
+    return runner

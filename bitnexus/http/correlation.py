@@ -1,4 +1,4 @@
-"""Which request is this? `X-Request-Id` and W3C `traceparent` in, one request id out. Pure."""
+"""Which request is this, and of which trace? `X-Request-Id` and W3C `traceparent` in, its ids out. Pure."""
 
 from __future__ import annotations
 
@@ -23,12 +23,21 @@ class RequestIds:
         self._prefix: Final = prefix or os.urandom(8).hex()
         self._count = itertools.count(1)
 
-    def of(self, headers: Mapping[str, str]) -> str:
-        """The client's `X-Request-Id` if it is sane, else the trace id of a valid `traceparent`, else a new id."""
+    def of(self, headers: Mapping[str, str]) -> tuple[str, str]:
+        """The request's id, and its correlation id (see bitnexus.config.correlation), which has the trace's as well.
+
+        The request's is the client's `X-Request-Id` if it is sane, else the trace id of a valid `traceparent`, else a
+        new one.
+        """
+        trace = _trace_of(headers)
         given = headers.get("X-Request-Id")
         if given is not None and _SANE.fullmatch(given):
-            return given
-        trace = headers.get("traceparent")
-        if trace is not None and (match := _TRACEPARENT.fullmatch(trace)):
-            return match["trace"]
-        return f"{self._prefix}-{next(self._count):x}"
+            return given, f"{given}/{trace}" if trace else given
+        request_id = trace or f"{self._prefix}-{next(self._count):x}"
+        return request_id, request_id
+
+
+def _trace_of(headers: Mapping[str, str]) -> str:
+    parent = headers.get("traceparent")
+    match = None if parent is None else _TRACEPARENT.fullmatch(parent)
+    return "" if match is None else match["trace"]

@@ -1,18 +1,19 @@
 """What surrounds every request, once: its id, its errors as problem+json, static headers, its count, its debug line.
 
-One coroutine around the handler. The order: request id first, so that every log line and every actor message has it;
-then the handler; whatever it raises becomes a problem; headers and metrics last.
+One coroutine around what answers, below aiohttp's application: its middlewares would cost more. The order: request id
+first, so that every log line and every actor message has it; then the handler, an exact path's at once, else the one
+that the application's router finds; whatever it raises becomes a problem; headers and metrics last.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable, Mapping
 from time import perf_counter
-from typing import Final
+from typing import Any, Final, TypeAlias
 
 import structlog
 from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
 
 from bitnexus.config import correlation
 from bitnexus.errors import (
@@ -34,19 +35,32 @@ _MAX_INSTANCE_CHARS: Final = 256
 log = structlog.get_logger(__name__)
 
 
-def edge(request_ids: RequestIds, metrics: RequestMetrics, traffic: Traffic) -> Middleware:
-    """The application's only middleware."""
+#: Takes aiohttp's request and answers it.
+Handler: TypeAlias = Callable[[Any], Awaitable[web.StreamResponse]]
+
+
+def edge(
+    by_router: Handler,
+    exact: Mapping[tuple[str, str], Handler],
+    request_ids: RequestIds,
+    metrics: RequestMetrics,
+    traffic: Traffic,
+) -> Handler:
+    """The server's handler: `exact` ones by (method, path), `by_router` (the application's) for everything else."""
     tells = logging.getLogger().isEnabledFor(logging.DEBUG)  # asked once: a line that is not written costs as well
 
-    @web.middleware
-    async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def around(request: web.Request) -> web.StreamResponse:
         started = perf_counter()
-        request_id = request_ids.of(request.headers)
+        path = request.rel_url.raw_path
+        handler = exact.get((request.method, path))
+        if handler is not None and "Expect" in request.headers:
+            handler = None  # the application knows how to answer that
+        request_id, correlated = request_ids.of(request.headers)
         # aiohttp runs each request in a task of its own: this ends with it.
-        correlation.request_id.set(request_id)
+        correlation.request_id.set(correlated)
         traffic.enter()
         try:
-            response = await handler(request)
+            response = await (by_router if handler is None else handler)(request)
         except BitNexusError as error:
             response = _answer(error, request, request_id)
         except web.HTTPException as error:
@@ -64,8 +78,7 @@ def edge(request_ids: RequestIds, metrics: RequestMetrics, traffic: Traffic) -> 
             headers["Server"] = SERVER
             headers["X-Content-Type-Options"] = "nosniff"
             headers["Cache-Control"] = "no-store"
-            resource = request.match_info.route.resource
-            route = UNMATCHED if resource is None else resource.canonical
+            route = path if handler is not None else _template(request)
             seconds = perf_counter() - started
             metrics.observe(request.method, route, response.status, seconds)
             if tells:
@@ -74,6 +87,11 @@ def edge(request_ids: RequestIds, metrics: RequestMetrics, traffic: Traffic) -> 
         return response
 
     return around
+
+
+def _template(request: web.Request) -> str:
+    resource = request.match_info.route.resource
+    return UNMATCHED if resource is None else resource.canonical
 
 
 def translated(error: web.HTTPException) -> BitNexusError:

@@ -13,8 +13,9 @@ from bitnexus.actors.runtime.context import Context
 from bitnexus.actors.runtime.inspection_messages import Scalar
 from bitnexus.actors.runtime.process import Process, handles
 from bitnexus.actors.runtime.reasons import ExitReason
+from bitnexus.actors.transactions.partitioning import TRANSACTIONS, user_of
 from bitnexus.config import get_settings
-from bitnexus.http.app import build_app
+from bitnexus.http.app import build_runner
 from bitnexus.http.channels.hub import Hub
 from bitnexus.http.channels.socket import IDLE_S, Sockets
 from bitnexus.http.cursors import Cursors
@@ -25,16 +26,15 @@ from bitnexus.http.request_metrics import RequestMetrics
 from bitnexus.http.services import Services
 from bitnexus.http.traffic import Traffic
 from bitnexus.storage.database import Database
+from bitnexus.supervision.partition_messages import MoveSlots
+from bitnexus.supervision.partition_router import PartitionRouter
 from bitnexus.tokens import AccessTokens
 
 __all__ = ["DRAIN_S", "Front", "PortInUse", "free_port"]
 
 #: How long requests in flight may take when the front stops. What else ends takes up to 2 s more.
 DRAIN_S: Final = 3.0
-#: For answers that are made to leave.
-LAST_ANSWERS_S: Final = 0.5
 BACKLOG: Final = 1024
-KEEP_ALIVE_S: Final = 75.0
 
 
 class Front(Process):
@@ -57,6 +57,8 @@ class Front(Process):
         REGISTRY.register(metrics)
         tokens = AccessTokens(secret, settings.access_token_ttl_s)
         self._hub = Hub(self.node, self.name, settings.call_timeout_s, self.spawn)
+        self._partitions = PartitionRouter(self.node, self.name, TRANSACTIONS, user_of)
+        self._partitions.start()
         services = Services(
             front=self.name,
             node=self.node,
@@ -66,7 +68,7 @@ class Front(Process):
             passwords=self._passwords,
             metrics=metrics,
             health=Health(self.node, self._database),
-            partitions=settings.partitions,
+            partitions=self._partitions,
             default_asset=settings.default_asset,
             call_timeout_s=settings.call_timeout_s,
         )
@@ -78,15 +80,7 @@ class Front(Process):
             idle_s=self.args.get("idle_s", IDLE_S),
         )
         self._traffic = Traffic()
-        self._runner = web.AppRunner(
-            build_app(services, self._sockets, self._traffic),
-            access_log=None,
-            handle_signals=False,
-            keepalive_timeout=KEEP_ALIVE_S,
-            shutdown_timeout=LAST_ANSWERS_S,
-            auto_decompress=False,  # bodies are taken as they are; a compressed one is refused
-        )
-        await self._runner.setup()
+        self._runner = await build_runner(services, self._sockets, self._traffic)
         self._hub.start()
         await self._listen()
 
@@ -130,6 +124,11 @@ class Front(Process):
             "requests_under_way": self._traffic.under_way,
             "sockets": len(self._sockets),
         }
+
+    @handles(MoveSlots)
+    def move(self, message: MoveSlots, context: Context) -> None:
+        """Some users are on their way to another partition."""
+        self._partitions.move(message, context)
 
     @handles(TopicEvent)
     def deliver(self, event: TopicEvent, _: Context) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
+import uuid
+from collections.abc import Callable
 
 from bitnexus.errors import InvalidFields, Violation
 
@@ -36,11 +38,39 @@ def transfer_id(user_id: str, key: str) -> str:
 
     It is `uuid5(user_id, key)` in canonical form, made here without its objects: a quarter of the time.
     """
-    made = bytearray(hashlib.sha1(bytes.fromhex(user_id.replace("-", "")) + key.encode()).digest()[:16])  # noqa: S324 - as RFC 9562 has it
+    return _uuid5(hashlib.sha1(bytes.fromhex(user_id.replace("-", "")) + key.encode()))  # noqa: S324 - as RFC 9562 has it
+
+
+def transfer_ids(user_id: str, key: str) -> Callable[[int], str]:
+    """The ids of a batch's transfers by their index: `uuid5(user_id, key ‖ U+0000 ‖ index)`.
+
+    No key has a null character, so none of them is the id of a single transfer.
+    """
+    common = hashlib.sha1(bytes.fromhex(user_id.replace("-", "")) + key.encode() + b"\x00")  # noqa: S324 - as RFC 9562 has it
+
+    def id_of(index: int) -> str:
+        own = common.copy()
+        own.update(b"%d" % index)
+        return _uuid5(own)
+
+    return id_of
+
+
+def _uuid5(sha1: hashlib._Hash) -> str:
+    made = bytearray(sha1.digest()[:16])
     made[6] = made[6] & 0x0F | 0x50
     made[8] = made[8] & 0x3F | 0x80
     text = made.hex()
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def id_of_request(header: str | None, user_id: str) -> str:
+    """The id of what the request asks for: by the user's key; without one it is new, and cannot be repeated.
+
+    Raises:
+        InvalidFields: as :func:`idempotency_key`.
+    """
+    return str(uuid.uuid4()) if header is None else transfer_id(user_id, idempotency_key(header))
 
 
 def _invalid(message: str) -> InvalidFields:

@@ -6,7 +6,15 @@ from typing import Any, Final
 
 import orjson
 
-from bitnexus.errors import REFUSALS, BitNexusError, InvalidFields, MethodNotAllowed, Refused, Unauthorized
+from bitnexus.errors import (
+    REFUSALS,
+    BatchRefused,
+    BitNexusError,
+    InvalidFields,
+    MethodNotAllowed,
+    Refused,
+    Unauthorized,
+)
 
 CONTENT_TYPE: Final = "application/problem+json"
 
@@ -16,7 +24,8 @@ def problem(error: BitNexusError, *, instance: str, request_id: str) -> tuple[in
 
     `instance` is the path of the request. `code` is the machine's name of the error; the ledger's refusal codes stand
     there as they are. Fields that break rules appear twice: under `errors`, by name, as forms want them, and under
-    `pointers` as RFC 9457 has them.
+    `pointers` as RFC 9457 has them. Of an atomic batch, `index` is the place of the transfer that was refused, and
+    `results` are all.
     """
     code, status = error.code, error.status
     headers = {"Content-Type": CONTENT_TYPE}
@@ -39,6 +48,8 @@ def problem(error: BitNexusError, *, instance: str, request_id: str) -> tuple[in
             fields.setdefault(violation.field, []).append(violation.message)
         body["errors"] = fields
         body["pointers"] = [{"pointer": item.pointer, "detail": item.message} for item in error.violations]
+    if isinstance(error, BatchRefused):
+        body["index"], body["results"] = error.index, error.results
     if isinstance(error, MethodNotAllowed):
         headers["Allow"] = ", ".join(sorted(error.allow))
     if isinstance(error, Unauthorized):

@@ -20,6 +20,7 @@ from bitnexus.errors import (
     BadRequest,
     CallTimeout,
     Forbidden,
+    Overloaded,
     PayloadTooLarge,
     RequestTimedOut,
     Unauthorized,
@@ -30,6 +31,9 @@ from bitnexus.principal import Principal
 from bitnexus.tokens import AccessTokens
 
 MAX_BODY_BYTES: Final = 64 * 1024
+#: Requests with large bodies that one front has in memory, and how long the next one waits for its turn.
+MAX_LARGE: Final = 8
+LARGE_TURN_S: Final = 10.0
 BODY_TIMEOUT_S: Final = 10.0
 JSON_TYPE: Final = "application/json"
 IDENTITY: Final = "identity"
@@ -63,7 +67,8 @@ class Call(Generic[BodyT, QueryT]):
 class Route:
     """Method and path (an aiohttp template), who may call it, its models, and the handler of a :class:`Call`.
 
-    `timed` False: the handler keeps a deadline itself, and need not pay for another.
+    `timed` False: the handler keeps a deadline itself, and need not pay for another. `body_bytes` bounds the body; of
+    those whose bodies may be large, only :data:`MAX_LARGE` are served at a time, the others wait.
     """
 
     method: str
@@ -74,6 +79,7 @@ class Route:
     body: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
     timed: bool = True
+    body_bytes: int = MAX_BODY_BYTES
 
 
 def endpoint(
@@ -82,14 +88,14 @@ def endpoint(
     """The aiohttp handler of a route. One coroutine: on the hot path each more costs a microsecond."""
     body_of = TypeAdapter[Any](route.body) if route.body else None
     query_of = TypeAdapter[Any](route.query) if route.query else None
-    access, handler, timed = route.access, route.handler, route.timed
+    access, handler, timed, body_bytes = route.access, route.handler, route.timed, route.body_bytes
 
     async def handle(request: web.Request) -> web.Response:
         principal = NOBODY if access is Access.PUBLIC else authenticate(tokens, request.headers)
         if access is Access.ADMIN and not principal.is_admin:
             raise Forbidden
         query = validate_query(query_of, request.query) if query_of else None
-        body = validate(body_of, parse_json(await _read(request))) if body_of else None
+        body = validate(body_of, parse_json(await _read(request, body_bytes))) if body_of else None
         call = Call(request, principal, body, query)
         if not timed:
             return await handler(call)
@@ -99,7 +105,28 @@ def endpoint(
         except TimeoutError as error:
             raise CallTimeout from error
 
-    return handle
+    return handle if body_bytes <= MAX_BODY_BYTES else _in_turn(handle, tokens, body_bytes)
+
+
+def _in_turn(
+    handle: Callable[[web.Request], Awaitable[web.Response]], tokens: AccessTokens, body_bytes: int
+) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """The handler for requests with large bodies: few are in memory at a time, none of them a stranger's."""
+    turns = asyncio.Semaphore(MAX_LARGE)
+
+    async def handle_in_turn(request: web.Request) -> web.Response:
+        authenticate(tokens, request.headers)
+        try:
+            async with asyncio.timeout(LARGE_TURN_S):
+                await turns.acquire()
+        except TimeoutError as error:
+            raise Overloaded("Too many large requests are being served") from error
+        try:
+            return await handle(request.clone(client_max_size=body_bytes))
+        finally:
+            turns.release()
+
+    return handle_in_turn
 
 
 def authenticate(tokens: AccessTokens, headers: Mapping[str, str]) -> Principal:
@@ -117,19 +144,20 @@ def authenticate(tokens: AccessTokens, headers: Mapping[str, str]) -> Principal:
     return tokens.verify(token.strip())
 
 
-async def _read(request: web.Request) -> bytes:
-    """The body; bounded in size (again, chunked, by the application's client_max_size) and in time."""
+async def _read(request: web.Request, most_bytes: int) -> bytes:
+    """The body; bounded in size (again, chunked, by the request's client_max_size) and in time."""
     if request.headers.get("Content-Type") != JSON_TYPE and request.content_type != JSON_TYPE:
         raise UnsupportedMediaType
     if request.headers.get("Content-Encoding", IDENTITY).lower() != IDENTITY:
         # The front does not inflate bodies (see its runner): they are small, and a bomb is smaller still.
         raise UnsupportedMediaType("A body must not be compressed")
     length = request.content_length
-    if length is not None and length > MAX_BODY_BYTES:
-        raise PayloadTooLarge(f"A body may have {MAX_BODY_BYTES} bytes")
+    if length is not None and length > most_bytes:
+        raise PayloadTooLarge(f"A body may have {most_bytes} bytes")
+    content = request.content
     try:
-        if request.content.is_eof():
-            return await request.read()
+        if content.is_eof() and length is not None:
+            return content.read_nowait()  # all of it is there, as nearly always: as request.read(), but for its loop
         async with asyncio.timeout(BODY_TIMEOUT_S):
             return await request.read()
     except TimeoutError as error:

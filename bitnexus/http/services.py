@@ -10,6 +10,7 @@ from bitnexus.http.health import Health
 from bitnexus.http.password_threads import PasswordThreads
 from bitnexus.http.request_metrics import RequestMetrics
 from bitnexus.storage.database import Database
+from bitnexus.supervision.partition_router import PartitionRouter
 from bitnexus.tokens import AccessTokens
 
 
@@ -25,6 +26,6 @@ class Services:
     passwords: PasswordThreads
     metrics: RequestMetrics
     health: Health
-    partitions: int
+    partitions: PartitionRouter
     default_asset: str
     call_timeout_s: float

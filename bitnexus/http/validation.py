@@ -1,7 +1,7 @@
 """From bytes to a model: JSON as strict as RFC 8259 allows, then pydantic. Nothing else reaches an actor.
 
-The standard decoder parses (it alone shows duplicate keys, and its scanner is C), pydantic validates what it gives:
-together 3 µs for a transfer.
+orjson reads what is flat and plain, as nearly every body is, the standard decoder the rest: it alone shows duplicate
+keys, and says what is wrong where. Pydantic validates what they give: together 2 µs for a transfer.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, NoReturn, TypeVar
 
+import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
 
@@ -64,6 +65,26 @@ def _not_json(name: str) -> NoReturn:
 _DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_not_json)
 
 
+#: What a member of a flat object may be for :func:`_members` to count it: of a number of many digits or of something
+#: nested the strict parser has its own opinion.
+_FLAT: Final = frozenset({str, int, bool, type(None)})
+
+
+def _members(value: object) -> int:
+    """How many members a flat object has, or an object of flat objects, in all; -1 for anything else."""
+    if type(value) is not dict:
+        return -1
+    count = len(value)
+    for member in value.values():
+        if type(member) is dict:
+            count += len(member)
+            if not _FLAT.issuperset(map(type, member.values())):
+                return -1
+        elif type(member) not in _FLAT:
+            return -1
+    return count
+
+
 def parse_json(body: bytes) -> object:
     """The value of a JSON text in UTF-8.
 
@@ -71,6 +92,15 @@ def parse_json(body: bytes) -> object:
         BadRequest: not UTF-8, not JSON, a key twice in one object, NaN or Infinity, a number of more than 4,300
             digits, nested too deep to parse.
     """
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        pass  # what is wrong, the strict parser says
+    else:
+        # Each member has a colon. With as many of them as there are members no key can have come twice: orjson keeps
+        # the last one, and does not tell. Nearly every body is so, and is read in a quarter of the time.
+        if body.count(b":") == _members(value):
+            return value
     try:
         return _DECODER.decode(body.decode())
     except UnicodeDecodeError as error:

@@ -44,13 +44,30 @@ _ACTIONS: Final = {number: action for action, number in ACCOUNT_ACTIONS.items()}
 
 _ACCOUNT: Final = f"SELECT {ACCOUNT_COLUMNS} FROM ledger_accounts a WHERE a.id = $1"
 
-_ACCOUNTS_OF: Final = f"SELECT {ACCOUNT_COLUMNS} FROM ledger_accounts a WHERE a.owner_id = $1 ORDER BY a.seq LIMIT $2"
+_ACCOUNTS_OF: Final = f"""
+(SELECT {ACCOUNT_COLUMNS} FROM ledger_accounts a WHERE a.owner_id = $1 AND a.seq > $3 ORDER BY a.seq LIMIT $2)
+UNION
+(SELECT {ACCOUNT_COLUMNS} FROM ledger_accounts a WHERE a.id = ANY($4::uuid[]) AND a.seq > $3)
+ORDER BY seq LIMIT $2
+"""
 
 _ACCOUNTS_OF_OWNERS: Final = """
 SELECT owner_id::text, id::text FROM ledger_accounts WHERE owner_id = ANY($1::uuid[])
 """
 
 _TRANSFER: Final = f"SELECT {TRANSFER_COLUMNS} FROM ledger_transfers t WHERE t.id = $1 AND t.refusal IS NULL"
+
+_TRANSFERS_WITH_PAYERS: Final = f"""
+SELECT {TRANSFER_COLUMNS}, payer.owner_id::text AS payer
+FROM ledger_transfers t JOIN ledger_accounts payer ON payer.id = t.debit_account_id
+WHERE t.id = ANY($1::uuid[]) AND t.refusal IS NULL
+"""
+
+_RESOLUTIONS: Final = """
+SELECT coalesce(pending_id, reverses_id)::text, kind, id::text FROM ledger_transfers
+WHERE coalesce(pending_id, reverses_id) = ANY($1::uuid[])
+    AND refusal IS NULL AND coalesce(pending_id, reverses_id) IS NOT NULL
+"""
 
 # The newest of each account and side by its index, then the newest of those: a page costs the same in any history.
 _HISTORY: Final = f"""
@@ -103,6 +120,13 @@ _LAST_BLOCK: Final = """
 SELECT height, prev_hash, hash, tree_size, tree_root, peaks, time_us FROM ledger_blocks ORDER BY height DESC LIMIT 1
 """
 
+_BLOCKS_BEFORE: Final = """
+SELECT height, prev_hash, hash, tree_size, tree_root, peaks, time_us FROM ledger_blocks
+WHERE height < $1 ORDER BY height DESC LIMIT $2
+"""
+
+_LAST_SEQ: Final = "SELECT tree_size - 1 FROM ledger_blocks ORDER BY height DESC LIMIT 1"
+
 
 def account_row(row: asyncpg.Record) -> AccountRow:
     """An account from `ACCOUNT_COLUMNS`."""
@@ -124,9 +148,11 @@ async def account_by_id(db: Executor, account_id: str) -> AccountRow | None:
     return None if row is None else account_row(row)
 
 
-async def accounts_of(db: Executor, owner_id: str, *, limit: int = 1_000) -> list[AccountRow]:
-    """The user's accounts, oldest first."""
-    return [account_row(row) for row in await db.fetch(_ACCOUNTS_OF, owner_id, limit)]
+async def accounts_of(
+    db: Executor, owner_id: str, *, and_ids: Sequence[str] = (), after_seq: int = -1, limit: int = 1_000
+) -> list[AccountRow]:
+    """The user's accounts and those named, oldest first, those opened after the event `after_seq`."""
+    return [account_row(row) for row in await db.fetch(_ACCOUNTS_OF, owner_id, limit, after_seq, list(and_ids))]
 
 
 async def accounts_of_owners(db: Executor, owner_ids: Sequence[str]) -> dict[str, list[str]]:
@@ -141,6 +167,21 @@ async def transfer_by_id(db: Executor, transfer_id: str) -> Transfer | None:
     """The posted transfer, if there is one; a refused one is not shown."""
     row = await db.fetchrow(_TRANSFER, transfer_id)
     return None if row is None else transfer_row(row)
+
+
+async def transfers_with_payers(db: Executor, transfer_ids: Collection[str]) -> dict[str, tuple[Transfer, str]]:
+    """Those of the transfers that were carried out: id → the transfer, and the debit account's owner ("": nobody)."""
+    if not transfer_ids:
+        return {}
+    rows = await db.fetch(_TRANSFERS_WITH_PAYERS, list(transfer_ids))
+    return {row["id"]: (transfer_row(row), row["payer"] or "") for row in rows}
+
+
+async def resolutions(db: Executor, transfer_ids: Collection[str]) -> dict[str, tuple[str, str]]:
+    """What has resolved or reversed these transfers since: id → kind and id of the other one."""
+    if not transfer_ids:
+        return {}
+    return {row[0]: (KINDS[row[1]], row[2]) for row in await db.fetch(_RESOLUTIONS, list(transfer_ids))}
 
 
 async def history(
@@ -201,3 +242,14 @@ async def last_block(db: Executor) -> BlockRow | None:
     """The newest committed block; None before the first."""
     row = await db.fetchrow(_LAST_BLOCK)
     return None if row is None else BlockRow(*row)
+
+
+async def blocks_before(db: Executor, height: int = END, *, limit: int = 50) -> list[BlockRow]:
+    """The blocks below a height, newest first."""
+    return [BlockRow(*row) for row in await db.fetch(_BLOCKS_BEFORE, height, limit)]
+
+
+async def last_seq(db: Executor) -> int:
+    """The newest committed event; -1 before the first."""
+    row = await db.fetchrow(_LAST_SEQ)
+    return -1 if row is None else int(row[0])

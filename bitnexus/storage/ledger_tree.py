@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,6 +29,16 @@ SELECT min(seq) FROM (
     UNION ALL SELECT seq FROM ledger_accounts WHERE seq >= $1 OR seq < 0
     UNION ALL SELECT seq FROM ledger_account_changes WHERE seq >= $1 OR seq < 0
 ) AS beyond
+"""
+_ACCOUNTS_AFTER: Final = f"SELECT {ACCOUNT_COLUMNS} FROM ledger_accounts a WHERE a.seq > $1 ORDER BY a.seq LIMIT $2"
+# Of level L a tree of $1 events has the nodes 0 … ($1 >> 8·L) - 1.
+_SURPLUS_NODE: Final = """
+SELECT level, number FROM ledger_nodes
+WHERE number < 0 OR level > 7 OR number >= ($1::bigint >> (8 * level)) ORDER BY level, number LIMIT 1
+"""
+_ADD_NODES: Final = """
+INSERT INTO ledger_nodes (level, number, hash) SELECT n.* FROM unnest($1::smallint[], $2::bigint[], $3::bytea[]) AS n
+ON CONFLICT DO NOTHING
 """
 _NODES: Final = "SELECT number, hash FROM ledger_nodes WHERE level = $1 AND number >= $2 AND number < $3"
 
@@ -80,14 +91,26 @@ async def first_event_from(db: Executor, seq: int) -> int | None:
     return None if row is None or row[0] is None else int(row[0])
 
 
-async def is_block_end(db: Executor, tree_size: int) -> bool:
-    """Whether a block ends with a tree of that size."""
-    return await db.fetchrow("SELECT FROM ledger_blocks WHERE tree_size = $1", tree_size) is not None
+async def accounts_after(db: Executor, seq: int, *, limit: int) -> list[AccountRow]:
+    """The accounts that were opened after the event `seq`, in the order in which they were."""
+    return [account_row(row) for row in await db.fetch(_ACCOUNTS_AFTER, seq, limit)]
 
 
-async def all_nodes(db: Executor) -> dict[tuple[int, int], bytes]:
-    """Every kept node: (level, number) → hash; one per 255 events."""
-    return {(row[0], row[1]): row[2] for row in await db.fetch("SELECT level, number, hash FROM ledger_nodes")}
+async def lowest_node(db: Executor, level: int) -> int | None:
+    """The lowest number of the kept nodes of a level; None if none is kept."""
+    row = await db.fetchrow("SELECT min(number) FROM ledger_nodes WHERE level = $1", level)
+    return None if row is None else row[0]
+
+
+async def surplus_node(db: Executor, tree_size: int) -> tuple[int, int] | None:
+    """Level and number of the first kept node that a tree of that size does not have; None if there is none."""
+    row = await db.fetchrow(_SURPLUS_NODE, tree_size)
+    return None if row is None else (row[0], row[1])
+
+
+async def add_nodes(db: Executor, nodes: Sequence[tuple[int, int, bytes]]) -> None:
+    """Keep nodes, given as level, number and hash; those that are kept already stay as they are."""
+    await db.fetch(_ADD_NODES, *map(list, zip(*nodes, strict=True)))
 
 
 async def all_timers(db: Executor) -> dict[str, int]:

@@ -26,9 +26,11 @@ class ChildProcess:
         self.link: Connection | None = None
         self.is_up = False
         self.is_aborted = False  # its start has been given up
+        self.is_hung = False  # noticed, and told
+        self.is_large = False  # likewise
         self.heard_at = now
         self.mailbox, self.lag_ms, self.is_suspended = 0, 0.0, False  # as its last heartbeat said
-        self.verdict: ExitReason | None = None  # why it ends, when that is known before it has ended
+        self.verdict: ExitReason | None = None  # why it ends, by its own last words; hung if it does not start
 
     @property
     def has_ended(self) -> bool:
@@ -62,7 +64,7 @@ class ChildProcess:
             os.kill(self.pid, signal.SIGKILL)
 
     def reason(self) -> ExitReason:
-        """Why it has ended: its supervisor's verdict, its own last words, or what the kernel says."""
+        """Why it has ended: by its own last words, or by what the kernel says."""
         code = self._process.exitcode
         assert code is not None
         if self.is_aborted and not self.is_up:

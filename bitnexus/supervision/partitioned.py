@@ -1,74 +1,37 @@
-"""Which partition serves a key, and how that changes at run time without losing a message. Pure; no process yet.
+"""How the number of partitions changes at run time without losing, doubling or reordering a message. Pure.
 
-Keys fall into :data:`SLOTS` slots by a stable hash; a table says which partition owns each slot. The table is a
-function of the number of partitions alone, so that everybody who knows the number agrees. It is balanced to one slot,
-and from P to P + 1 partitions only slots of the new one change hands: 1 / (P + 1) of all.
+A resize moves one slot (see slots.py) after another, at most :data:`MOVES` at a time. The slot's state:
 
-A resize moves one slot after another, at most :data:`MOVES` at a time. The slot's state:
-
-    owned ──hold──▶ held ──every router holds──▶ drained by its old owner ──▶ owned by the new one
+    owned ──hold──▶ held ──every router holds──▶ drained by its old owner ──▶ the new owner knows ──▶ owned
 
 1. *Hold*: every router keeps new messages for the slot back.
 2. *Drain*: when all have said so, nothing new is under way to the old owner. It answers when it has finished the
-   slot's messages, which came before on the same connections.
-3. *Release*: routers send what they kept, in order, to the new owner.
+   slot's messages, which came before on the same connections, and takes none from then on.
+3. *Own*: the new owner takes them.
+4. *Release*: routers send what they kept, in order, to the new owner.
 
 So a key is never served by two partitions at a time, its messages keep their order, and none is lost. A partition
-that dies while it drains has nothing left to finish: callers repeat what it had not answered. A router that dies takes
-what it kept with it, as it does with everything in it; one that joins is told what is held.
+that dies while it drains has nothing left to finish: callers repeat what it had not answered. One that dies before it
+knows of its slots asks for them when it is started again. A router that dies takes what it kept with it, as it does
+with everything in it; one that joins is told what is held.
 
-:class:`Resize` decides (there is one, beside the partitions' supervisor), :class:`Router` keeps the messages.
+:class:`Resize` decides (there is one, in the partitions' supervisor), :class:`bitnexus.supervision.slots.Routes` is
+what a router knows.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Final, Generic, TypeAlias, TypeVar
-from zlib import crc32
+from dataclasses import dataclass, field
+from typing import Final, Literal, TypeAlias
 
-SLOTS: Final = 1024
+from bitnexus.supervision.slots import SLOTS, table_of
+
 #: Slots on the move at the same time: their users wait meanwhile.
-MOVES: Final = 16
+MOVES: Final = 64
 
-T = TypeVar("T")  # messages
 RouterName: TypeAlias = Hashable
-
-
-def slot_of(key: str) -> int:
-    """The slot of a key: the same in every process, version and run."""
-    return crc32(key.encode()) % SLOTS
-
-
-@lru_cache(maxsize=64)
-def table_of(partitions: int) -> tuple[int, ...]:
-    """The owner of each slot, for this number of partitions, 1 to SLOTS."""
-    assert 0 < partitions <= SLOTS, partitions
-    owners = [0] * SLOTS
-    owned = [SLOTS]
-    for newcomer in range(1, partitions):
-        owned.append(0)
-        # One from whoever has most, in turn: the slots are taken from all over the table.
-        for step in range(SLOTS // (newcomer + 1)):
-            giver = max(range(newcomer), key=lambda partition: (owned[partition], (partition + step) % newcomer))
-            slot = _nth_owned(owners, giver, step * 7919)
-            owners[slot] = newcomer
-            owned[giver] -= 1
-            owned[newcomer] += 1
-    return tuple(owners)
-
-
-def _nth_owned(owners: list[int], partition: int, number: int) -> int:
-    slots = [slot for slot, owner in enumerate(owners) if owner == partition]
-    return slots[number % len(slots)]
-
-
-def moves(before: int, after: int) -> dict[int, tuple[int, int]]:
-    """The slots that change hands between two numbers of partitions: slot -> (from, to)."""
-    pairs = enumerate(zip(table_of(before), table_of(after), strict=True))
-    return {slot: (old, new) for slot, (old, new) in pairs if old != new}
 
 
 # -- what a resize wants done, and is told ---------------------------------------------------------------------------
@@ -105,6 +68,14 @@ class Drain:
 
 
 @dataclass(frozen=True, slots=True)
+class Own:
+    """Tell the partition that the slot is its own from now on; `owns` follows, or `down`."""
+
+    partition: int
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
 class Release:
     """Tell this router that the slot's owner is now that partition: it sends what it kept."""
 
@@ -120,7 +91,47 @@ class Resized:
     partitions: int
 
 
-Step: TypeAlias = StartPartition | StopPartition | Hold | Drain | Release | Resized
+Step: TypeAlias = StartPartition | StopPartition | Hold | Drain | Own | Release | Resized
+
+
+@dataclass(slots=True)
+class Errands:
+    """Steps by whom they are for: what goes to the same process goes in one message, in this order."""
+
+    releases: dict[RouterName, list[tuple[int, int]]] = field(default_factory=dict)  # slot, partition
+    holds: dict[RouterName, list[int]] = field(default_factory=dict)
+    drains: dict[int, list[int]] = field(default_factory=dict)  # partition → slots
+    owns: dict[int, list[int]] = field(default_factory=dict)  # likewise
+    starts: list[int] = field(default_factory=list)
+    stops: list[int] = field(default_factory=list)
+    is_resized: bool = False
+
+    @property
+    def routers(self) -> set[RouterName]:
+        """Those who are to be told something."""
+        return self.releases.keys() | self.holds.keys()
+
+
+def errands_of(steps: Iterable[Step]) -> Errands:
+    """The steps, sorted."""
+    errands = Errands()
+    for step in steps:
+        match step:
+            case Release(router, slot, partition):
+                errands.releases.setdefault(router, []).append((slot, partition))
+            case Hold(router, slot):
+                errands.holds.setdefault(router, []).append(slot)
+            case Drain(partition, slot):
+                errands.drains.setdefault(partition, []).append(slot)
+            case Own(partition, slot):
+                errands.owns.setdefault(partition, []).append(slot)
+            case StartPartition(partition):
+                errands.starts.append(partition)
+            case StopPartition(partition):
+                errands.stops.append(partition)
+            case Resized():
+                errands.is_resized = True
+    return errands
 
 
 @dataclass(slots=True)
@@ -128,7 +139,7 @@ class _Move:
     old: int
     new: int
     waiting: set[RouterName]  # for these to hold
-    is_draining: bool = False
+    phase: Literal["holding", "draining", "owning"] = "holding"
 
 
 class Resize:
@@ -147,6 +158,11 @@ class Resize:
     def is_under_way(self) -> bool:
         """A resize has begun and not ended."""
         return self._target is not None
+
+    def waits_for(self, partition: int, slots: Iterable[int]) -> bool:
+        """Whether one of these is still to be drained by this partition, or to be known by it as its own."""
+        moves = [move for move in map(self._moving.get, slots) if move is not None]
+        return any((move.phase, partition) in (("draining", move.old), ("owning", move.new)) for move in moves)
 
     def begin(self, partitions: int) -> list[Step]:
         """Change the number of partitions. Raises ValueError while another change is under way."""
@@ -173,11 +189,10 @@ class Resize:
         self._to_move.clear()
         return [StopPartition(number) for number in given_up]
 
-    def joined(self, router: RouterName) -> list[Step]:
-        """A new router, which knows `owners`, is to be told what is held."""
+    def joined(self, router: RouterName) -> list[int]:
+        """A new router is to be told `owners` and, at the same time, what is held: these slots."""
         self._routers.add(router)
-        # Those that drain already wait for nobody; this one has sent nothing yet, but it must not begin to.
-        return [Hold(router, slot) for slot in self._moving]
+        return list(self._moving)  # nobody waits for it: it has sent nothing yet
 
     def left(self, router: RouterName) -> list[Step]:
         """A router has gone: nobody waits for it any longer."""
@@ -194,16 +209,25 @@ class Resize:
     def drained(self, partition: int, slot: int) -> list[Step]:
         """The old owner has finished the slot's messages."""
         move = self._moving.get(slot)
-        if move is None or not move.is_draining or move.old != partition:
+        if move is None or move.phase != "draining" or move.old != partition:
             return []
-        return self._handed_over(slot, move)
+        return [self._hand_over(slot, move)]
+
+    def owns(self, partition: int, slot: int) -> list[Step]:
+        """The new owner knows that it is."""
+        move = self._moving.get(slot)
+        if move is None or move.phase != "owning" or move.new != partition:
+            return []
+        return self._release(slot)
 
     def down(self, partition: int) -> list[Step]:
-        """A partition has died: what it was to finish for its slots has died with it."""
+        """A partition has died: what it was to finish has died with it, and its successor will ask what it owns."""
         steps: list[Step] = []
         for slot, move in list(self._moving.items()):
-            if move.is_draining and move.old == partition:
-                steps += self._handed_over(slot, move)
+            if move.phase == "draining" and move.old == partition:
+                steps.append(self._hand_over(slot, move))
+            elif move.phase == "owning" and move.new == partition:
+                steps += self._release(slot)
         return steps
 
     def _has_held(self, slot: int, router: RouterName) -> list[Step]:
@@ -214,15 +238,20 @@ class Resize:
         return self._drain_if_held(slot, move)
 
     def _drain_if_held(self, slot: int, move: _Move) -> list[Step]:
-        if move.waiting or move.is_draining:
+        if move.waiting or move.phase != "holding":
             return []
-        move.is_draining = True
+        move.phase = "draining"
         return [Drain(move.old, slot)]
 
-    def _handed_over(self, slot: int, move: _Move) -> list[Step]:
-        del self._moving[slot]
+    def _hand_over(self, slot: int, move: _Move) -> Step:
         self.owners[slot] = move.new
-        releases: list[Step] = [Release(router, slot, move.new) for router in sorted(self._routers, key=repr)]
+        move.phase = "owning"
+        return Own(move.new, slot)
+
+    def _release(self, slot: int) -> list[Step]:
+        del self._moving[slot]
+        owner = self.owners[slot]
+        releases: list[Step] = [Release(router, slot, owner) for router in sorted(self._routers, key=repr)]
         return releases + self._advance()
 
     def _advance(self) -> list[Step]:
@@ -240,41 +269,3 @@ class Resize:
             steps.append(Resized(self._target))
             self.partitions, self._target = self._target, None
         return steps
-
-
-class Router(Generic[T]):
-    """One router's view: where each message goes now, or that it waits. At most `bound` wait in all."""
-
-    def __init__(self, owners: Iterable[int], bound: int) -> None:
-        self._owners = list(owners)
-        self._bound = bound
-        self._held: dict[int, list[tuple[str, T]]] = {}
-        self._count = 0
-
-    @property
-    def waiting(self) -> int:
-        """How many messages are kept back."""
-        return self._count
-
-    def route(self, key: str, message: T) -> int | None:
-        """The partition to send it to; None: it is kept. Raises OverflowError, before any effect, if too many are."""
-        slot = slot_of(key)
-        held = self._held.get(slot)
-        if held is None:
-            return self._owners[slot]
-        if self._count >= self._bound:
-            raise OverflowError("too many messages wait for partitions on the move")
-        held.append((key, message))
-        self._count += 1
-        return None
-
-    def hold(self, slot: int) -> None:
-        """Keep messages for the slot back from now on; say so behind everything that was sent before."""
-        self._held.setdefault(slot, [])
-
-    def release(self, slot: int, partition: int) -> list[tuple[str, T]]:
-        """The slot has a new owner: what is to be sent to it now, in order, before anything else."""
-        self._owners[slot] = partition
-        kept = self._held.pop(slot, [])
-        self._count -= len(kept)
-        return kept

@@ -10,12 +10,13 @@ import asyncio
 import importlib
 import pickle
 import random
+from collections.abc import Callable
 from typing import Final, assert_never
 
 from bitnexus.actors.runtime.context import Context
 from bitnexus.actors.runtime.message import Heartbeat, ProcessExiting, ProcessStarted, StopProcess
 from bitnexus.actors.runtime.process import StartProcess, handles
-from bitnexus.actors.runtime.reasons import HUNG, MAX_RSS, ExitReason, raised
+from bitnexus.actors.runtime.reasons import HUNG, NORMAL, ExitReason, raised
 from bitnexus.errors import Overloaded
 from bitnexus.supervision.child_process import ChildProcess
 from bitnexus.supervision.events import (
@@ -23,11 +24,18 @@ from bitnexus.supervision.events import (
     Begin,
     CancelTimer,
     ChildExited,
+    ChildHung,
+    ChildIgnored,
     ChildStarted,
     ChildStartFailed,
+    ChildTooLarge,
     Effect,
+    Error,
     Event,
     Exit,
+    Ok,
+    Operation,
+    Ref,
     Report,
     Running,
     SetTimer,
@@ -76,13 +84,24 @@ class Supervisor(Operated):
         self._tell(Shutdown(reason))
         await self._ended
 
+    # -- operators -------------------------------------------------------------------------------------------
+
+    async def operate(self, operation: Callable[[Ref], Operation]) -> Ok | Error:
+        """Carry out what `operation` makes of a reference; returns when it is done, as OTP's calls do.
+
+        Meanwhile everything else is handled. ``await self.operate(lambda ref: TerminateChild("a", ref))``
+        """
+        answer: asyncio.Future[Ok | Error] = self.transport.loop.create_future()
+        self._tell(operation(answer))
+        return await answer
+
     # -- the machine -----------------------------------------------------------------------------------------
 
     def _tell(self, event: Event) -> None:
         for effect in self._machine.handle(event, self.transport.loop.time()):
             self._carry_out(effect)
 
-    def _carry_out(self, effect: Effect) -> None:
+    def _carry_out(self, effect: Effect) -> None:  # one case an effect
         match effect:
             case Start(child_id, spec):
                 self.transport.outside_loop(lambda: self._start_child(child_id, spec))
@@ -189,11 +208,7 @@ class Supervisor(Operated):
         for child_id, child in list(self._children.items()):
             if child.has_ended:
                 del self._children[child_id]
-                self._tell(
-                    ChildExited(child_id, child.pid, child.reason())
-                    if child.is_up
-                    else ChildStartFailed(child_id, child.reason())
-                )
+                self._tell(_end_of(child_id, child))
 
     def _stop_child(self, child_id: str, how: str) -> None:
         child = self._children.get(child_id)
@@ -221,33 +236,45 @@ class Supervisor(Operated):
         return True
 
     async def _watch(self) -> None:
-        """Kill children that hang: no end of `init` in time, or no heartbeat. Replace those that grew too large."""
+        """Tell of children that are silent for too long, and of those that grew too large."""
         loop = self.transport.loop
         measure_at = loop.time() + _MEASURE_EVERY_S
         while True:
             if loop.time() >= measure_at:
                 measure_at = loop.time() + _MEASURE_EVERY_S
-                self._replace_the_too_large()
+                self._tell_of_the_large()
             due = loop.time() + _WATCH_S
             await asyncio.sleep(_WATCH_S)
             now = loop.time()
             late = max(0.0, now - due)  # this process did not run: it may not have read what its children said
-            for child in self._children.values():
+            for child_id, child in list(self._children.items()):
                 child.heard_at = min(now, child.heard_at + late)
                 limit = child.spec.heartbeat_timeout_s if child.is_up else START_TIMEOUT_S
-                if limit is not None and child.silent_s(now) > limit and child.verdict is None:
-                    child.verdict = HUNG
-                    self.log.error("child_hung", child=child.spec.id, pid=child.pid, silent_s=child.silent_s(now))
-                    child.kill()
+                if limit is not None and child.silent_s(now) > limit and not child.is_hung:
+                    child.is_hung = True
+                    self.log.error("child_hung", child=child_id, pid=child.pid, silent_s=child.silent_s(now))
+                    self._hung(child_id, child)
 
-    def _replace_the_too_large(self) -> None:
-        for child in self._children.values():
+    def _hung(self, child_id: str, child: ChildProcess) -> None:
+        if child.is_up:
+            self._tell(ChildHung(child_id, child.pid))
+        else:  # to the machine that is a start that fails
+            child.verdict = child.verdict or HUNG
+            child.kill()
+
+    def _tell_of_the_large(self) -> None:
+        for child_id, child in list(self._children.items()):
             limit = child.spec.max_rss
-            if limit is None or not child.is_up or child.verdict is not None or (rss := child.rss_bytes()) <= limit:
-                continue
-            child.verdict = MAX_RSS  # the machine restarts what ends for this reason
-            self.log.error("child_too_large", child=child.spec.id, pid=child.pid, rss_bytes=rss, max_rss=limit)
-            if child.spec.shutdown == "brutal_kill" or not child.can_be_asked or not self._ask_to_stop(child):
-                child.kill()
-            elif child.spec.stop_within_s is not None:
-                self.transport.loop.call_later(child.spec.stop_within_s, child.kill)
+            if limit is not None and child.is_up and not child.is_large and (rss := child.rss_bytes()) > limit:
+                child.is_large = True
+                self.log.error("child_too_large", child=child_id, pid=child.pid, rss_bytes=rss, max_rss=limit)
+                self._tell(ChildTooLarge(child_id, child.pid))
+
+
+def _end_of(child_id: str, child: ChildProcess) -> Event:
+    """What the machine is told of a process that has ended."""
+    if child.is_up:
+        return ChildExited(child_id, child.pid, child.reason())
+    if child.verdict == NORMAL and not child.is_aborted:  # its own word: it found nothing to do
+        return ChildIgnored(child_id)
+    return ChildStartFailed(child_id, child.reason())

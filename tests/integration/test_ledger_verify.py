@@ -73,7 +73,7 @@ async def fill(url: str) -> Checkpoint:
     return Checkpoint("x", head.tree.size, head.root)
 
 
-async def finds(db: asyncpg.Connection, signed: Checkpoint | None, *statements: str) -> str | None:
+async def finds(db: asyncpg.Connection, signed: Checkpoint, *statements: str) -> str | None:
     """What the verification finds after the statements, which are undone; None if the database refuses them."""
     transaction = db.transaction(isolation="repeatable_read")
     await transaction.start()

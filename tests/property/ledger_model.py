@@ -239,6 +239,20 @@ class Model:
                 chain = []
         return answers
 
+    def purchase(
+        self, requests: list[Request], units_account_id: str, opened: Opened, time_us: int
+    ) -> list[str | None]:
+        """The refusals of a purchase's chain; the account of its units is there afterwards if there are none."""
+        if units_account_id in self.accounts:
+            return self.chain(requests, time_us)
+        if any(r.transfer_id in self.results for r in requests):
+            return self.chain(requests, time_us)
+        self.accounts[units_account_id] = opened
+        answers = self.chain(requests, time_us)
+        if any(answers):
+            del self.accounts[units_account_id]
+        return answers
+
     def expire(self, ids: tuple[str, ...], time_us: int) -> list[str]:
         """Which of them have expired now."""
         gone = []

@@ -56,7 +56,7 @@ def _pytest(directory: Path, timeout_s: float, *options: str) -> int:
 
 def _environment(directory: Path) -> dict[str, str]:
     ours = ("BITNEXUS_", "PYTEST_", "PYTHONUNBUFFERED", "COLUMNS")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    kept = {name: value for name, value in os.environ.items() if name == "BITNEXUS_LOOP" or not name.startswith(ours)}
     return {
         **kept,
         "PYTHONPATH": str(ROOT),

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from bitnexus.actors.runtime.context import Context
 from bitnexus.actors.runtime.message import Done, Message
-from bitnexus.actors.runtime.process import Process, handles
-from bitnexus.actors.runtime.reasons import NORMAL, ExitReason
+from bitnexus.actors.runtime.process import Ignore, Process, handles
+from bitnexus.actors.runtime.reasons import NORMAL, SHUTDOWN, ExitReason
 from bitnexus.errors import CallTimeout, NotFound
 
 
@@ -81,10 +81,22 @@ class Nobody(Message, frozen=True, tag="test.Nobody/1"):
 class Worker(Process):
     """Args: journal (a path); init: what happens at the start; terminate: what happens at the end."""
 
-    async def init(self) -> None:
+    async def init(self) -> None:  # noqa: C901 - a table
         self.queue: list[tuple[Queue, Context]] = []
         self.write(f"init {self.name}")
         match self.args.get("init"):
+            case "ignore":
+                raise Ignore
+            case "deaf":
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            case "wait for file":
+                await self.until_file()
+            case "wait for file again" if not self.is_first_time():
+                await self.until_file()
+            case "fail again" if not self.is_first_time():
+                raise ValueError("cannot start again")
+            case "fail second" if self.times() == 2:
+                raise ValueError("cannot start now")
             case "raise":
                 raise ValueError("cannot start")
             case "die":
@@ -100,6 +112,12 @@ class Worker(Process):
         self.write(f"terminate {self.name}: {reason}")
         if self.args.get("terminate") == "hang":
             await asyncio.sleep(3600)
+        if self.args.get("terminate") == "wait for file":
+            await self.until_file()
+        if self.args.get("terminate") == "block":
+            time.sleep(3600)  # noqa: ASYNC251 - as told
+        if self.args.get("terminate") == "exit":
+            os._exit(3)
         if self.args.get("terminate") == "raise":
             raise ValueError("cannot stop")
         await asyncio.sleep(0.01)
@@ -111,6 +129,17 @@ class Worker(Process):
         except FileExistsError:
             return False
         return True
+
+    def times(self) -> int:
+        """How often it was started, this time included."""
+        with Path(self.args["journal"]).open(encoding="utf-8") as journal:
+            return sum(line == f"init {self.name}\n" for line in journal)
+
+    async def until_file(self) -> None:
+        """Wait until the test makes it: a start that takes as long as is wanted."""
+        go = Path(f"{self.args['journal']}.go")
+        while not go.exists():  # noqa: ASYNC240 - it is looked for now and then
+            await asyncio.sleep(0.005)
 
     def write(self, line: str) -> None:
         with Path(self.args["journal"]).open("a", encoding="utf-8") as journal:
@@ -176,6 +205,8 @@ class Worker(Process):
                 os._exit(3)
             case "end":
                 self.stop(NORMAL)
+            case "shut down":
+                self.stop(SHUTDOWN)
             case "segfault":
                 ctypes.string_at(0)
             case "answer twice":

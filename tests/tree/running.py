@@ -110,6 +110,14 @@ def supervisor(name: str, *children: ChildSpec, flags: SupervisorFlags | None = 
     return ChildSpec(name, ProcessStart(_SUPERVISOR, args), type="supervisor", **spec)
 
 
+def operated(
+    name: str, *children: ChildSpec, flags: SupervisorFlags, later: Iterable[ChildSpec] = (), **spec: Any
+) -> ChildSpec:
+    """A spec for a supervisor that can be operated by messages (see operated.py)."""
+    args = {"flags": flags, "children": list(children), "later": {child.id: child for child in later}}
+    return ChildSpec(name, ProcessStart("tests.tree.operated:Operated", args), type="supervisor", **spec)
+
+
 def lines(journal: Path) -> list[str]:
     """What was written so far."""
     return journal.read_text(encoding="utf-8").splitlines() if journal.exists() else []

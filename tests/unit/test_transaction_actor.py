@@ -5,10 +5,29 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from bitnexus.actors.ledger.accounts import world_account_id
-from bitnexus.actors.messages import AccountOpened, OpenAccount, PostTransfer, TransferResult
-from bitnexus.actors.transactions.user import Answered, Outgoing, ToCaller, ToLedger, TransactionActor
-from bitnexus.errors import BitNexusError, CallTimeout, NotFound, TooManyInFlight
+from bitnexus.actors.ledger.accounts import shop_account_id, stock_account_id, world_account_id
+from bitnexus.actors.messages import (
+    AccountOpened,
+    ChangeAccount,
+    CreateAccount,
+    OpenAccount,
+    PostTransfer,
+    PostTransfers,
+    Purchase,
+    Transfer,
+    TransferRequest,
+    TransferResult,
+    TransferResults,
+)
+from bitnexus.actors.transactions.user import (
+    MAX_ACCOUNTS,
+    Answered,
+    Outgoing,
+    ToCaller,
+    ToLedger,
+    TransactionActor,
+)
+from bitnexus.errors import BitNexusError, CallTimeout, Forbidden, NotFound, TooManyAccounts, TooManyInFlight
 
 WORLD = world_account_id("USD/2")
 
@@ -19,6 +38,12 @@ def actor(*accounts: str, max_in_flight: int = 64) -> TransactionActor[None]:
 
 def post(debit: str = "mine", *, role: str = "user", transfer_id: str = "t1", asset: str = "USD/2") -> PostTransfer:
     return PostTransfer("u1", role, transfer_id, debit, "theirs", 100, asset)
+
+
+def batch(*debits: str, role: str = "user", kind: str = "post") -> PostTransfers:
+    return PostTransfers(
+        "u1", role, [TransferRequest(f"t{n}", debit, "theirs", 1, "USD/2", kind) for n, debit in enumerate(debits)]
+    )
 
 
 def refusal(out: Outgoing) -> BitNexusError:
@@ -43,9 +68,12 @@ def test_a_user_cannot_debit_the_world_and_learns_no_more_than_of_any_other_acco
     assert refused.detail == refusal(actor().receive(post("nobodys"), None)).detail
 
 
+@pytest.mark.parametrize("account", [world_account_id, shop_account_id, stock_account_id])
 @pytest.mark.parametrize("role", ["admin", "service"])
-def test_an_admin_or_service_may_debit_the_world_account_of_the_asset(role: str) -> None:
-    assert isinstance(actor().receive(post(WORLD, role=role), None), ToLedger)
+def test_an_admin_or_service_may_debit_the_house_s_accounts_of_the_asset(role: str, account) -> None:
+    assert isinstance(actor().receive(post(account("USD/2"), role=role), None), ToLedger)
+    assert isinstance(refusal(actor().receive(post(account("USD/2"), role="user"), None)), NotFound)
+    assert isinstance(refusal(actor().receive(post(account("EUR/2"), role=role), None)), NotFound)
 
 
 @pytest.mark.parametrize("role", ["admin", "service"])
@@ -131,3 +159,99 @@ def test_a_summary_counts_and_names_nothing() -> None:
     user = actor("a1", "a2")
     user.receive(post("a1"), None)
     assert user.summary() == {"accounts": 2, "in_flight": 1}
+
+
+def test_a_batch_from_the_users_own_accounts_goes_to_the_ledger_as_it_came() -> None:
+    command = batch("mine", "other", "mine")
+    assert actor("mine", "other").receive(command, None) == ToLedger(command)
+
+
+def test_a_batch_with_one_foreign_account_is_refused_as_a_whole_and_says_which() -> None:
+    refused = refusal(actor().receive(batch("mine", "theirs", "mine"), None))
+    assert isinstance(refused, NotFound)
+    assert refused.detail == "Transfer 1: You have no such account to debit"
+
+
+@pytest.mark.parametrize("role", ["admin", "service"])
+def test_an_admin_or_service_may_debit_any_account_in_a_batch(role: str) -> None:
+    assert isinstance(actor().receive(batch("theirs", WORLD, role=role), None), ToLedger)
+
+
+@pytest.mark.parametrize(("role", "may"), [("user", False), ("service", False), ("admin", True)])
+def test_only_an_admin_may_reverse(role: str, may: bool) -> None:
+    out = actor().receive(batch("mine", role=role, kind="reversal"), None)
+    assert isinstance(out, ToLedger) if may else isinstance(refusal(out), Forbidden)
+
+
+def test_a_batch_is_one_command_in_flight() -> None:
+    user = actor(max_in_flight=1)
+    command = batch("mine", "mine")
+    user.receive(command, None)
+    assert user.in_flight == 1
+    assert isinstance(refusal(user.receive(post(), None)), TooManyInFlight)
+    user.receive(Answered(user, command, CallTimeout()), None)
+    assert not user.busy
+
+
+@pytest.mark.parametrize(("role", "may"), [("user", False), ("service", False), ("admin", True)])
+def test_only_an_admin_may_freeze(role: str, may: bool) -> None:
+    out = actor().receive(ChangeAccount("u1", role, "mine", "freeze"), None)
+    assert isinstance(out, ToLedger) if may else isinstance(refusal(out), Forbidden)
+
+
+def test_a_user_has_so_many_accounts_and_no_more_but_may_ask_again_for_those() -> None:
+    user = actor(*(f"a{n}" for n in range(MAX_ACCOUNTS)))
+    for command in (OpenAccount("new", "u1", "USD/2"), CreateAccount("new", "u1", "USD/2", 0, 1)):
+        assert isinstance(refusal(user.receive(command, None)), TooManyAccounts)
+    assert isinstance(user.receive(OpenAccount("a1", "u1", "USD/2"), None), ToLedger)
+
+
+def buy(payer: str = "mine", *, role: str = "user") -> Purchase:
+    return Purchase("u1", role, "p1", payer, "shop", 500, "USD/2", "stock", "units", 2, "SKU:MUG/0")
+
+
+def results(*refusals: str | None) -> TransferResults:
+    transfer = Transfer("p1", "mine", "shop", 500, "USD/2", 0, "", "", "u1", 7, 1, 0, 0, 0)
+    return TransferResults([TransferResult("p1", None if each else transfer, each) for each in refusals])
+
+
+def test_a_purchase_paid_from_an_own_account_goes_to_the_ledger_as_one_command() -> None:
+    user, command = actor(), buy()
+    assert user.receive(command, None) == ToLedger(command)
+    assert user.in_flight == 1
+
+
+@pytest.mark.parametrize("role", ["user", "service", "admin"])
+def test_nobody_buys_with_another_s_account_nor_with_the_world_s(role: str) -> None:
+    for payer in ("theirs", WORLD):
+        assert isinstance(refusal(actor().receive(buy(payer, role=role), None)), NotFound)
+
+
+def test_a_purchase_counts_among_the_commands_in_flight() -> None:
+    user = actor(max_in_flight=1)
+    command = buy()
+    user.receive(command, None)
+    assert isinstance(refusal(user.receive(buy(), None)), TooManyInFlight)
+    answer = results(None, None)
+    assert user.receive(Answered(user, command, answer), None) == ToCaller(answer)
+    assert not user.busy
+
+
+def test_bought_units_can_be_debited_and_those_that_were_not_bought_cannot() -> None:
+    user, command = actor(), buy()
+    for refusals in (("exceeds_credits", "linked_event_failed"), ("linked_event_failed", "exceeds_credits")):
+        user.receive(command, None)
+        assert user.receive(Answered(user, command, results(*refusals)), None) == ToCaller(results(*refusals))
+        assert isinstance(refusal(user.receive(post("units"), None)), NotFound)
+    user.receive(command, None)
+    user.receive(Answered(user, command, results(None, None)), None)
+    assert isinstance(user.receive(post("units"), None), ToLedger)
+
+
+def test_a_purchase_without_a_true_answer_makes_the_actor_stale_unless_it_knows_the_account() -> None:
+    for accounts, stale in ((("mine",), True), (("mine", "units"), False)):
+        user, command = actor(*accounts), buy()
+        user.receive(command, None)
+        out = user.receive(Answered(user, command, CallTimeout()), None)
+        assert isinstance(out, ToCaller)
+        assert out.stale is stale

@@ -2,7 +2,8 @@
 
 An asset is a code and a scale, ``USD/2`` or ``SKU:MUG-01/0``: amounts are integers of ``10**-scale`` units. Each
 asset has one `world` account, unbounded, owned by nobody, through which it enters and leaves the ledger; its id
-follows from the asset, so every process knows it without asking.
+follows from the asset, so every process knows it without asking. So do those of the shop: the account that takes the
+money paid in an asset, and the one that has a product's units in stock, whose asset is ``SKU:<code>/0``.
 """
 
 from __future__ import annotations
@@ -49,6 +50,35 @@ _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9
 def world_account_id(asset: str) -> str:
     """The id of the asset's world account, the same for ever and everywhere."""
     return str(uuid5(_WORLD_NAMESPACE, "world:" + asset))
+
+
+@lru_cache(maxsize=1024)
+def shop_account_id(asset: str) -> str:
+    """The id of the account that takes what is paid for products in this asset."""
+    return str(uuid5(_WORLD_NAMESPACE, "shop:" + asset))
+
+
+@lru_cache(maxsize=1024)
+def stock_account_id(asset: str) -> str:
+    """The id of the account that holds the units for sale of a product's asset."""
+    return str(uuid5(_WORLD_NAMESPACE, "stock:" + asset))
+
+
+def house_account(account_id: str, asset: str) -> str:
+    """Which of the accounts without an owner that every process knows this is: "world", "shop", "stock"; "" for none.
+
+    An admin or a service may debit them.
+    """
+    if account_id == world_account_id(asset):
+        return "world"
+    if account_id == shop_account_id(asset):
+        return "shop"
+    return "stock" if account_id == stock_account_id(asset) else ""
+
+
+def units_transfer_id(purchase_id: str) -> str:
+    """The id of the transfer of a purchase's units; that of its payment is the purchase's own."""
+    return str(uuid5(UUID(purchase_id), "units"))
 
 
 def expiry_id(pending_id: str) -> str:

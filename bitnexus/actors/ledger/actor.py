@@ -11,6 +11,7 @@ from prometheus_client import Counter, Gauge
 
 from bitnexus.actors.ledger.archive import consistency_proof
 from bitnexus.actors.ledger.checkpoint import Signer
+from bitnexus.actors.ledger.node_filling import fill_nodes
 from bitnexus.actors.ledger.notary import Notary
 from bitnexus.actors.ledger.writer import Writer
 from bitnexus.actors.messages import (
@@ -23,6 +24,7 @@ from bitnexus.actors.messages import (
     OpenAccount,
     PostTransfer,
     PostTransfers,
+    Purchase,
     SignedCheckpoint,
 )
 from bitnexus.actors.runtime.context import Context
@@ -44,7 +46,7 @@ _waiting = Gauge("bitnexus_ledger_waiting_commands", "Commands that wait for the
 
 
 class Ledger(Process):
-    """Answers PostTransfer(s), OpenAccount, CreateAccount, ChangeAccount, GetHead and GetCheckpoint.
+    """Answers PostTransfer(s), Purchase, OpenAccount, CreateAccount, ChangeAccount, GetHead and GetCheckpoint.
 
     Casts BlockCommitted to the notifier after each commit.
     """
@@ -69,6 +71,7 @@ class Ledger(Process):
         _waiting.set_function(lambda: self._writer.waiting)
         # Fenced or InvariantBroken end the process: the next one reloads what is true.
         self._run = self.spawn(self._writer.run())
+        self._filling = self.spawn(fill_nodes(self._database))
         # Calls are parked until this process has its name: after a restart none needs to be refused, as long as the
         # database is there.
         with contextlib.suppress(TimeoutError):
@@ -78,6 +81,7 @@ class Ledger(Process):
         """Take no more commands, commit and answer those that wait."""
         self._writer.stop()
         await self._run
+        self._filling.cancel()
         await self._database.close()
 
     @handles(PostTransfer)
@@ -92,6 +96,11 @@ class Ledger(Process):
 
     @handles(PostTransfers)
     def post_all(self, message: PostTransfers, context: Context) -> None:
+        """Answered with TransferResults once they are durable."""
+        self._writer.submit(message, context)
+
+    @handles(Purchase)
+    def buy(self, message: Purchase, context: Context) -> None:
         """Answered with TransferResults once they are durable."""
         self._writer.submit(message, context)
 

@@ -13,8 +13,8 @@ from bitnexus.actors.ledger.log import Head, Node
 from bitnexus.actors.messages import AccountChanged, AccountOpened, BlockCommitted, Transfer
 from bitnexus.actors.runtime.message import Message
 
-#: Where a block stood: how many events, how many of them transfers.
-Mark: TypeAlias = tuple[int, int]
+#: Where a block stood: how many events, how many of them transfers, how many accounts opened.
+Mark: TypeAlias = tuple[int, int, int]
 
 
 @dataclass(slots=True)
@@ -66,14 +66,16 @@ class Block:
 
     def mark(self) -> Mark:
         """Where the block stands."""
-        return len(self.leaves), len(self.transfers)
+        return len(self.leaves), len(self.transfers), len(self.opened)
 
     def cut(self, mark: Mark) -> None:
-        """Take back the events since `mark`, which must all be transfers."""
-        events, transfers = mark
+        """Take back the events since `mark`, which must all be transfers or openings of accounts."""
+        events, transfers, opened = mark
         for transfer in self.transfers[transfers:]:
             del self.recorded[transfer.transfer_id]
-        del self.leaves[events:], self.events[events:]
+        for account in self.opened[opened:]:
+            self.owners.pop(account.id, None)
+        del self.leaves[events:], self.events[events:], self.opened[opened:]
         del self.transfers[transfers:], self.refusals[transfers:], self.salts[transfers:]
 
     def committed(self) -> BlockCommitted:

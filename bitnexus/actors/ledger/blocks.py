@@ -6,12 +6,14 @@ a block with a wrong guess cannot be written; the writer then looks its ids up a
 
 **Chains.** A chain of linked transfers succeeds or fails together: the first one that is refused keeps its code, the
 others get ``linked_event_failed``, and all its ids that were free are burned. An id that was used before, by anything
-but this chain, cannot succeed with it: ``chain_id_taken``.
+but this chain, cannot succeed with it: ``chain_id_taken``. A purchase is a chain of two, and an account may be opened
+with it: if the chain fails, that was never opened.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 from bitnexus.actors.ledger import account_events
 from bitnexus.actors.ledger.accounts import uuid_bytes
@@ -20,15 +22,22 @@ from bitnexus.actors.ledger.book import Book, InvariantBroken, Subject
 from bitnexus.actors.ledger.commands import ExpirePending, Item, Recorded, replay
 from bitnexus.actors.ledger.leaves import leaf_of_transfer
 from bitnexus.actors.ledger.log import SALT_BYTES, Head, leaf_hash, private_hash, transfer_leaf
+from bitnexus.actors.ledger.purchases import opening_of, transfers_of
 from bitnexus.actors.ledger.rules import BURNING, MOVED, PENDING, POST, Request, expire, expiry, post
 from bitnexus.actors.messages import (
     ChangeAccount,
+    OpenAccount,
     PostTransfer,
     PostTransfers,
+    Purchase,
     Transfer,
+    TransferReceipts,
     TransferResult,
     TransferResults,
 )
+
+#: An account that a chain needs, and the salt of its leaf.
+Opening: TypeAlias = tuple[OpenAccount, bytes]
 
 
 def decide(
@@ -86,13 +95,16 @@ class _Decision:
             if isinstance(command, PostTransfer):
                 block.answers.append(self.single(command, command.user_id))
             elif isinstance(command, PostTransfers):
-                block.answers.append(TransferResults(self.batch(command)))
+                results = self.batch(command)
+                block.answers.append(_receipts(results) if command.brief else TransferResults(results))
             elif isinstance(command, ExpirePending):
                 for id_ in command.transfer_ids:
                     self.expire(id_)
                 block.answers.append(TransferResults([]))
             elif isinstance(command, ChangeAccount):
                 block.answers.append(account_events.change(book, block, command, self.salt()))
+            elif isinstance(command, Purchase):
+                block.answers.append(TransferResults(self.purchase(command)))
             else:
                 block.answers.append(account_events.open_account(book, block, command, self.salt()))
         book.check(self.moved, self.reserved)
@@ -147,8 +159,12 @@ class _Decision:
                 results.append(self.single(request, batch.user_id))
         return results
 
-    def chain(self, requests: list[Request], user_id: str) -> list[TransferResult]:
-        """Decide linked transfers."""
+    def purchase(self, purchase: Purchase) -> list[TransferResult]:
+        opening = (opening_of(purchase), self.salt())
+        return self.chain(list(transfers_of(purchase)), purchase.user_id, opening)
+
+    def chain(self, requests: list[Request], user_id: str, opening: Opening | None = None) -> list[TransferResult]:
+        """Decide linked transfers; if they succeed, an account is opened before them unless it is there."""
         salts = [self.salt() for _ in requests]
         known = [self.known(request.transfer_id) for request in requests]
         refused = {recorded.refusal is not None for recorded in known if recorded is not None}
@@ -159,7 +175,7 @@ class _Decision:
                 recorded and _taken(recorded, request) for recorded, request in zip(known, requests, strict=True)
             ]
         else:
-            results, culprit = self.attempt(requests, user_id, salts)
+            results, culprit = self.attempt(requests, user_id, salts, opening)
             if culprit is None:
                 return results
             refusals = [culprit if at == len(results) else None for at in range(len(requests))]
@@ -171,13 +187,15 @@ class _Decision:
         ]
 
     def attempt(
-        self, requests: list[Request], user_id: str, salts: list[bytes]
+        self, requests: list[Request], user_id: str, salts: list[bytes], opening: Opening | None
     ) -> tuple[list[TransferResult], str | None]:
         """All results; or those before the first that is refused, and its refusal, as if none had been tried."""
         block, moved, reserved = self.block, self.moved, self.reserved
         self.moved, self.reserved = dict(moved), dict(reserved)
         mark = block.mark()
         self.book.begin_chain()
+        if opening is not None and opening[0].account_id not in self.book:
+            account_events.open_account(self.book, block, *opening)
         results: list[TransferResult] = []
         for request, salt in zip(requests, salts, strict=True):
             refusal = self.carry_out(request)
@@ -286,6 +304,17 @@ def _more(request: Request) -> tuple[str, str, str, int] | tuple[()]:
     if type(request) is PostTransfer:
         return ()
     return request.kind, request.pending_id, request.reverses_id, request.timeout_s
+
+
+def _receipts(results: list[TransferResult]) -> TransferReceipts:
+    """The results by columns."""
+    transfers = [result.transfer for result in results]
+    return TransferReceipts(
+        [0 if transfer is None else transfer.seq for transfer in transfers],
+        [0 if transfer is None else transfer.block for transfer in transfers],
+        {at: result.refusal for at, result in enumerate(results) if result.refusal is not None},
+        [at for at, result in enumerate(results) if result.replayed],
+    )
 
 
 def _taken(recorded: Recorded, request: Request) -> str:

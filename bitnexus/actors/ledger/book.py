@@ -45,6 +45,7 @@ class Book:
         self._resolved: list[tuple[str, str | None]] = []
         self._chain: dict[str, Totals] | None = None
         self._chain_start = 0
+        self._chain_opened = 0
         self.get = self._accounts.get
         self.subject = self._subjects.get
 
@@ -118,12 +119,16 @@ class Book:
         """What follows succeeds or fails together."""
         self._chain = {}
         self._chain_start = len(self._resolved)
+        self._chain_opened = len(self._opened)
 
     def end_chain(self, *, undo: bool) -> None:
         """The chain is complete; with `undo`, as if it had never been begun."""
         chain, self._chain = self._chain, None
         if undo:
             self._restore(chain or {}, self._chain_start)
+            for id_ in list(self._opened)[self._chain_opened :]:
+                del self._opened[id_], self._accounts[id_]
+                self._before.pop(id_, None)
 
     def _restore(self, totals: dict[str, Totals], start: int) -> None:
         for id_, before in totals.items():

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from bitnexus import errors
+from bitnexus.actors.ledger import purchases
 from bitnexus.actors.ledger.accounts import (
     ALL_FLAGS,
     MAX_AMOUNT,
@@ -23,6 +24,7 @@ from bitnexus.actors.messages import (
     OpenAccount,
     PostTransfer,
     PostTransfers,
+    Purchase,
     Transfer,
     TransferResult,
 )
@@ -33,6 +35,8 @@ MAX_DESCRIPTION: Final = 1_024
 MAX_METADATA: Final = 16_384
 #: Most transfers of one batch.
 MAX_BATCH: Final = 8_000
+#: Two transfers, and the opening of an account.
+EVENTS_OF_PURCHASE: Final = 3
 #: Longest timeout of a pending transfer: a signed 32-bit integer of the database, 68 years.
 MAX_TIMEOUT_S: Final = 2**31 - 1
 
@@ -59,7 +63,7 @@ class ExpirePending(NamedTuple):
 
 
 Opening = OpenAccount | CreateAccount
-Command = PostTransfer | PostTransfers | Opening | ChangeAccount | ExpirePending
+Command = PostTransfer | PostTransfers | Purchase | Opening | ChangeAccount | ExpirePending
 
 
 class Caller(Protocol):
@@ -92,8 +96,12 @@ class Item(NamedTuple):
 
 def weight(command: Command) -> int:
     """How many events of a block the command can be."""
+    if isinstance(command, PostTransfer):
+        return 1
     if isinstance(command, PostTransfers):
         return len(command.transfers)
+    if isinstance(command, Purchase):
+        return EVENTS_OF_PURCHASE
     return len(command.transfer_ids) if isinstance(command, ExpirePending) else 1
 
 
@@ -101,6 +109,8 @@ def transfers_of(command: Command) -> Sequence[Request]:
     """The transfers that the command asks for."""
     if isinstance(command, PostTransfer):
         return (command,)
+    if isinstance(command, Purchase):
+        return purchases.transfers_of(command)
     return command.transfers if isinstance(command, PostTransfers) else ()
 
 
@@ -133,6 +143,11 @@ def check_syntax(command: Command) -> None:
         _check_transfer(command, command.user_id)
     elif isinstance(command, PostTransfers):
         _check_batch(command)
+    elif isinstance(command, Purchase):
+        _check_ids(command.purchase_id)
+        _check_opening(purchases.opening_of(command))
+        for request in purchases.transfers_of(command):
+            _check_transfer(request, command.user_id)
     elif isinstance(command, ChangeAccount):
         _check_ids(command.account_id, command.user_id)
         if command.action not in ACCOUNT_ACTIONS:
@@ -147,7 +162,7 @@ def _check_opening(command: Opening) -> None:
     if isinstance(command, OpenAccount) or command.owner_id:
         _check_ids(command.owner_id)
     _check_ids(command.account_id)
-    if command.account_id == world_account_id(command.asset):
+    if command.account_id == world_account_id(command.asset) and not _is_unbounded(command):
         raise errors.BadRequest("The id is that of the asset's world account.")
     _check_asset_and_code(command)
     if isinstance(command, CreateAccount):
@@ -155,6 +170,13 @@ def _check_opening(command: Opening) -> None:
             raise errors.BadRequest(f"flags must be 0 … {ALL_FLAGS}.")
         if not 0 <= command.credit_limit <= MAX_TOTAL:
             raise errors.BadRequest(f"credit_limit must be 0 … {MAX_TOTAL}.")
+
+
+def _is_unbounded(command: Opening) -> bool:
+    """Whether it opens an account as the ledger opens world accounts: of nobody, without flags."""
+    if not isinstance(command, CreateAccount):
+        return False
+    return (command.owner_id, command.code, command.flags, command.credit_limit) == ("", 0, 0, 0)
 
 
 def _check_batch(batch: PostTransfers) -> None:

@@ -1,35 +1,37 @@
-"""Verifies the ledger that is stored in a database: reads it page by page, has `audit` recompute it."""
+"""The ledger that is stored in a database, block by block; and its verification: `audit` recomputes all of it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Final
 
-from bitnexus.actors.ledger.audit import Audit, Change, Event, Opening, Posting, Wrong
+from bitnexus.actors.ledger.accounts import Totals
+from bitnexus.actors.ledger.audit import (
+    Audit,
+    Change,
+    Event,
+    Opening,
+    Posting,
+    Progress,
+    Verified,
+    Wrong,
+    events_of_next,
+)
 from bitnexus.actors.ledger.checkpoint import Checkpoint
+from bitnexus.actors.ledger.log import Node
 from bitnexus.actors.ledger.stored import account_of
 from bitnexus.storage import ledger_tree
-from bitnexus.storage.ledger import Executor
+from bitnexus.storage.ledger import Executor, last_block
 from bitnexus.storage.ledger_rows import AccountRow, BlockRow, TransferRow
 
-#: Blocks, and events, read at a time; a block is at most as large as its setting.
+#: Blocks, events and accounts read at a time; a block is at most as large as its setting.
 BLOCKS: Final = 1_000
 EVENTS: Final = 10_000
+ACCOUNTS: Final = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class Verified:
-    """What was found in order."""
-
-    blocks: int
-    events: int
-    accounts: int
-    root: bytes
-
-
-async def verify(db: Executor, signed: Checkpoint | None = None) -> Verified:
-    """Recompute everything that is stored; `signed`, if given, is a checkpoint that the tree must extend.
+async def verify(db: Executor, *signed: Checkpoint, progress: Progress = lambda _done, _of: None) -> Verified:
+    """Recompute everything that is stored; `signed` are checkpoints that the tree must extend.
 
     `db` should be in one REPEATABLE READ transaction, so that a ledger at work is seen at one moment.
 
@@ -37,61 +39,81 @@ async def verify(db: Executor, signed: Checkpoint | None = None) -> Verified:
         Wrong: the first place that is wrong.
         DatabaseUnavailable: by the connection's owner.
     """
-    audit = Audit()
+    last = await last_block(db)
+    of = 0 if last is None else last.tree_size
+    nodes: list[Node] = []
+    audit = Audit(signed, nodes)
+    async for block, events in stored_blocks(db):
+        audit.block(
+            block.height,
+            block.prev_hash,
+            block.hash,
+            block.tree_root,
+            time_us=block.time_us,
+            peaks=block.peaks,
+            events=events,
+        )
+        if len(nodes) > BLOCKS:
+            await _compare_nodes(db, nodes)
+        progress(audit.events, of)
+    await _compare_nodes(db, nodes)
+    beyond = await ledger_tree.first_event_from(db, audit.events)
+    if beyond is not None:
+        raise Wrong(f"event {beyond} is in no block")
+    async for account_id, totals in stored_totals(db):
+        audit.totals(account_id, totals)
+    found = audit.end()
+    surplus = await ledger_tree.surplus_node(db, audit.events)
+    if surplus is not None:
+        raise Wrong(f"node {surplus[1]} of level {surplus[0]} is not that of the tree")
+    await _compare_timers(db, audit)
+    return found
+
+
+async def stored_blocks(db: Executor) -> AsyncIterator[tuple[BlockRow, list[Event]]]:
+    """Every block with its events, in order, a page in memory at a time; `db` is as for `verify`.
+
+    Raises:
+        Wrong: a block or an event is missing, or there twice.
+    """
     events: dict[int, Event] = {}
-    read_to = 0
-    while blocks := await ledger_tree.blocks_after(db, audit.head.height, limit=BLOCKS):
+    read_to = height = size = 0
+    while blocks := await ledger_tree.blocks_after(db, height, limit=BLOCKS):
         for block in blocks:
-            if block.height != audit.head.height + 1:
-                raise Wrong(f"block {audit.head.height + 1} is missing")
-            if not 0 < block.tree_size - audit.events <= 10 * 65_536:
-                raise Wrong(f"block {block.height} says that it ends at event {block.tree_size}")
+            events_of_next(block.height, block.tree_size, after_height=height, after_size=size)
             while read_to < block.tree_size:
                 for seq, event in _events(await ledger_tree.events_between(db, read_to, read_to + EVENTS)):
                     if events.setdefault(seq, event) is not event:
                         raise Wrong(f"event {seq} is stored twice")
                 read_to += EVENTS
-            await _feed(audit, block, events)
-            if signed is not None and audit.head.tree.size == signed.size and audit.head.root != signed.root:
-                raise Wrong(f"the tree of {signed.size} events is not the one that was signed")
-    await _after(db, audit, signed)
-    return Verified(audit.head.height, audit.events, len(audit.stored), audit.head.root)
+            missing = next((seq for seq in range(size, block.tree_size) if seq not in events), None)
+            if missing is not None:
+                raise Wrong(f"event {missing} is missing")
+            yield block, [events.pop(seq) for seq in range(size, block.tree_size)]
+            height, size = block.height, block.tree_size
 
 
-async def _feed(audit: Audit, block: BlockRow, events: dict[int, Event]) -> None:
-    present: list[Event] = []
-    for seq in range(audit.events, block.tree_size):
-        event = events.pop(seq, None)
-        if event is None:
-            raise Wrong(f"event {seq} is missing")
-        present.append(event)
-    audit.block(
-        block.height,
-        block.prev_hash,
-        block.hash,
-        block.tree_root,
-        time_us=block.time_us,
-        peaks=block.peaks,
-        events=present,
-    )
+async def stored_totals(db: Executor) -> AsyncIterator[tuple[str, Totals]]:
+    """Id, totals and state of every account, in the order in which they were opened."""
+    after = -1
+    while rows := await ledger_tree.accounts_after(db, after, limit=ACCOUNTS):
+        for row in rows:
+            yield row.account_id, account_of(row).totals
+        after = rows[-1].seq
 
 
-async def _after(db: Executor, audit: Audit, signed: Checkpoint | None) -> None:
-    """What can only be compared at the end."""
-    size = audit.head.tree.size
-    beyond = await ledger_tree.first_event_from(db, size)
-    if beyond is not None:
-        raise Wrong(f"event {beyond} is in no block")
-    if signed is not None and signed.size > size:
-        raise Wrong(f"event {size} is missing: a tree of {signed.size} events was signed")
-    if signed is not None and signed.size and not await ledger_tree.is_block_end(db, signed.size):
-        raise Wrong(f"no block ends at event {signed.size}, where a tree was signed")
-    audit.end()
-    kept = await ledger_tree.all_nodes(db)
-    expected = {(node.level, node.number): node.hash for node in audit.nodes}
-    for place in sorted(kept.keys() | expected.keys()):
-        if kept.get(place) != expected.get(place):
-            raise Wrong(f"node {place[1]} of level {place[0]} is not that of the tree")
+async def _compare_nodes(db: Executor, nodes: list[Node]) -> None:
+    """Compare the tree's nodes, in the order in which they came, with those that are kept; and forget them."""
+    for level in sorted({node.level for node in nodes}):
+        of_level = {node.number: node.hash for node in nodes if node.level == level}
+        kept = await ledger_tree.nodes_between(db, level, min(of_level), max(of_level) + 1)
+        for number, hash_ in of_level.items():
+            if kept.get(number) != hash_:
+                raise Wrong(f"node {number} of level {level} is not that of the tree")
+    nodes.clear()
+
+
+async def _compare_timers(db: Executor, audit: Audit) -> None:
     timers = await ledger_tree.all_timers(db)
     running = {id_: transfer.expires_us for id_, transfer in audit.pending.items() if transfer.expires_us}
     for id_ in sorted(timers.keys() | running.keys()):
@@ -99,7 +121,7 @@ async def _after(db: Executor, audit: Audit, signed: Checkpoint | None) -> None:
             raise Wrong(f"the timer of the pending transfer {id_} is not that of its event")
 
 
-def _events(rows: list[TransferRow | AccountRow | ledger_tree.ChangeRow]) -> Iterator[tuple[int, Event]]:
+def _events(rows: Sequence[TransferRow | AccountRow | ledger_tree.ChangeRow]) -> Iterator[tuple[int, Event]]:
     for row in rows:
         if isinstance(row, TransferRow):
             yield row.transfer.seq, Posting(row.transfer, row.refusal, row.salt)

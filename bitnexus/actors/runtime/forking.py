@@ -16,6 +16,11 @@ _PR_SET_PDEATHSIG = 1
 _ALONE_STEP_S = 0.25
 
 
+def leave_inherited_loop() -> None:
+    """Forget the loop in which this process was forked: signals must not be written to its descriptor."""
+    signal.set_wakeup_fd(-1)
+
+
 def cut_inherited_sockets() -> None:
     """Replace every socket and event descriptor that came with the fork by /dev/null.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic
 
 from bitnexus.actors.runtime.light_activation import Activations, Schedule, StartLoad
@@ -39,7 +39,7 @@ class LightScheduler(LightTable[M, C, Out], Generic[M, C, Out, S]):
     # fmt: off
     __slots__ = (
         "_activations", "_actor_messages", "_alarm", "_killed", "_mailbox_bound", "_owner", "_requests", "_run",
-        "_running", "_schedule", "_suspended", "_timers", "_turn_scheduled", "statistics",
+        "_running", "_schedule", "_suspended", "_timers", "_turn_scheduled", "may_activate", "statistics",
     )
     # fmt: on
 
@@ -56,6 +56,8 @@ class LightScheduler(LightTable[M, C, Out], Generic[M, C, Out, S]):
         super().__init__(limits, now_s)
         #: Set it to note what each actor does, None to stop that.
         self.statistics: LightStatistics | None = None
+        #: Called with the key of an actor that a message is to activate; raises what its sender is to hear instead.
+        self.may_activate: Callable[[str], None] | None = None
         self._owner = owner
         self._schedule = schedule
         self._alarm = alarm or Alarm(lambda: self._now_s, _nobody_wakes)
@@ -74,6 +76,10 @@ class LightScheduler(LightTable[M, C, Out], Generic[M, C, Out, S]):
     def __contains__(self, key: str) -> bool:
         """True when the actor is active or being activated."""
         return key in self._actors or self.is_activating(key)
+
+    def keys(self) -> list[str]:
+        """The keys of all actors that are active or being activated."""
+        return [*self._actors, *(() if self._activations is None else self._activations.waiting)]
 
     @property
     def activating(self) -> int:
@@ -125,6 +131,8 @@ class LightScheduler(LightTable[M, C, Out], Generic[M, C, Out, S]):
     def _tell_inactive(self, key: str, message: M, context: C, *, bounded: bool) -> None:
         waiting = None if self._activations is None else self._activations.waiting.get(key)
         if waiting is None:
+            if self.may_activate is not None:
+                self.may_activate(key)
             self._admit()
             self._activate(key, [(message, context)])
         elif bounded and len(waiting) >= self._mailbox_bound:

@@ -24,7 +24,16 @@ from bitnexus.actors.runtime.message import GetNames, Message, Names, NamesChang
 from bitnexus.actors.runtime.names import NameTable, OnName
 from bitnexus.actors.runtime.peers import Peers
 from bitnexus.config.correlation import request_id
-from bitnexus.errors import BitNexusError, CallTimeout, NoProcess, Overloaded, ProcessDown, UnknownMessage, by_code
+from bitnexus.errors import (
+    BitNexusError,
+    CallTimeout,
+    Moved,
+    NoProcess,
+    Overloaded,
+    ProcessDown,
+    UnknownMessage,
+    by_code,
+)
 
 Dispatch = Callable[[Message, Context], None]
 
@@ -66,6 +75,8 @@ class Node:
         self._resync: asyncio.TimerHandle | None = None
         self._liveness = Liveness(peers)
         self.losses = Losses(peers.loop)
+        #: Asked for the name of whom a repeatable call is sent to again: (name, message) → name.
+        self.reroute: Callable[[str, Message], str] | None = None
         #: What clients may send to this process (see access.py).
         self.open_to_clients: frozenset[type[Message]] = frozenset()
         #: Called for each connection that ends, after its calls have been dealt with.
@@ -142,6 +153,16 @@ class Node:
         Returns a function that ends it. An exception that escapes a callback ends the process.
         """
         return self._names.monitor(name, on_up, on_down)
+
+    def send_waiting(self, name: str) -> None:
+        """Send the calls that wait for `name`, in order, to whom `reroute` says now."""
+        self._send_parked(name)
+
+    def disconnect(self, name: str, reason: str) -> None:
+        """Close the connection to who holds `name`: repeatable calls that are under way to it are sent again."""
+        info = self._names.get(name)
+        if info is not None:
+            self._peers.forget(info.address, reason)
 
     # -- sending ---------------------------------------------------------------------------------------------
 
@@ -245,6 +266,8 @@ class Node:
         call.connection = connection
 
     def _send_again(self, call: OpenCall) -> None:
+        if self.reroute is not None:
+            call.name = self.reroute(call.name, call.message)
         try:
             self._send(call)
         except Overloaded:
@@ -272,7 +295,7 @@ class Node:
             elif isinstance(item, wire.Cancel):
                 incoming.withdraw(connection, item.ref)
             elif self._is_answer(connection, item.ref):
-                self._answer(item.ref, by_code(item.code, item.detail))
+                self._failure_received(item)
 
     def _call_received(self, connection: Connection, item: wire.Call) -> None:
         if item.ref in connection.cancelled_early:
@@ -322,6 +345,13 @@ class Node:
         except UnknownMessage as error:
             result = error
         self._answer(item.ref, result)
+
+    def _failure_received(self, item: wire.Failure) -> None:
+        call = self._calls.get(item.ref)
+        if call is not None and call.retry and item.code == Moved.code and self.reroute is not None:
+            self._calls.park(call)  # the sweep sends it to whoever it is for by then
+        else:
+            self._answer(item.ref, by_code(item.code, item.detail))
 
     def _answer(self, ref: int, result: Message | BitNexusError) -> None:
         call = self._calls.close(ref)

@@ -44,7 +44,7 @@ from bitnexus.actors.runtime.message import (
     StopProcess,
 )
 from bitnexus.actors.runtime.node import Node
-from bitnexus.actors.runtime.reasons import SHUTDOWN, ExitReason, raised, shutdown
+from bitnexus.actors.runtime.reasons import NORMAL, SHUTDOWN, ExitReason, raised, shutdown
 from bitnexus.actors.runtime.transport import Transport
 from bitnexus.config import get_settings
 from bitnexus.config import logging as log_lines
@@ -66,6 +66,10 @@ EXIT_UNLINKED = 69  # EX_UNAVAILABLE: whom it was linked to is gone
 _lag = Gauge("bitnexus_loop_lag_seconds", "How late the loop was at the last heartbeat")
 _mailbox = Gauge("bitnexus_mailbox_messages", "Messages received whose work is not done")
 _in_flight = Gauge("bitnexus_calls_in_flight", "Calls of this process that wait for their answer")
+
+
+class Ignore(Exception):
+    """Raised by `init`: there is nothing to do. The process ends, its supervisor keeps its spec and does not retry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +113,7 @@ class Process(Inspected, Actor):  # type: ignore[misc]  # Thespian has no type h
         )
 
     async def init(self) -> None:
-        """Prepare; the process takes messages only after this. An exception is a failed start."""
+        """Prepare; the process takes messages only after this. An exception is a failed start, Ignore is none."""
 
     async def terminate(self, reason: ExitReason) -> None:
         """Finish what must be finished; the supervisor kills what takes longer than the child's shutdown time."""
@@ -162,7 +166,11 @@ class Process(Inspected, Actor):  # type: ignore[misc]  # Thespian has no type h
     async def _start(self, start: StartProcess) -> None:
         if start.registry_address:
             await self.node.join(start.registry_address, start.registry_instance)
-        await self.init()
+        try:
+            await self.init()
+        except Ignore:
+            self.stop(NORMAL)
+            return
         self._is_initialised = True
         if start.registry_address:
             await self.node.join(start.registry_address, start.registry_instance, self.info())

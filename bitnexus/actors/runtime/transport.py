@@ -1,8 +1,7 @@
 """Thespian's transport on asyncio: what Thespian asks of one, on top of this process's `Peers`.
 
-`run` drives the loop. Thespian's own messages (envelopes) stop the loop and are handled between two runs of it, so that
-an actor may fork a child without forking a running loop; application messages (batches) are handled inside the loop and
-never stop it. See docs/adr/0002.
+What runs the loop and hands out what came is in running.py; application messages (batches) have nothing to do with it.
+See docs/adr/0002.
 """
 
 from __future__ import annotations
@@ -10,47 +9,36 @@ from __future__ import annotations
 import asyncio
 import pickle
 import threading
-import time
 from collections import deque
-from collections.abc import Callable
-from datetime import timedelta
 from typing import Any, Final
 
 import structlog
-from thespian.actors import ActorAddress, ActorExitRequest, WatchMessage
+from thespian.actors import ActorAddress, WatchMessage
 from thespian.system.addressManager import ActorLocalAddress, CannotPickleAddress
-from thespian.system.messages.multiproc import ChildMayHaveDied
-from thespian.system.timing import ExpirationTimer
 from thespian.system.transport import (
     ExternalInterfaceTransportInit,
     ReceiveEnvelope,
     SendStatus,
-    Thespian__Run_Expired,
-    Thespian__Run_HandlerResult,
-    Thespian__Run_Terminated,
     TransmitIntent,
-    TransmitOnly,
 )
-from thespian.system.transport.wakeupTransportBase import wakeupTransportBase
 
 from bitnexus.actors.runtime import forking, membership, tls
 from bitnexus.actors.runtime.addressing import ENDS_WITH_STARTER, Addressing, Endpoint, ExternalCopy
 from bitnexus.actors.runtime.connection import Connection
 from bitnexus.actors.runtime.loops import new_event_loop
 from bitnexus.actors.runtime.peers import Peers
+from bitnexus.actors.runtime.running import Running
 from bitnexus.config import get_settings, node_cookie
 
 #: Envelopes received and not handled; one more is refused.
 MAX_INBOX: Final = 100_000
-#: While envelopes are handled one after another, connections get a turn at least this often.
-_TURN_EVERY_S: Final = 0.005
 _CLOSING_TURNS: Final = 3
 _DELIVERED: Final = {"sent": SendStatus.Sent, "rejected": SendStatus.BadPacket, "dead": SendStatus.DeadTarget}
 
 log = structlog.get_logger("bitnexus.runtime")
 
 
-class Transport(Addressing, wakeupTransportBase):  # type: ignore[misc]  # Thespian has no type hints
+class Transport(Addressing, Running):
     """One per process (and one per thread for outside users of Thespian's API)."""
 
     def __init__(self, origin: object, *args: Any) -> None:
@@ -63,6 +51,7 @@ class Transport(Addressing, wakeupTransportBase):  # type: ignore[misc]  # Thesp
             (self._adminAddr,) = args
         elif isinstance(origin, Endpoint):
             self._parentAddr, self._adminAddr = origin.parent, origin.admin
+            forking.leave_inherited_loop()
             forking.cut_inherited_sockets()
             if origin.assigned is None:
                 forking.die_with_parent(origin.creator_pid)
@@ -77,20 +66,9 @@ class Transport(Addressing, wakeupTransportBase):  # type: ignore[misc]  # Thesp
         self.peers = Peers(self.loop, keys, self._envelope_received, tls.contexts(settings.node_tls))
         self.loop.run_until_complete(self.peers.listen(settings.node_host, port))
         self.myAddress = self.getAddressFromString((self.peers.host, self.peers.port))
-        self.run_time = ExpirationTimer(None)
-        #: Set by a Process: called for a request to exit (SIGTERM, or Thespian's message), inside or outside the loop.
-        self.on_exit_request: Callable[[], None] | None = None
-        #: Set by a Supervisor: called outside the loop when children may have died.
-        self.on_child_death: Callable[[], None] | None = None
-        self._inbox: deque[ReceiveEnvelope] = deque()
         self._posted: deque[tuple[TransmitIntent, bytes]] = deque()  # from whatever thread; the runner sends them
         self._unsent = 0  # envelopes under way: their fate is not known
-        self._outside: deque[Callable[[], None]] = deque()
         self._watched: set[int] = set()  # descriptors an actor of Thespian's wants to be told of
-        self._abort: bool | None = None  # None: run on; False: stop now; True: stop when everything is sent
-        self._check_children = False
-        self._exit_signalled = False
-        self._runner: int | None = None
         if isinstance(origin, Endpoint) and origin.ends_with_starter:
             forking.end_when_alone(self.loop, origin.creator_pid)
 
@@ -179,7 +157,7 @@ class Transport(Addressing, wakeupTransportBase):  # type: ignore[misc]  # Thesp
     def _transmit(self, intent: TransmitIntent, body: bytes) -> None:
         endpoint = self.address_behind(intent.targetAddr)
         if endpoint == self.peers.address:
-            self._inbox.append(ReceiveEnvelope(intent.targetAddr, intent.message))
+            self._take(ReceiveEnvelope(intent.targetAddr, intent.message))
             self._done(intent, "sent")
         elif intent.expired():
             self._done(intent, "dead")
@@ -189,7 +167,10 @@ class Transport(Addressing, wakeupTransportBase):  # type: ignore[misc]  # Thesp
     def _done(self, intent: TransmitIntent, outcome: str) -> None:
         self._unsent -= 1
         intent.tx_done(_DELIVERED[outcome])
-        self._wake()
+        self._has_sent()
+
+    def _pending_sends(self) -> int:
+        return self._unsent + len(self._posted)
 
     def _envelope_received(self, connection: Connection, body: bytes) -> bool:
         if len(self._inbox) >= MAX_INBOX:
@@ -200,117 +181,10 @@ class Transport(Addressing, wakeupTransportBase):  # type: ignore[misc]  # Thesp
         except Exception:  # a message's own code runs: whatever it raises, this message is refused
             log.warning("unreadable_message", peer=connection.peer_address, exc_info=True)
             return False
-        self._inbox.append(ReceiveEnvelope(sender, message))
-        self._wake()
+        self._take(ReceiveEnvelope(sender, message))
         return True
 
-    # -- running ---------------------------------------------------------------------------------------------
-
-    def interrupt_wait(self, signal_shutdown: bool = False, check_children: bool = False) -> None:
-        """Called by signal handlers."""
-        self._exit_signalled |= signal_shutdown
-        self._check_children |= check_children
-        if not self.loop.is_closed():
-            self.loop.call_soon_threadsafe(self._wake)
-
-    def outside_loop(self, action: Callable[[], None]) -> None:
-        """Run `action` soon, while the loop is not running (a fork must not copy a running loop)."""
-        self._outside.append(action)
-        self._wake()
-
-    def abort_run(self, drain: bool = False) -> None:
-        """Make `run` return; with `drain` when everything has been sent."""
-        self._abort = drain
-        self._wake()
-
-    def _wake(self) -> None:
-        # Without a runner somebody else runs the loop (the launcher): it has no use for envelopes.
-        if self._runner is not None and self.loop.is_running():
-            self.loop.stop()
-
-    def _next_envelope(self) -> ReceiveEnvelope | None:
-        if self._check_children:
-            self._check_children = False
-            if self.on_child_death is not None:
-                self.on_child_death()
-            return ReceiveEnvelope(self.myAddress, ChildMayHaveDied())
-        if self._exit_signalled:
-            self._exit_signalled = False
-            self._inbox.appendleft(ReceiveEnvelope(self.myAddress, ActorExitRequest()))
-        for _ in range(len(self._outside)):
-            self._outside.popleft()()
-        while self._inbox:
-            envelope = self._inbox.popleft()
-            if self.on_exit_request is None or not isinstance(envelope.message, ActorExitRequest):
-                return envelope
-            self.on_exit_request()
-        return None
-
-    def _runWithExpiry(self, handler: Any) -> Any:
-        self._abort = None
-        self._runner = threading.get_ident()
-        try:
-            self._transmit_posted()
-            if handler is TransmitOnly or isinstance(handler, TransmitOnly):
-                return self._run_transmit_only()
-            return self._run(handler)
-        finally:
-            self._runner = None
-
-    def _run(self, handler: Any) -> Any:
-        turned_at = time.monotonic()
-        while True:
-            while self._abort is None and (envelope := self._next_envelope()) is not None:
-                if handler is None:
-                    return envelope
-                result = Thespian__Run_HandlerResult(handler(envelope))
-                if not result:
-                    return result
-                if time.monotonic() - turned_at > _TURN_EVERY_S:
-                    self._turn()
-                    turned_at = time.monotonic()
-            if self._abort is False or (self._abort and not self._pending_sends()):
-                return Thespian__Run_Terminated()
-            if self.run_time.view().expired():
-                return Thespian__Run_Expired()
-            self._run_loop()
-            turned_at = time.monotonic()
-
-    def _run_transmit_only(self) -> Any:
-        before = self._pending_sends()
-        while (now := self._pending_sends()) and now >= before:
-            if self._abort is not None:
-                return Thespian__Run_Terminated()
-            if self.run_time.view().expired():
-                return Thespian__Run_Expired()
-            self._run_loop()
-        return self._pending_sends()
-
-    def _pending_sends(self) -> int:
-        return self._unsent + len(self._posted)
-
-    def _run_loop(self) -> None:
-        """Run the loop until something asks for attention or the time is up."""
-        if self._check_children or self._exit_signalled or self._inbox or self._outside:
-            self._turn()
-            return
-        remaining = self.run_time.view().remainingSeconds()
-        timer = None if remaining is None else self.loop.call_later(remaining, self.loop.stop)
-        self.loop.run_forever()
-        if timer is not None:
-            timer.cancel()
-
-    def _turn(self) -> None:
-        """One turn of the loop, so that connections make progress."""
-        self.loop.call_soon(self.loop.stop)
-        self.loop.run_forever()
-
     # -- what else Thespian asks for -------------------------------------------------------------------------
-
-    def addWakeup(self, period: timedelta, payload: object) -> None:
-        """Thespian's wakeupAfter."""
-        super().addWakeup(period, payload)
-        self._wake()
 
     def set_watch(self, descriptors: list[int]) -> None:
         """Tell the actor, by WatchMessage, when one of these can be read; asked anew after each of its messages."""
@@ -324,8 +198,7 @@ class Transport(Addressing, wakeupTransportBase):  # type: ignore[misc]  # Thesp
         # Once: until the actor has read, it would be readable again and again.
         self._watched.discard(descriptor)
         self.loop.remove_reader(descriptor)
-        self._inbox.append(ReceiveEnvelope(self.myAddress, WatchMessage([descriptor])))
-        self._wake()
+        self._take(ReceiveEnvelope(self.myAddress, WatchMessage([descriptor])))
 
     def _updateStatusResponse(self, response: Any) -> None:
         super()._updateStatusResponse(response)

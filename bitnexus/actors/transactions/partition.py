@@ -7,6 +7,8 @@ No task runs per transfer: a command waits in its actor's mailbox for a turn, is
 ledger's answer comes back by a callback. The request is repeated when the ledger dies, under the same ids, until the
 caller's deadline; so the caller gets the one true answer, or none. When the partition itself dies, callers repeat and
 the users' actors are rebuilt.
+
+Which users are its own is said by its supervisor, and may change (see supervision/partition_supervisor.py).
 """
 
 from __future__ import annotations
@@ -18,14 +20,20 @@ from typing import ClassVar, Final, TypeAlias
 from prometheus_client import Counter, Gauge
 
 from bitnexus.actors.ledger.accounts import canonical_uuid
-from bitnexus.actors.messages import GetPartitions, OpenAccount, Partitions, PostTransfer
+from bitnexus.actors.messages import (
+    ChangeAccount,
+    CreateAccount,
+    OpenAccount,
+    PostTransfer,
+    PostTransfers,
+    Purchase,
+)
 from bitnexus.actors.runtime.context import Context
 from bitnexus.actors.runtime.inspection_messages import Scalar
 from bitnexus.actors.runtime.light import Crash, LightActor, Limits
 from bitnexus.actors.runtime.message import Message
 from bitnexus.actors.runtime.process import handles
 from bitnexus.actors.runtime.reasons import ExitReason
-from bitnexus.actors.transactions.partitioning import partition_name, partition_of
 from bitnexus.actors.transactions.user import (
     Answered,
     Command,
@@ -34,15 +42,15 @@ from bitnexus.actors.transactions.user import (
     ToLedger,
     TransactionActor,
 )
-from bitnexus.config import get_settings
-from bitnexus.config.correlation import request_id
-from bitnexus.errors import BadRequest, BitNexusError, CallTimeout, NotFound, Overloaded
+from bitnexus.config import correlation, get_settings
+from bitnexus.errors import BitNexusError, CallTimeout, Moved, NotFound, Overloaded
 from bitnexus.storage import ledger as ledger_tables
 from bitnexus.storage.database import Database
 from bitnexus.supervision import events as ev
 from bitnexus.supervision.dynamic_flags import Budget, DynamicFlags
 from bitnexus.supervision.light_operated import LightOperated
 from bitnexus.supervision.light_supervisor import LightSupervisor
+from bitnexus.supervision.partition_worker import PartitionWorker
 from bitnexus.supervision.spec import ChildSpec
 
 LEDGER: Final = "ledger"
@@ -55,6 +63,8 @@ _quarantined = Gauge("bitnexus_users_quarantined", "Transaction actors that are 
 #: Users active at once in one partition, about 0.5 KB each.
 MAX_USERS: Final = 250_000
 
+#: Beyond the longest call. What is not finished by then nobody waits for; it is ended.
+DRAIN_GRACE_S: Final = 1.0
 #: How long a stop waits for the ledger's answers.
 FINISH_S: Final = 1.0
 
@@ -62,11 +72,13 @@ Users: TypeAlias = LightSupervisor[Incoming, Context, Outgoing, list[str]]
 User: TypeAlias = LightActor[Incoming, Context, Outgoing]
 
 
-class Partition(LightOperated):
-    """Answers PostTransfer and OpenAccount.
+class Partition(PartitionWorker, LightOperated):
+    """Answers PostTransfer(s), Purchase, OpenAccount, CreateAccount and ChangeAccount.
 
-    Overloaded, TooManyInFlight, NotFound and Quarantined are decided here, before the ledger looks at an id, and burn
-    none.
+    Args: `supervisor`, whom it asks for its slots; without, all are its own.
+
+    Moved, Overloaded, TooManyInFlight, TooManyAccounts, Forbidden, NotFound and Quarantined are decided here, before
+    the ledger looks at an id, and burn none.
     """
 
     #: A user whose actor crashes more often than this is refused for a while; nobody else notices.
@@ -80,7 +92,6 @@ class Partition(LightOperated):
         self._database = await Database.connect(settings.database_url, pool_size=settings.pool_size, process=self.name)
         self._max_in_flight = settings.max_in_flight_per_user
         self._call_timeout_s = settings.call_timeout_s
-        self._partitions = settings.partitions
         limits = Limits(max_actors=MAX_USERS, idle_s=settings.user_idle_s, mailbox=4 * self._max_in_flight)
         self._users: Users = LightSupervisor(
             self,
@@ -89,6 +100,7 @@ class Partition(LightOperated):
             limits=limits,
             load=self._accounts_of,
         )
+        await self.share(self._users.actors, drain_within_s=self._call_timeout_s + DRAIN_GRACE_S)
         _active.set_function(lambda: len(self._users.actors))
         _quarantined.set_function(lambda: len(self._users.quarantined()))
         _activating.set_function(lambda: self._users.actors.activating)
@@ -105,23 +117,36 @@ class Partition(LightOperated):
         self._check_owner(message.user_id, context)
         self._users.tell(message.user_id, message, context)
 
+    @handles(Purchase)
+    def buy(self, message: Purchase, context: Context) -> None:
+        """To the buyer's actor; answered when the ledger has."""
+        self._users.tell(message.user_id, message, context)
+
+    @handles(PostTransfers)
+    def post_all(self, message: PostTransfers, context: Context) -> None:
+        """To the user's actor; answered when the ledger has."""
+        self._users.tell(message.user_id, message, context)
+
     @handles(OpenAccount, clients=True)
     def open(self, message: OpenAccount, context: Context) -> None:
         """To the owner's actor; answered when the ledger has."""
         self._check_owner(message.owner_id, context)
         self._users.tell(message.owner_id, message, context)
 
-    @handles(GetPartitions, clients=True)
-    def partitions(self, message: GetPartitions, context: Context) -> Partitions:  # noqa: ARG002 - a question
-        """How many partitions share the users."""
-        return Partitions(self._partitions)
+    @handles(CreateAccount)
+    def create(self, message: CreateAccount, context: Context) -> None:
+        """To the owner's actor; answered when the ledger has."""
+        self._users.tell(message.owner_id, message, context)
+
+    @handles(ChangeAccount)
+    def change(self, message: ChangeAccount, context: Context) -> None:
+        """To the actor of who asks; answered when the ledger has."""
+        self._users.tell(message.user_id, message, context)
 
     def _check_owner(self, user_id: str, context: Context) -> None:
-        """A client that sends a user's commands to several partitions must not get several actors for the user."""
-        if context.connection.client is not None:
-            owner = partition_name(partition_of(user_id, self._partitions))
-            if owner != self.name:
-                raise BadRequest(f"The commands of this user go to {owner}")
+        """A client may be wrong about whose the user is, or late; processes of the node are told in time."""
+        if context.connection.client is not None and not self.slots.owns(user_id):
+            raise Moved
 
     # -- what operators ask for ------------------------------------------------------------------------------
 
@@ -134,9 +159,8 @@ class Partition(LightOperated):
         """A user is the id of one, and of this partition."""
         if not canonical_uuid(key):
             raise NotFound(f"{key!r} is not the id of a user")
-        owner = partition_name(partition_of(key, self._partitions))
-        if owner != self.name:
-            raise NotFound(f"The commands of this user go to {owner}")
+        if not self.slots.owns(key):
+            raise NotFound(f"The commands of this user do not go to {self.name}")
 
     def is_for(self, key: str, message: Message) -> bool:
         """A user's commands."""
@@ -177,7 +201,7 @@ class Partition(LightOperated):
             on_reply(CallTimeout())
             return
         # A turn serves many requests: the one passed on is this one.
-        request_id.set(context.request_id)
+        correlation.request_id.set(context.request_id)
         timeout_s = min(context.remaining_s, self._call_timeout_s)
         try:
             self.node.request(LEDGER, command, on_reply, timeout_s=timeout_s, retry=True)
@@ -202,7 +226,7 @@ class Partition(LightOperated):
         _crashed.inc()
         self.log.error(
             "transaction actor crashed",
-            request_id="" if context is None else context.request_id,
+            **correlation.fields("" if context is None else context.request_id),
             user_id=crash.key,
             reason=crash.reason,
             at_message=crash.message,

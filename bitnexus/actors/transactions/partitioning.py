@@ -1,17 +1,15 @@
-"""Which partition owns a user: a stable hash, the same in every process, version and run. Pure."""
+"""Which key of a command says by which partition it is served: the user's whose actor takes it. Pure."""
 
 from __future__ import annotations
 
-from functools import lru_cache
-from zlib import crc32
+from typing import Final
+
+from bitnexus.actors.runtime.message import Message
+
+#: The supervisor of the partitions; they are called after it.
+TRANSACTIONS: Final = "transactions"
 
 
-def partition_of(user_id: str, partitions: int) -> int:
-    """The number, 0 … `partitions` - 1, of the partition that hosts this user's transaction actor."""
-    return crc32(user_id.encode()) % partitions
-
-
-@lru_cache(maxsize=1024)
-def partition_name(number: int) -> str:
-    """The name under which partition `number` is registered."""
-    return f"transactions-{number}"
+def user_of(message: Message) -> str | None:
+    """The user whose transaction actor takes this command; None for what is no command of a user."""
+    return getattr(message, "user_id", None) or getattr(message, "owner_id", None)

@@ -3,12 +3,20 @@
     in                                out
     PostTransfer, debit account own   ToLedger, or ToCaller TooManyInFlight
     PostTransfer, any other           ToCaller NotFound: the same answer whether the account exists or not
-    OpenAccount                       ToLedger, or ToCaller TooManyInFlight
+    PostTransfers, all accounts own   ToLedger, or ToCaller TooManyInFlight
+    PostTransfers, any other          ToCaller NotFound; but an admin or a service may debit any account
+    PostTransfers, with a reversal    ToCaller Forbidden, unless an admin asks
+    Purchase                          as PostTransfer (see purchase.py)
+    OpenAccount, CreateAccount        ToLedger, or ToCaller TooManyInFlight, or TooManyAccounts
+    ChangeAccount                     ToLedger, or ToCaller Forbidden unless an admin asks
     Answered (by the ledger)          ToCaller, with what the ledger answered
 
 It knows the ids of the user's accounts, and how many commands of this life of it the ledger has not answered yet.
 Both are rebuilt on activation: the accounts from storage, and there is nothing in flight then. Commands go to the
 ledger in the order in which they came. A refusal here is made before the ledger looks at an id, and burns nothing.
+
+So whether an account is frozen is the ledger's to say: a transfer that was posted before the freeze must get its
+result again when it is repeated, and one that was refused for it must be refused for ever.
 """
 
 from __future__ import annotations
@@ -17,16 +25,31 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from bitnexus.actors.ledger.accounts import world_account_id
-from bitnexus.actors.messages import AccountOpened, OpenAccount, PostTransfer
+from bitnexus.actors.ledger.accounts import house_account
+from bitnexus.actors.ledger.rules import REVERSAL
+from bitnexus.actors.messages import (
+    AccountOpened,
+    ChangeAccount,
+    CreateAccount,
+    OpenAccount,
+    PostTransfer,
+    PostTransfers,
+    Purchase,
+    TransferResults,
+)
 from bitnexus.actors.runtime.light import C, LightActor
 from bitnexus.actors.runtime.message import Message
-from bitnexus.errors import BitNexusError, NotFound, TooManyInFlight
+from bitnexus.actors.transactions.purchase import is_carried_out
+from bitnexus.errors import BitNexusError, Forbidden, NotFound, TooManyAccounts, TooManyInFlight
 
-Command: TypeAlias = PostTransfer | OpenAccount
+Command: TypeAlias = PostTransfer | PostTransfers | Purchase | OpenAccount | CreateAccount | ChangeAccount
 
-#: Roles that may debit the world account of an asset: that is how money enters.
+#: Roles that may debit the house's accounts of an asset, by which money enters and leaves the shop; and in a batch any
+#: other account.
 _MAY_ISSUE: Final = frozenset({"admin", "service"})
+_ADMIN: Final = "admin"
+#: Accounts of one user: all of them are read when the user's actor is activated.
+MAX_ACCOUNTS: Final = 1_000
 #: Above this many accounts a set is worth its memory.
 _FEW: Final = 16
 
@@ -90,14 +113,47 @@ class TransactionActor(LightActor[Incoming, C, Outgoing]):
             return self._post(message)
         if isinstance(message, Answered):
             return self._answered(message)
-        return self._pass_on(message)
+        if isinstance(message, PostTransfers):
+            return self._post_all(message)
+        if isinstance(message, Purchase):
+            return self._buy(message)
+        if isinstance(message, ChangeAccount):
+            return self._change(message)
+        return self._open(message)
 
     def _post(self, command: PostTransfer) -> Outgoing:
         account_id = command.debit_account_id
         if account_id not in self._accounts and not (
-            command.role in _MAY_ISSUE and account_id == world_account_id(command.asset)
+            command.role in _MAY_ISSUE and house_account(account_id, command.asset)
         ):
             return ToCaller(NotFound("You have no such account to debit"))
+        return self._pass_on(command)
+
+    def _buy(self, command: Purchase) -> Outgoing:
+        if command.payer_account_id not in self._accounts:
+            return ToCaller(NotFound("You have no such account to debit"))
+        return self._pass_on(command)
+
+    def _post_all(self, batch: PostTransfers) -> Outgoing:
+        transfers = batch.transfers
+        if batch.role != _ADMIN and any(transfer.kind == REVERSAL for transfer in transfers):
+            return ToCaller(Forbidden("Only an admin may reverse a transfer"))
+        if batch.role not in _MAY_ISSUE:
+            foreign = {transfer.debit_account_id for transfer in transfers}.difference(self._accounts)
+            if foreign:
+                first = next(at for at, transfer in enumerate(transfers) if transfer.debit_account_id in foreign)
+                which = f"Transfer {first}: " if len(transfers) > 1 else ""
+                return ToCaller(NotFound(f"{which}You have no such account to debit"))
+        return self._pass_on(batch)
+
+    def _open(self, command: OpenAccount | CreateAccount) -> Outgoing:
+        if len(self._accounts) >= MAX_ACCOUNTS and command.account_id not in self._accounts:
+            return ToCaller(TooManyAccounts())
+        return self._pass_on(command)
+
+    def _change(self, command: ChangeAccount) -> Outgoing:
+        if command.role != _ADMIN:
+            return ToCaller(Forbidden("Only an admin may freeze, unfreeze or close an account"))
         return self._pass_on(command)
 
     def _pass_on(self, command: Command) -> Outgoing:
@@ -113,12 +169,26 @@ class TransactionActor(LightActor[Incoming, C, Outgoing]):
             assert self._in_flight >= 0
         result = answered.result
         if isinstance(result, AccountOpened):
-            if result.owner_id == self.key and result.account_id not in self._accounts:
-                self._accounts = _compact([*self._accounts, result.account_id])
-        elif isinstance(answered.command, OpenAccount):
+            if result.owner_id == self.key:
+                self._learn(result.account_id)
+        elif isinstance(answered.command, OpenAccount | CreateAccount):
             # Timed out, say: it may have been opened all the same.
             return ToCaller(result, stale=True)
+        elif isinstance(answered.command, Purchase):
+            return self._bought(answered.command, result)
         return ToCaller(result)
+
+    def _bought(self, command: Purchase, result: Message | BitNexusError) -> ToCaller:
+        if not isinstance(result, TransferResults):
+            # As with an account that was to be opened; unless it was there before.
+            return ToCaller(result, stale=command.units_account_id not in self._accounts)
+        if is_carried_out(result):
+            self._learn(command.units_account_id)
+        return ToCaller(result)
+
+    def _learn(self, account_id: str) -> None:
+        if account_id not in self._accounts:
+            self._accounts = _compact([*self._accounts, account_id])
 
 
 def _compact(accounts: Iterable[str]) -> Collection[str]:

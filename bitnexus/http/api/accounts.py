@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from aiohttp import web
+from pydantic import Field
 
 from bitnexus.actors import representation
-from bitnexus.actors.ledger.accounts import canonical_uuid, world_account_id
+from bitnexus.actors.ledger.accounts import (
+    DEBITS_MUST_NOT_EXCEED_CREDITS,
+    STATUSES,
+    canonical_uuid,
+    house_account,
+    shop_account_id,
+    world_account_id,
+)
 from bitnexus.errors import NotFound
 from bitnexus.http.api.opening import account_id_of, open_account
-from bitnexus.http.pages import PageQuery, page, position_of
+from bitnexus.http.moments import At, seq_of
+from bitnexus.http.pages import PageQuery, Place, as_of, cursor_of, one_page, page, place_of
 from bitnexus.http.routes import Call, Route, data
 from bitnexus.http.services import Services
+from bitnexus.http.validation import QueryModel
 from bitnexus.principal import Principal
-from bitnexus.storage import ledger
+from bitnexus.storage import ledger, ledger_accounting
 from bitnexus.storage.ledger_rows import AccountRow
 
 PATH: Final = "/api/v1/accounts"
+
+
+class AccountQuery(QueryModel):
+    """`at`: after that event, or at that time, instead of now."""
+
+    at: Annotated[At | None, Field(description="an event's number, or a time of RFC 3339")] = None
 
 
 class Accounts:
@@ -29,52 +45,79 @@ class Accounts:
     def routes(self) -> list[Route]:
         """The routes of this resource."""
         return [
-            Route("GET", PATH, self.index, "The caller's accounts"),
-            Route("GET", PATH + "/{id}", self.show, "One account"),
+            Route("GET", PATH, self.index, "The caller's accounts, oldest first", query=PageQuery),
+            Route("GET", PATH + "/{id}", self.show, "One account, now or at a moment of the past", query=AccountQuery),
             Route("GET", PATH + "/{id}/history", self.history, "An account's transfers, newest first", query=PageQuery),
         ]
 
-    async def index(self, call: Call[None, None]) -> web.Response:
-        """The caller's accounts, oldest first; an admin's list has the default asset's world account too."""
-        services, principal = self._services, call.principal
-        accounts = await self._accounts_of(principal)
-        if account_id_of(principal.user_id, services.default_asset) not in {item.account_id for item in accounts}:
-            await open_account(services, principal.user_id)
-            accounts = await self._accounts_of(principal)
-        return data([_shown(account) for account in accounts])
+    async def index(self, call: Call[None, PageQuery]) -> web.Response:
+        """The caller's accounts, oldest first; an admin's or service's list has the default asset's world and shop too.
 
-    async def show(self, call: Call[None, None]) -> web.Response:
-        """One account."""
+        Balances are those after `as_of_seq` of their page.
+        """
+        services, principal, query = self._services, call.principal, call.query
+        bound_to = f"accounts:{principal.user_id}"
+        place = place_of(services.cursors, query.cursor, bound_to)
+        after = int(place.position) if place else -1
+        as_of_seq, found = await self._accounts_of(principal, after, query.limit + 1)
+        first_id = account_id_of(principal.user_id, services.default_asset)
+        if place is None and len(found) <= query.limit and first_id not in {each.account_id for each in found}:
+            await open_account(services, principal.user_id)
+            as_of_seq, found = await self._accounts_of(principal, after, query.limit + 1)
+        these, next_place = one_page(found, query.limit, lambda last: Place(last.seq, as_of_seq))
+        following = cursor_of(services.cursors, next_place, bound_to)
+        return page(call.request, [shown(each) for each in these], following=following, as_of_seq=as_of_seq)
+
+    async def show(self, call: Call[None, AccountQuery]) -> web.Response:
+        """One account; with `at`, its balance after that event or at that time.
+
+        Raises:
+            NotFound: it is not the caller's, or was not open yet at that moment.
+            InvalidFields: there is no event of that number yet.
+        """
         account = await visible_account(self._services, call.principal, call.request.match_info["id"])
-        return data(_shown(account))
+        at = call.query.at
+        if at is None:
+            return data(shown(account))
+        async with self._services.database.connection() as connection:
+            seq = await seq_of(connection, at)
+            if seq < account.seq:
+                raise NotFound("The account was not open yet at that moment")
+            balance = await ledger_accounting.balance_at(connection, account.account_id, seq)
+        return as_of(_shown_at(account, balance), seq)
 
     async def history(self, call: Call[None, PageQuery]) -> web.Response:
         """The account's transfers, newest first, each with the balance after it."""
         services, query = self._services, call.query
         account = await visible_account(services, call.principal, call.request.match_info["id"])
         bound_to = f"history:{account.account_id}"
-        before = position_of(services.cursors, query.cursor, bound_to, start=ledger.END)
+        place = place_of(services.cursors, query.cursor, bound_to)
         async with services.database.connection() as connection:
-            head = await ledger.last_block(connection)
+            as_of_seq = place.as_of_seq if place else await ledger.last_seq(connection)
+            before = int(place.position) if place else as_of_seq + 1
             found = await ledger.history(connection, [account.account_id], before_seq=before, limit=query.limit + 1)
-        shown = found[: query.limit]
-        following = services.cursors.encode([shown[-1].seq], bound_to) if len(found) > len(shown) else None
+        these, next_place = one_page(found, query.limit, lambda last: Place(last.seq, as_of_seq))
+        following = cursor_of(services.cursors, next_place, bound_to)
         entries = []
-        for transfer in shown:
+        for transfer in these:
             debited = transfer.debit_account_id == account.account_id
             balance = transfer.debit_balance if debited else transfer.credit_balance
             direction = "debit" if debited else "credit"
             entries.append({**representation.transaction(transfer), "direction": direction, "balance": balance})
-        return page(call.request, entries, following=following, as_of_seq=head.tree_size - 1 if head else None)
+        return page(call.request, entries, following=following, as_of_seq=as_of_seq)
 
-    async def _accounts_of(self, principal: Principal) -> list[AccountRow]:
-        async with self._services.database.connection() as connection:
-            accounts = await ledger.accounts_of(connection, principal.user_id)
-            if principal.may_use_world:
-                world = await ledger.account_by_id(connection, world_account_id(self._services.default_asset))
-                if world is not None:
-                    accounts.append(world)
-        return accounts
+    async def _accounts_of(self, principal: Principal, after: int, limit: int) -> tuple[int, list[AccountRow]]:
+        asset = self._services.default_asset
+        house = [world_account_id(asset), shop_account_id(asset)] if principal.may_use_world else []
+        async with (
+            self._services.database.connection() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            as_of_seq = await ledger.last_seq(connection)
+            accounts = await ledger.accounts_of(
+                connection, principal.user_id, and_ids=house, after_seq=after, limit=limit
+            )
+        return as_of_seq, accounts
 
 
 async def visible_account(services: Services, principal: Principal, account_id: str) -> AccountRow:
@@ -92,16 +135,31 @@ async def visible_account(services: Services, principal: Principal, account_id: 
     return account
 
 
-def _shown(account: AccountRow) -> dict[str, Any]:
+def shown(account: AccountRow) -> dict[str, Any]:
+    """The account as answers show it: `available` is what can be spent, None for no bound."""
+    spendable = account.balance + account.credit_limit - account.debits_pending
+    return {
+        **_shown_at(account, account.balance),
+        "debits_posted": account.debits_posted,
+        "credits_posted": account.credits_posted,
+        "status": STATUSES[account.state],
+        "flags": account.flags,
+        "credit_limit": account.credit_limit,
+        "debits_pending": account.debits_pending,
+        "credits_pending": account.credits_pending,
+        "available": spendable if account.flags & DEBITS_MUST_NOT_EXCEED_CREDITS else None,
+    }
+
+
+def _shown_at(account: AccountRow, balance: int) -> dict[str, Any]:
+    """What was so ever since it was opened, and the balance."""
     return {
         "id": account.account_id,
         "owner_id": account.owner_id or None,
-        "kind": "user" if account.owner_id else "world",
+        "kind": "user" if account.owner_id else house_account(account.account_id, account.asset) or "house",
         "asset": account.asset,
         "code": account.code,
-        "balance": account.balance,
-        "debits_posted": account.debits_posted,
-        "credits_posted": account.credits_posted,
+        "balance": balance,
         "opened_seq": account.seq,
         "opened_at": representation.timestamp(account.time_us),
     }

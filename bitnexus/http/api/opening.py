@@ -12,7 +12,6 @@ from typing import Final
 import structlog
 
 from bitnexus.actors.messages import AccountOpened, OpenAccount
-from bitnexus.actors.transactions.partitioning import partition_name, partition_of
 from bitnexus.errors import RuntimeFault
 from bitnexus.http.answers import expect
 from bitnexus.http.services import Services
@@ -35,7 +34,7 @@ async def open_account(services: Services, user_id: str) -> AccountOpened:
     """
     asset = services.default_asset
     message = OpenAccount(account_id=account_id_of(user_id, asset), owner_id=user_id, asset=asset)
-    target = partition_name(partition_of(user_id, services.partitions))
+    target = services.partitions.of(user_id)
     answer = await services.node.call(target, message, timeout_s=services.call_timeout_s, retry=True)
     return expect(AccountOpened, answer)
 

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-import uuid
-from typing import Annotated, Any, Final
+from typing import Annotated, Final, Literal
 
-import orjson
 from aiohttp import web
 from pydantic import Field, StringConstraints
 
 from bitnexus.actors import representation
-from bitnexus.actors.ledger.accounts import MAX_AMOUNT, MAX_CODE, canonical_uuid, world_account_id
+from bitnexus.actors.ledger.accounts import MAX_AMOUNT, MAX_CODE, canonical_uuid
+from bitnexus.actors.ledger.commands import MAX_TIMEOUT_S
 from bitnexus.actors.messages import PostTransfer, TransferResult
-from bitnexus.actors.transactions.partitioning import partition_name, partition_of
-from bitnexus.errors import Forbidden, InvalidFields, NotFound, Refused, UnknownMessage, Violation
+from bitnexus.errors import InvalidFields, NotFound, Refused, UnknownMessage, Violation
 from bitnexus.http.answers import expect
 from bitnexus.http.api.accounts import visible_account
-from bitnexus.http.idempotency import idempotency_key, transfer_id
-from bitnexus.http.pages import PageQuery, page, position_of
+from bitnexus.http.api.transfer_commands import PATH, REPLAYED, TransferCommands, shown_now
+from bitnexus.http.api.transfer_requests import MAX_DESCRIPTION, REQUIRED, account_id, canonical, id_of
+from bitnexus.http.pages import PageQuery, Place, cursor_of, one_page, page, place_of
 from bitnexus.http.routes import Call, Route, data
 from bitnexus.http.services import Services
 from bitnexus.http.validation import JsonObject, Model, UuidText
-from bitnexus.principal import Principal
 from bitnexus.storage import ledger
+from bitnexus.supervision.slots import slot_of
 
-PATH: Final = "/api/v1/transactions"
-WORLD: Final = "world"
-MAX_METADATA_BYTES: Final = 4096
-REPLAYED: Final = {"Idempotent-Replayed": "true"}
+#: What a plain transfer needs; what makes it another one.
+_NEEDED: Final = frozenset({"debit_account_id", "credit_account_id", "amount"})
+_OTHER: Final = frozenset({"kind", "pending_id", "reverses_id", "timeout_s"})
 
 AccountRef = Annotated[
     str,
@@ -39,16 +37,23 @@ AssetText = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Za-z0-9:._-]{0,5
 
 
 class TransactionFields(Model):
-    """A transfer to be posted; amounts are in minor units of the asset; `world` is the asset's world account."""
+    """A transfer of any kind; amounts are in minor units of the asset; `world` is the asset's world account.
 
-    debit_account_id: AccountRef
-    credit_account_id: AccountRef
-    amount: Annotated[int, Field(ge=1, le=MAX_AMOUNT)]
+    Accounts and amount are required, unless they follow from the transfer that is posted, voided or reversed.
+    """
+
+    debit_account_id: AccountRef = ""
+    credit_account_id: AccountRef = ""
+    amount: Annotated[int, Field(ge=1, le=MAX_AMOUNT)] = 0
     asset: AssetText | None = None
     code: Annotated[int, Field(ge=0, le=MAX_CODE)] = 0
-    description: Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", max_length=500)] = ""
+    description: Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", max_length=MAX_DESCRIPTION)] = ""
     metadata: JsonObject | None = None
     id: UuidText | None = None
+    kind: Literal["post", "pending", "post_pending", "void_pending", "reversal"] = "post"
+    pending_id: UuidText | None = None
+    reverses_id: UuidText | None = None
+    timeout_s: Annotated[int, Field(ge=0, le=MAX_TIMEOUT_S)] = 0
 
 
 class CreateTransaction(Model):
@@ -68,12 +73,14 @@ class Transactions:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._partition_names = [partition_name(number) for number in range(services.partitions)]
+        self._commands = TransferCommands(services)
+        self._partition_names = services.partitions.names
 
     def routes(self) -> list[Route]:
         """The routes of this resource."""
         return [
             Route("POST", PATH, self.create, "Post a transfer", body=CreateTransaction, timed=False),
+            *self._commands.routes(),
             Route("GET", PATH, self.index, "The caller's transfers, newest first", query=TransactionsQuery),
             Route("GET", PATH + "/{id}", self.show, "One transfer"),
         ]
@@ -85,10 +92,15 @@ class Transactions:
             Refused: by the ledger, for good.
             BitNexusError: before any effect, or with an unknown one; repeating with the same id or key is safe.
         """
-        services, principal = self._services, call.principal
+        services, principal, given = self._services, call.principal, call.body.transaction.model_fields_set
+        if not given.isdisjoint(_OTHER):
+            return await self._commands.create(call.request, principal, call.body.transaction)
+        if not given >= _NEEDED:
+            missing = sorted(_NEEDED - given)
+            raise InvalidFields(violations=tuple(Violation(f"#/transaction/{name}", REQUIRED) for name in missing))
         message = self._message(call)
         answer = await services.node.call(
-            self._partition_names[partition_of(principal.user_id, services.partitions)],
+            self._partition_names[slot_of(principal.user_id)],
             message,
             timeout_s=services.call_timeout_s,
             retry=True,
@@ -111,14 +123,14 @@ class Transactions:
         return PostTransfer(
             user_id=principal.user_id,
             role=principal.role,
-            transfer_id=_id_of(call.request.headers.get("Idempotency-Key"), fields.id, principal.user_id),
-            debit_account_id=_account_id(fields.debit_account_id, asset, principal),
-            credit_account_id=_account_id(fields.credit_account_id, asset, principal),
+            transfer_id=id_of(call.request.headers.get("Idempotency-Key"), fields.id, principal.user_id),
+            debit_account_id=account_id(fields.debit_account_id, asset, principal),
+            credit_account_id=account_id(fields.credit_account_id, asset, principal),
             amount=fields.amount,
             asset=asset,
             code=fields.code,
             description=fields.description,
-            metadata=_canonical(fields.metadata) if fields.metadata else "",
+            metadata=canonical(fields.metadata, "#/transaction") if fields.metadata else "",
         )
 
     async def index(self, call: Call[None, TransactionsQuery]) -> web.Response:
@@ -129,16 +141,17 @@ class Transactions:
             bound_to = f"transactions:{call.principal.user_id}:{account.account_id}"
         else:
             account, bound_to = None, f"transactions:{call.principal.user_id}"
-        before = position_of(services.cursors, query.cursor, bound_to, start=ledger.END)
+        place = place_of(services.cursors, query.cursor, bound_to)
         async with services.database.connection() as connection:
-            head = await ledger.last_block(connection)
+            as_of_seq = place.as_of_seq if place else await ledger.last_seq(connection)
+            before = int(place.position) if place else as_of_seq + 1
             accounts = [account] if account else await ledger.accounts_of(connection, call.principal.user_id)
             ids = [item.account_id for item in accounts]
             found = await ledger.history(connection, ids, before_seq=before, limit=query.limit + 1)
-        shown = found[: query.limit]
-        following = services.cursors.encode([shown[-1].seq], bound_to) if len(found) > len(shown) else None
-        items = [representation.transaction(transfer) for transfer in shown]
-        return page(call.request, items, following=following, as_of_seq=head.tree_size - 1 if head else None)
+            shown, next_place = one_page(found, query.limit, lambda last: Place(last.seq, as_of_seq))
+            items = await shown_now(connection, shown)
+        following = cursor_of(services.cursors, next_place, bound_to)
+        return page(call.request, items, following=following, as_of_seq=as_of_seq)
 
     async def show(self, call: Call[None, None]) -> web.Response:
         """One transfer that touches an account of the caller, or that the caller posted; any for an admin."""
@@ -153,32 +166,5 @@ class Transactions:
                 own = {item.account_id for item in await ledger.accounts_of(connection, principal.user_id)}
                 if own.isdisjoint((transfer.debit_account_id, transfer.credit_account_id)):
                     raise NotFound
-        return data(representation.transaction(transfer))
-
-
-def _id_of(key: str | None, given: str | None, user_id: str) -> str:
-    """The transfer's id: from the Idempotency-Key, the one in the body, or a new one."""
-    if key is None:
-        return given or str(uuid.uuid4())
-    if given is not None:
-        # One of the two would be ignored, and its sender would trust it.
-        violation = Violation("#/transaction/id", "cannot be given together with an Idempotency-Key")
-        raise InvalidFields(violations=(violation,))
-    return transfer_id(user_id, idempotency_key(key))
-
-
-def _account_id(given: str, asset: str, principal: Principal) -> str:
-    if given != WORLD:
-        return given
-    if not principal.may_use_world:
-        raise Forbidden("Only an admin or a service may use the world account")
-    return world_account_id(asset)
-
-
-def _canonical(metadata: dict[str, Any]) -> str:
-    """The metadata as canonical JSON text, as the ledger keeps it and compares it."""
-    text = orjson.dumps(metadata, option=orjson.OPT_SORT_KEYS)
-    if len(text) > MAX_METADATA_BYTES:
-        violation = Violation("#/transaction/metadata", f"must not exceed {MAX_METADATA_BYTES} bytes of JSON")
-        raise InvalidFields(violations=(violation,))
-    return text.decode()
+            (shown,) = await shown_now(connection, [transfer])
+        return data(shown)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-import os
 import signal
 
 import aiohttp
+import asyncpg
 import pytest
 import pytest_asyncio
 
@@ -85,10 +86,20 @@ async def test_the_other_front_serves_while_one_is_killed_and_the_killed_one_com
         assert (await own_service.call("GET", "/health/live"))[0] == 200
 
 
-async def test_a_registration_without_ledger_is_mended_by_the_first_look_at_the_accounts(own_service):
-    ledger = (await own_service.pids())["ledger"]
-    os.kill(ledger, signal.SIGSTOP)
+@contextlib.asynccontextmanager
+async def ledger_that_does_not_answer(database_url):
+    """It lives and cannot commit: one that was stopped would be killed and replaced after three seconds."""
+    connection = await asyncpg.connect(database_url)
     try:
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE ledger_blocks IN EXCLUSIVE MODE")
+            yield
+    finally:
+        await connection.close()
+
+
+async def test_a_registration_without_ledger_is_mended_by_the_first_look_at_the_accounts(own_service):
+    async with ledger_that_does_not_answer(own_service.environment["DATABASE_URL"]):
         body = {"user": {"email": "ann@example.com", "password": "long enough"}}
         status, answer, _ = await own_service.call("POST", "/api/v1/auth/register", json=body)
         assert (status, answer["data"]["account_id"]) == (201, None)
@@ -96,8 +107,6 @@ async def test_a_registration_without_ledger_is_mended_by_the_first_look_at_the_
         headers = {"Authorization": f"Bearer {token}"}
         status, answer, got = await own_service.call("GET", "/api/v1/accounts", headers=headers)
         assert (status, answer["code"], got["Retry-After"]) == (503, "timeout", "1")
-    finally:
-        os.kill(ledger, signal.SIGCONT)
     looks = (own_service.call("GET", "/api/v1/accounts", headers=headers) for _ in range(8))
     answers = await asyncio.gather(*looks)
     assert {status for status, _, _ in answers} == {200}

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
 import textwrap
 from collections import defaultdict
 from pathlib import Path
 
-import psutil
 import pytest
 import structlog
+from thespian.system.messages.multiproc import EndpointConnected
 
 from bitnexus.config.line_writer import LineWriter
 from tests.tree.actors import Say
@@ -37,9 +38,10 @@ def test_what_thespian_notes_comes_to_our_log_and_to_no_file(journal, log, tmp_p
         logger_factory=lambda *_: LineWriter(2),
     )
     with running(worker("a", journal)) as tree:
-        admin = psutil.Process(tree.launcher.admin_pid)
-        (logger,) = [child for child in admin.children() if child.pid != tree.launcher.root_pid]
-        logger.kill()  # Thespian complains
+        ours = tree.launcher.transport
+        unknown = pickle.dumps((ours.myAddress, EndpointConnected(99)))  # the admin has no such child, and says so
+        to_admin = ours.peers.connection_to(ours.address_behind(ours._adminAddr))
+        to_admin.send_envelope(unknown, lambda _: None)
         tree.until(lambda: log("thespian"), "Thespian's note")
     structlog.reset_defaults()
     assert not noted.exists()

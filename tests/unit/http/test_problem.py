@@ -67,7 +67,7 @@ def _family(root):
 
 def test_every_error_of_the_family_can_be_shown():
     for error in _family(BitNexusError):
-        if error is not Refused:
+        if not issubclass(error, Refused):
             status, body, _ = shown(error())
             assert status == body["status"] == error.status
             assert body["detail"]

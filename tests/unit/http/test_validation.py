@@ -77,6 +77,26 @@ def test_what_is_not_strict_json_is_refused(body):
         parse_json(body)
 
 
+plain = st.none() | st.booleans() | st.integers() | st.text(':"ab\\', max_size=4)
+pairs = st.lists(st.tuples(st.sampled_from("abcd:"), plain), max_size=4)
+
+
+@given(pairs, pairs)
+def test_a_key_that_comes_twice_is_refused_wherever_it_is(outer, inner):
+    def text(members):
+        return "{" + ", ".join(f"{json.dumps(key)} : {value}" for key, value in members) + "}"
+
+    def written(members):
+        return [(key, json.dumps(value)) for key, value in members]
+
+    body = text([*written(outer), ("inner", text(written(inner)))]).encode()
+    if any(len(dict(members)) < len(members) for members in (outer, inner)):
+        with pytest.raises(BadRequest):
+            parse_json(body)
+    else:
+        assert parse_json(body) == {**dict(outer), "inner": dict(inner)}
+
+
 @given(st.binary(max_size=50))
 def test_any_bytes_are_read_or_refused(body):
     with contextlib.suppress(BadRequest):

@@ -5,28 +5,25 @@ from __future__ import annotations
 from collections import Counter, deque
 from itertools import pairwise
 from random import Random
+from uuid import UUID
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bitnexus.supervision import partitioned
 from bitnexus.supervision.partitioned import (
     MOVES,
-    SLOTS,
     Drain,
     Hold,
+    Own,
     Release,
     Resize,
     Resized,
-    Router,
     StartPartition,
     Step,
     StopPartition,
-    moves,
-    slot_of,
-    table_of,
 )
+from bitnexus.supervision.slots import SLOTS, Routes, moves, partition_name, partition_number, slot_of, table_of
 
 
 def test_slots_are_stable() -> None:
@@ -38,6 +35,13 @@ def test_every_partition_has_the_same_share_to_one_slot(partitions: int) -> None
     shares = Counter(table_of(partitions))
     assert len(shares) == partitions
     assert max(shares.values()) - min(shares.values()) <= 1
+
+
+def test_users_are_spread_evenly() -> None:
+    table = table_of(4)
+    found = Counter(table[slot_of(str(UUID(int=n * 7919)))] for n in range(4000))
+    assert set(found) == {0, 1, 2, 3}
+    assert min(found.values()) > 850
 
 
 def test_growing_by_one_moves_the_new_ones_share_and_nothing_else() -> None:
@@ -56,7 +60,7 @@ def test_new_partitions_are_up_before_anything_is_held() -> None:
     resize.joined("r")
     assert resize.begin(3) == [StartPartition(1), StartPartition(2)]
     assert resize.up(1) == []
-    assert len(resize.up(2)) == MOVES
+    assert len(resize.up(2)) == MOVES  # one router
 
 
 def test_a_second_resize_waits_for_the_first() -> None:
@@ -79,20 +83,61 @@ def test_without_routers_the_old_owner_drains_at_once_and_its_death_is_as_good()
     resize = Resize(2)
     steps = resize.begin(1)
     assert all(isinstance(step, Drain) and step.partition == 1 for step in steps)
-    for _ in range(SLOTS // 2 // MOVES):
-        steps = resize.down(1)
+    while resize.is_under_way:
+        drained = resize.down(1)
+        assert drained == [Own(0, step.slot) for step in steps if isinstance(step, Drain)]
+        steps = [step for own in drained if isinstance(own, Own) for step in resize.owns(0, own.slot)]
     assert steps == [StopPartition(1), Resized(1)]
     assert set(resize.owners) == {0}
 
 
-def test_a_router_that_holds_too_much_refuses_before_any_effect() -> None:
-    router: Router[int] = Router(table_of(1), bound=1)
-    router.hold(slot_of("a"))
-    assert router.route("a", 1) is None
-    with pytest.raises(OverflowError):
-        router.route("a", 2)
-    assert router.release(slot_of("a"), 0) == [("a", 1)]
-    assert router.waiting == 0
+def test_a_new_owner_that_dies_before_it_knows_is_as_good_as_one_that_knows() -> None:
+    resize = Resize(1)
+    resize.begin(2)
+    (first, *_) = resize.up(1)
+    assert isinstance(first, Drain)
+    assert resize.drained(0, first.slot) == [Own(1, first.slot)]
+    assert resize.owners[first.slot] == 1  # what its successor is told when it asks
+    assert resize.drained(0, first.slot) == []
+    assert [type(step) for step in resize.down(1)] == [Drain]  # released; the next slot's turn
+    assert resize.owns(1, first.slot) == []
+
+
+def test_a_router_that_joins_in_the_middle_is_told_what_is_held_and_is_not_waited_for() -> None:
+    resize = Resize(1)
+    resize.joined("early")
+    resize.begin(2)
+    held = [step.slot for step in resize.up(1) if isinstance(step, Hold)]
+    assert resize.joined("late") == held
+    assert resize.holds("early", held[0]) == [Drain(0, held[0])]
+    assert resize.holds("late", held[1]) == []
+    resize.drained(0, held[0])
+    released = [step for step in resize.owns(1, held[0]) if isinstance(step, Release)]
+    assert {step.router for step in released} == {"early", "late"}
+    assert {type(step) for step in resize.left("early")} == {Drain}
+
+
+def test_routes_hold_under_a_name_that_nobody_has() -> None:
+    routes = Routes("p")
+    names, slot = routes.names, slot_of("alice")
+    assert routes.of("alice") == f"p/{slot}"
+    assert routes.release(slot, 1) == f"p/{slot}"
+    assert routes.of("alice") == names[slot] == "p-1"
+    assert routes.hold([slot, slot_of("bob")]) == {"p-1"}
+    assert routes.of("alice") == f"p/{slot}"
+    routes.release(slot, 0)
+    routes.hold_all()
+    assert routes.names is names
+    assert len(set(names)) == SLOTS
+    assert all(map(routes.is_route, ["p-0", "p/17"]))
+    assert not any(map(routes.is_route, ["p", "ledger", "pp-0"]))
+
+
+def test_a_partitions_name_has_its_number() -> None:
+    assert partition_name("transactions", 12) == "transactions-12"
+    assert partition_number("transactions", "transactions-12") == 12
+    assert partition_number("transactions", "http-1") is None
+    assert partition_number("transactions", "transactions-x") is None
 
 
 class Town:
@@ -100,13 +145,18 @@ class Town:
 
     def __init__(self, partitions: int, routers: int) -> None:
         self.resize = Resize(partitions)
-        self.routers = {name: Router[int](self.resize.owners, bound=10**6) for name in range(routers)}
-        for name in self.routers:
+        self.routers = {name: Routes("p") for name in range(routers)}
+        for name, routes in self.routers.items():
             self.resize.joined(name)
+            for slot, owner in enumerate(self.resize.owners):
+                routes.release(slot, owner)
+        # What each router keeps, by the name under which it waits.
+        self.waiting: dict[tuple[int, str], list[tuple[str, int]]] = {}
         # To a partition from one sender; to a router; to the resize.
         self.channels: dict[tuple[str, object, object], deque[object]] = {}
         self.received: dict[str, list[int]] = {}
         self.serving: dict[int, int | None] = {}
+        self.drained: set[int] = set()
         self.stopped: set[int] = set()
         self.is_resized = False
 
@@ -122,6 +172,8 @@ class Town:
                     self.stopped.add(partition)
                 case Hold(router, _) | Release(router, _, _):
                     self.put("router", "resize", router, step)
+                case Own(partition, _):
+                    self.put("partition", "resize", partition, step)
                 case Drain(partition, _):
                     # Behind what the routers have sent: they said that they hold on the same channels.
                     self.put("partition", "resize", partition, step)
@@ -129,8 +181,11 @@ class Town:
                     self.is_resized = True
 
     def send(self, router: int, key: str, message: int) -> None:
-        partition = self.routers[router].route(key, message)
-        if partition is not None:
+        name = self.routers[router].of(key)
+        partition = partition_number("p", name)
+        if partition is None:
+            self.waiting.setdefault((router, name), []).append((key, message))
+        else:
             self.put("partition", router, partition, (key, message))
 
     def deliver(self, channel: tuple[str, object, object]) -> None:
@@ -146,6 +201,8 @@ class Town:
             self.carry_out(self.resize.up(item))  # type: ignore[arg-type]
         elif to == "holds":
             self.carry_out(self.resize.holds(*item))  # type: ignore[misc]
+        elif to == "owns":
+            self.carry_out(self.resize.owns(*item))  # type: ignore[misc]
         else:
             self.carry_out(self.resize.drained(*item))  # type: ignore[misc]
 
@@ -155,11 +212,17 @@ class Town:
         match item:
             case Drain(_, slot):
                 self.put("resize", partition, "drained", (partition, slot))
+                assert self.serving.get(slot) in (None, partition)
                 self.serving[slot] = None
+                self.drained.add(slot)
+            case Own(_, slot):
+                self.drained.discard(slot)
+                self.put("resize", partition, "owns", (partition, slot))
             case ("holds", router, slot):
                 self.put("resize", partition, "holds", (router, slot))
             case (str(key), int(message)):
                 slot = slot_of(key)
+                assert slot not in self.drained, "a message between two owners"
                 assert self.serving.get(slot) in (None, partition), "two partitions serve one key"
                 self.serving[slot] = partition
                 self.received.setdefault(key, []).append(message)
@@ -168,11 +231,11 @@ class Town:
         assert isinstance(name, int)
         match item:
             case Hold(_, slot):
-                self.routers[name].hold(slot)
                 # Through the old owner, so that it arrives behind what this router has sent there.
-                self.put("partition", name, self.resize.owners[slot], ("holds", name, slot))
+                (before,) = self.routers[name].hold([slot])
+                self.put("partition", name, partition_number("p", before), ("holds", name, slot))
             case Release(_, slot, partition):
-                for kept in self.routers[name].release(slot, partition):
+                for kept in self.waiting.pop((name, self.routers[name].release(slot, partition)), []):
                     self.put("partition", name, partition, kept)
 
 
@@ -202,7 +265,7 @@ def test_no_message_is_lost_or_reordered_whatever_the_order_of_events(
                 town.send(keys[key], key, serial)
             if town.channels:
                 town.deliver(random.choice(list(town.channels)))
-        assert town.resize.owners == list(partitioned.table_of(size))
+        assert town.resize.owners == list(table_of(size))
         town.stopped.clear()
     assert town.received == sent
-    assert sum(router.waiting for router in town.routers.values()) == 0
+    assert not town.waiting

@@ -1,0 +1,139 @@
+"""Transfers of the other kinds: pending ones, what posts or voids them, reversals; and what became of a transfer."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from aiohttp import web
+
+from bitnexus.actors import representation
+from bitnexus.actors.ledger.accounts import canonical_uuid
+from bitnexus.actors.messages import PostTransfers, Transfer, TransferRequest, TransferResults
+from bitnexus.errors import Forbidden, NotFound, Refused, UnknownMessage
+from bitnexus.http.answers import expect
+from bitnexus.http.api.transfer_requests import REVERSAL, Asked, id_of, request_of, subject_id
+from bitnexus.http.routes import Call, Route, data
+from bitnexus.http.services import Services
+from bitnexus.principal import Principal
+from bitnexus.storage import ledger
+from bitnexus.storage.ledger import Executor
+
+PATH: Final = "/api/v1/transactions"
+REPLAYED: Final = {"Idempotent-Replayed": "true"}
+PENDING: Final = "pending"
+VOID: Final = "void_pending"
+
+
+class TransferCommands:
+    """What can be done to transfers besides posting a plain one."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def routes(self) -> list[Route]:
+        """The routes of these commands."""
+        return [Route("DELETE", PATH + "/{id}", self.delete, "Void a pending transfer, or reverse a posted one")]
+
+    async def create(self, request: web.Request, caller: Principal, asked: Any) -> web.Response:  # noqa: ANN401 - an Asked with an id
+        """A transfer of any kind: 201 the first time, 200 and `Idempotent-Replayed` when the id was used so before.
+
+        Raises:
+            Refused: by the ledger, for good.
+            BitNexusError: before any effect, or with an unknown one; repeating with the same id or key is safe.
+        """
+        id_ = id_of(request.headers.get("Idempotency-Key"), asked.id, caller.user_id)
+        subjects = await subjects_of(self._services, caller, [asked])
+        made = request_of(asked, id_, subjects, caller, self._services.default_asset, "#/transaction")
+        transfer, replayed = await self._post(caller, made)
+        if replayed:
+            return data(representation.transaction(transfer), headers=REPLAYED)
+        location = {"Location": f"{PATH}/{transfer.transfer_id}"}
+        return data(representation.transaction(transfer), status=201, headers=location)
+
+    async def delete(self, call: Call[None, None]) -> web.Response:
+        """Void a pending transfer of the caller's, or reverse a posted one (an admin): 200 and the transfer that does.
+
+        Without an Idempotency-Key every repeat is a new attempt, so that what was refused can succeed later.
+
+        Raises:
+            NotFound: no such transfer, or not the caller's to see.
+            Forbidden: the caller sees it, but neither pays it nor is an admin.
+            Refused: by the ledger, for good, as far as this attempt's id goes.
+        """
+        wanted, caller = call.request.match_info["id"], call.principal
+        transfer, payer = await self._visible(caller, wanted)
+        if transfer.kind == PENDING:
+            if not (payer == caller.user_id or caller.may_use_world):
+                raise Forbidden("Only who is to pay may void a pending transfer")
+            accounts, pending_id, reverses_id = (transfer.debit_account_id, transfer.credit_account_id), wanted, ""
+        else:
+            if not caller.is_admin:
+                raise Forbidden("Only an admin may reverse a transfer")
+            accounts, pending_id, reverses_id = (transfer.credit_account_id, transfer.debit_account_id), "", wanted
+        key = call.request.headers.get("Idempotency-Key")
+        id_ = str(uuid.uuid4()) if key is None else id_of(key, None, caller.user_id)
+        kind = VOID if pending_id else REVERSAL
+        made = TransferRequest(
+            id_, *accounts, transfer.amount, transfer.asset, kind, pending_id=pending_id, reverses_id=reverses_id
+        )
+        done, replayed = await self._post(caller, made)
+        return data(representation.transaction(done), headers=REPLAYED if replayed else None)
+
+    async def _visible(self, caller: Principal, wanted: str) -> tuple[Transfer, str]:
+        """The transfer and the debit account's owner, if it touches an account of the caller's or the caller asked."""
+        if not canonical_uuid(wanted):
+            raise NotFound
+        async with self._services.database.connection() as connection:
+            transfer, payer = (await ledger.transfers_with_payers(connection, [wanted])).get(wanted, (None, ""))
+            if transfer is None:
+                raise NotFound
+            if not (caller.may_use_world or caller.user_id in (transfer.user_id, payer)):
+                payee = await ledger.account_by_id(connection, transfer.credit_account_id)
+                if payee is None or payee.owner_id != caller.user_id:
+                    raise NotFound
+        return transfer, payer
+
+    async def _post(self, caller: Principal, made: TransferRequest) -> tuple[Transfer, bool]:
+        """The transfer, and whether it had been made before."""
+        answer = await self._services.node.call(
+            self._services.partitions.of(caller.user_id),
+            PostTransfers(caller.user_id, caller.role, [made]),
+            timeout_s=self._services.call_timeout_s,
+            retry=True,
+        )
+        results = expect(TransferResults, answer).results
+        if [result.transfer_id for result in results] != [made.transfer_id]:
+            raise UnknownMessage("the answer is to another transfer")
+        (result,) = results
+        if result.refusal is not None:
+            raise Refused(result.refusal, replayed=result.replayed)
+        if result.transfer is None:
+            raise UnknownMessage("neither a transfer nor a refusal")
+        return result.transfer, result.replayed
+
+
+async def subjects_of(services: Services, caller: Principal, all_asked: Sequence[Asked]) -> Mapping[str, Transfer]:
+    """The transfers to which those asked for refer and from which something may follow: they exist, the caller's own.
+
+    An admin or a service may refer to any.
+    """
+    ids = {id_ for id_ in map(subject_id, all_asked) if id_ is not None}
+    if not ids:
+        return {}
+    async with services.database.connection() as connection:
+        found = await ledger.transfers_with_payers(connection, ids)
+    everything = caller.may_use_world
+    return {id_: transfer for id_, (transfer, payer) in found.items() if everything or payer == caller.user_id}
+
+
+async def shown_now(db: Executor, transfers: Sequence[Transfer]) -> list[dict[str, Any]]:
+    """The transfers as answers show them, with what has become of them since: `status` and `resolved_by`."""
+    since = await ledger.resolutions(db, [transfer.transfer_id for transfer in transfers])
+    shown = []
+    for transfer in transfers:
+        now = since.get(transfer.transfer_id)
+        made = representation.transaction(transfer)
+        shown.append(made if now is None else representation.resolved(made, *now))
+    return shown
