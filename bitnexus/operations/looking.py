@@ -6,6 +6,8 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
+from bitnexus.actors.ledger.accounts import canonical_uuid
+from bitnexus.actors.messages import GetPartitions, Partitions
 from bitnexus.actors.operator_messages import (
     MAX_TRACE,
     MAX_TRACE_S,
@@ -36,6 +38,7 @@ from bitnexus.supervision.inspection_messages import (
     LightActorReport,
     LightActorsReport,
 )
+from bitnexus.supervision.slots import partition_name, slot_of
 
 ANSWER_S: Final = 2.0
 MAX_ROWS: Final = 500
@@ -65,8 +68,29 @@ class Looking:
     async def locate(self, path: str) -> Located:
         """What a path leads to, if it is there, in the tree of this moment."""
         root = await survey(self._node, self._root_name)
-        place = find(root, path)
-        return Located(root, place, await self._actor(place) if place.key else None)
+        try:
+            place = find(root, path)
+            return Located(root, place, await self._actor(place) if place.key else None)
+        except UnknownPath as error:
+            owner = await self._owner_of(root, path.strip("/"))
+            if owner is None:
+                raise
+            raise UnknownPath(f"There is no {path.strip('/')!r}; did you mean {owner}?") from error
+
+    async def _owner_of(self, root: Branch, path: str) -> str | None:
+        """The path of a user's actor, for one that names the user at a wrong place: partitions change."""
+        parent, _, key = path.rpartition("/")
+        if not canonical_uuid(key):
+            return None
+        above = (parent, parent.rpartition("/")[0])
+        supervisor = next((each for each in root.all() if each.path in above and each.kind == "supervisor"), None)
+        if supervisor is None or supervisor.status not in _ALIVE:
+            return None
+        try:
+            known = await self._ask(supervisor.name, GetPartitions(), Partitions)
+        except UnknownMessage:
+            return None  # its children are no partitions
+        return f"{supervisor.path}/{partition_name(supervisor.name, known.owners[slot_of(key)])}/{key}"
 
     async def _actor(self, place: Place) -> LightActorReport:
         branch = place.branch

@@ -33,10 +33,11 @@ from bitnexus.actors.operator_messages import (
     TreeChanged,
     TreeShown,
 )
-from bitnexus.actors.transactions.partitioning import partition_name, partition_of
+from bitnexus.actors.transactions.partitioning import TRANSACTIONS
 from bitnexus.client import Client
 from bitnexus.config.cookie import COOKIE_FILE
 from bitnexus.errors import Conflict, Forbidden, UnknownPath
+from bitnexus.supervision.slots import partition_name, slot_of, table_of
 from bitnexus.tokens import AccessTokens
 from tests.customers import Customer, Teller, session_with
 from tests.running import RunningService, wait_until
@@ -130,7 +131,8 @@ def customer(service: RunningService) -> Customer:
 
 
 def path_of(customer: Customer) -> str:
-    return f"bitnexus/transactions/{partition_name(partition_of(customer.user_id, 2))}/{customer.user_id}"
+    owner = table_of(2)[slot_of(customer.user_id)]
+    return f"bitnexus/transactions/{partition_name(TRANSACTIONS, owner)}/{customer.user_id}"
 
 
 # -- the command line ---------------------------------------------------------------------------------------------
@@ -274,7 +276,9 @@ def test_a_user_can_be_looked_at_suspended_and_restarted_without_anybody_else(
     path = path_of(customer)
     partition = path.rpartition("/")[0]
     wrong = partition[:-1] + ("1" if partition.endswith("0") else "0")
-    assert "The commands of this user go to" in cli(service, "state", f"{wrong}/{customer.user_id}").stderr
+    for elsewhere in (wrong, "bitnexus/transactions"):
+        refused = cli(service, "state", f"{elsewhere}/{customer.user_id}")
+        assert f"did you mean {path}?" in refused.stderr
     assert "has nothing below it" in cli(service, "state", f"bitnexus/ledger/{customer.user_id}").stderr
 
     async def suspended() -> None:
