@@ -15,7 +15,11 @@ from bitnexus.actors.runtime.reasons import ExitReason
 from bitnexus.actors.transactions.partitioning import TRANSACTIONS, user_of
 from bitnexus.config import get_settings
 from bitnexus.http.app import build_runner
+from bitnexus.http.channels.admission import Admission
+from bitnexus.http.channels.client import Channels
+from bitnexus.http.channels.connected import Connected
 from bitnexus.http.channels.hub import Hub
+from bitnexus.http.channels.rate import PUSHES_PER_S
 from bitnexus.http.channels.socket import IDLE_S, Sockets
 from bitnexus.http.cursors import Cursors
 from bitnexus.http.health import Health
@@ -40,8 +44,8 @@ class Front(Process):
     """Serves the API and the channels at the settings' host and port, together with the other fronts.
 
     args (all optional): `host`, `port` instead of the settings'; `origins`, the patterns of pages that may open sockets
-    (none: those of the same host); `idle_s`, after which a silent socket is closed, instead of 60; `drain_s` instead of
-    :data:`DRAIN_S`.
+    (none: those of the same host); `idle_s`, after which a silent socket is closed, instead of 60; `pushes_per_s`, which
+    a channel client may send, instead of 100; `drain_s` instead of :data:`DRAIN_S`.
     """
 
     async def init(self) -> None:
@@ -71,11 +75,12 @@ class Front(Process):
             default_asset=settings.default_asset,
             call_timeout_s=settings.call_timeout_s,
         )
+        self._connected = Connected()
         self._sockets = Sockets(
-            tokens,
-            self._hub,
+            Admission(tokens, self.args.get("origins", ())),
+            Channels(self._hub, pushes_per_s=self.args.get("pushes_per_s", PUSHES_PER_S)),
+            self._connected,
             metrics,
-            origins=self.args.get("origins", ()),
             idle_s=self.args.get("idle_s", IDLE_S),
         )
         self._traffic = Traffic()
@@ -98,7 +103,8 @@ class Front(Process):
         """Accept no more and finish what is in flight: new connections go to the other fronts."""
         for site in tuple(self._runner.sites):
             await site.stop()
-        await asyncio.gather(self._sockets.drain(), self._traffic.drain(within_s))
+        self._sockets.refuse()
+        await asyncio.gather(self._connected.drain(), self._traffic.drain(within_s))
         return self._traffic.under_way
 
     async def undrain(self) -> None:
@@ -121,7 +127,7 @@ class Front(Process):
         return {
             "listening": bool(self._runner.sites),
             "requests_under_way": self._traffic.under_way,
-            "sockets": len(self._sockets),
+            "sockets": len(self._connected),
         }
 
     @handles(MoveSlots)

@@ -17,7 +17,7 @@ from bitnexus.actors.messages import Subscribe, Subscribed, TopicEvent, Unsubscr
 from bitnexus.actors.runtime.node import Node
 from bitnexus.errors import RuntimeFault
 from bitnexus.http.answers import expect
-from bitnexus.http.channels.serializer import encode_broadcast
+from bitnexus.http.channels.serializer import Broadcast
 
 NOTIFIER: Final = "notifier"
 #: Topics in one message when all are subscribed anew.
@@ -33,8 +33,8 @@ log = structlog.get_logger(__name__)
 class Reader(Protocol):
     """Who reads a topic: must not block, and must hold a bound on what it keeps."""
 
-    def deliver(self, topic: str, text: str) -> None:
-        """Take one event, encoded as a text frame."""
+    def deliver(self, event: Broadcast) -> None:
+        """Take one event."""
 
 
 class _Topic:
@@ -112,9 +112,9 @@ class Hub:
         if event.seq <= entry.position:
             return
         entry.position = event.seq
-        text = encode_broadcast(event.topic, event.event, event.payload)
+        broadcast = Broadcast(event.topic, event.event, event.payload)
         for reader in tuple(entry.readers):
-            reader.deliver(event.topic, text)
+            reader.deliver(broadcast)
 
     async def _open(self, topic: str, entry: _Topic) -> None:
         try:

@@ -22,6 +22,11 @@ class Verdict(enum.Enum):
     UNKNOWN = "unmatched topic"
 
 
+def family(topic: str) -> str:
+    """What the topic is about, whosever it is: ``transaction`` of ``transaction:<user_id>``."""
+    return topic.partition(":")[0]
+
+
 def judge(topic: str, principal: Principal) -> Verdict:
     """May this caller join the topic? ``transaction:<user_id>``: the user, or an admin."""
     if not topic.startswith(_FAMILIES):

@@ -5,8 +5,9 @@ import json
 import pytest
 
 from bitnexus.http.channels import session as session_module
-from bitnexus.http.channels.serializer import Frame
-from bitnexus.http.channels.session import MAX_CHANNELS, Send, Session, Subscribe, Unsubscribe
+from bitnexus.http.channels.frame import Frame
+from bitnexus.http.channels.serializer import V1, V2, Broadcast
+from bitnexus.http.channels.session import MAX_CHANNELS, MAX_PUSHES, Handle, Send, Session, Subscribe, Unsubscribe
 from bitnexus.http.channels.topics import Verdict
 
 
@@ -18,11 +19,19 @@ def judge(topic):
 
 @pytest.fixture
 def session():
-    return Session(judge)
+    return Session(judge, V2(), lambda topic, event: event == "work")
 
 
 def sent(effects):
-    return [json.loads(effect.text) for effect in effects if isinstance(effect, Send)]
+    return [json.loads(effect.message) for effect in effects if isinstance(effect, Send)]
+
+
+def event(number, topic="open:1"):
+    return Broadcast(topic, "news", str(number))
+
+
+def news(number, topic="open:1"):
+    return [None, None, topic, "news", number]
 
 
 def others(effects):
@@ -58,6 +67,28 @@ def test_a_join_is_answered_when_its_subscription_stands(session):
     assert session.topics == ["open:1"]
 
 
+def test_every_answer_is_the_exact_text_that_phoenix_sends(session):
+    (beat,) = session.receive(Frame(None, "9", "phoenix", "heartbeat", {}))
+    assert beat == Send('[null,"9","phoenix","phx_reply",{"status":"ok","response":{}}]')
+    (joined,) = join(session, join_ref="3", ref="4")
+    assert joined == Send('["3","4","open:1","phx_reply",{"status":"ok","response":{}}]')
+    left, closed, _ = session.receive(Frame("3", "5", "open:1", "phx_leave", {}))
+    assert left == Send('["3","5","open:1","phx_reply",{"status":"ok","response":{}}]')
+    assert closed == Send('["3","3","open:1","phx_close",{}]')
+
+
+def test_version_1_answers_with_exactly_four_members_and_drops_stale_join_refs_as_well():
+    session = Session(judge, V1())
+    (joined,) = session.subscribed(start_join(session, join_ref="3", ref="4"))
+    ok = '"payload":{"status":"ok","response":{}}'
+    assert joined == Send(f'{{"topic":"open:1","event":"phx_reply",{ok},"ref":"4"}}')
+    assert session.broadcast(event(1)) == [Send('{"topic":"open:1","event":"news","payload":1,"ref":null}')]
+    assert session.receive(Frame("2", "5", "open:1", "phx_leave", {})) == []
+    left, closed, _ = session.receive(Frame(None, "6", "open:1", "phx_leave", {}))
+    assert left == Send(f'{{"topic":"open:1","event":"phx_reply",{ok},"ref":"6"}}')
+    assert closed == Send('{"topic":"open:1","event":"phx_close","payload":{},"ref":"3"}')
+
+
 def test_a_forbidden_join_is_refused(session):
     effects = session.receive(Frame("1", "1", "shut:1", "phx_join", {}))
     assert sent(effects) == [reply("1", "1", "shut:1", "error", {"reason": "unauthorized"})]
@@ -67,12 +98,12 @@ def test_a_forbidden_join_is_refused(session):
 def test_an_unknown_topic_is_unmatched(session):
     for event in ("phx_join", "shout"):
         effects = session.receive(Frame("1", "2", "what", event, {}))
-        assert sent(effects) == [reply("1", "2", "what", "error", {"reason": "unmatched topic"})]
+        assert sent(effects) == [reply(None, "2", "what", "error", {"reason": "unmatched topic"})]
 
 
 def test_an_event_on_a_topic_that_was_not_joined_is_unmatched(session):
     effects = session.receive(Frame("1", "2", "open:1", "shout", {}))
-    assert sent(effects) == [reply("1", "2", "open:1", "error", {"reason": "unmatched topic"})]
+    assert sent(effects) == [reply(None, "2", "open:1", "error", {"reason": "unmatched topic"})]
 
 
 def test_an_unknown_event_on_a_joined_topic_is_unmatched(session):
@@ -93,7 +124,7 @@ def test_leaving_is_answered_and_closes_the_channel(session):
     effects = session.receive(Frame("1", "2", "open:1", "phx_leave", {}))
     assert sent(effects) == [reply("1", "2", "open:1", "ok"), ["1", "1", "open:1", "phx_close", {}]]
     assert others(effects) == [Unsubscribe("open:1")]
-    assert session.broadcast("open:1", "[]") == []
+    assert session.broadcast(event(1)) == []
 
 
 def test_leaving_what_was_not_joined_is_answered(session):
@@ -154,27 +185,101 @@ def test_the_channel_after_the_hundredth_is_refused(session):
 
 
 def test_a_broadcast_reaches_a_joined_channel_alone(session):
-    assert session.broadcast("open:1", "[1]") == []
+    assert session.broadcast(event(1)) == []
     join(session)
-    assert session.broadcast("open:1", "[2]") == [Send("[2]")]
-    assert session.broadcast("open:2", "[3]") == []
+    assert sent(session.broadcast(event(2))) == [news(2)]
+    assert session.broadcast(event(3, "open:2")) == []
 
 
 def test_broadcasts_during_a_join_follow_its_answer_in_order(session):
     request = start_join(session)
-    assert session.broadcast("open:1", "[1]") == []
-    assert session.broadcast("open:1", "[2]") == []
+    assert session.broadcast(event(1)) == []
+    assert session.broadcast(event(2)) == []
     answer, *events = sent(session.subscribed(request))
     assert answer == reply("1", "1", "open:1", "ok")
-    assert events == [[1], [2]]
-    assert session.broadcast("open:1", "[3]") == [Send("[3]")]
+    assert events == [news(1), news(2)]
+    assert sent(session.broadcast(event(3))) == [news(3)]
 
 
 def test_broadcasts_that_cannot_be_kept_end_the_channel(session, monkeypatch):
     monkeypatch.setattr(session_module, "MAX_WAITING_BROADCASTS", 1)
     request = start_join(session)
-    session.broadcast("open:1", "[1]")
-    effects = session.broadcast("open:1", "[2]")
+    session.broadcast(event(1))
+    effects = session.broadcast(event(2))
     assert sent(effects) == [["1", "1", "open:1", "phx_error", {"reason": "overflow"}]]
     assert others(effects) == [Unsubscribe("open:1")]
     assert session.subscribed(request) == []
+
+
+def test_a_join_that_fails_for_a_fault_of_ours_has_crashed(session):
+    effects = session.join_crashed(start_join(session))
+    assert sent(effects) == [reply("1", "1", "open:1", "error", {"reason": "join crashed"})]
+    assert others(effects) == [Unsubscribe("open:1")]
+    assert session.topics == []
+
+
+def push(session, ref="7", join_ref="1", payload=None):
+    (handle,) = session.receive(Frame(join_ref, ref, "open:1", "work", {"a": 1} if payload is None else payload))
+    assert isinstance(handle, Handle)
+    return handle
+
+
+def test_a_push_is_handled_and_its_answer_has_its_refs(session):
+    join(session, join_ref="3")
+    handle = push(session, join_ref="3")
+    assert (handle.topic, handle.event, handle.payload) == ("open:1", "work", {"a": 1})
+    assert sent(session.replied(handle, "ok", {"b": 2})) == [reply("3", "7", "open:1", "ok", {"b": 2})]
+
+
+def test_a_push_without_a_join_ref_is_answered_with_that_of_its_channel(session):
+    join(session, join_ref="3")
+    assert sent(session.replied(push(session, join_ref=None), "error", {})) == [reply("3", "7", "open:1", "error")]
+
+
+def test_a_binary_push_is_answered_by_a_binary_reply_if_the_response_is_one(session):
+    join(session, join_ref=3)
+    handle = push(session, join_ref="3", payload=b"\x01\x02")
+    assert handle.payload == b"\x01\x02"
+    (answer,) = session.replied(handle, "ok", b"\xff")
+    assert answer.message == b"\x01\x01\x01\x06\x02" + b"37open:1ok" + b"\xff"
+
+
+def test_a_handler_that_fails_ends_its_channel_alone(session):
+    join(session)
+    join(session, topic="open:2", join_ref="2")
+    effects = session.crashed(push(session))
+    assert sent(effects) == [["1", "1", "open:1", "phx_error", {"reason": "channel_crash"}]]
+    assert others(effects) == [Unsubscribe("open:1")]
+    assert session.topics == ["open:2"]
+
+
+@pytest.mark.parametrize("rejoins", [False, True])
+def test_the_answer_to_a_push_of_a_channel_that_is_gone_goes_to_nobody(session, rejoins):
+    join(session)
+    first, second, third = push(session), push(session), push(session)
+    assert session.handles_still(first)
+    session.receive(Frame("1", "8", "open:1", "phx_leave", {}))
+    if rejoins:
+        join(session)  # with the same refs, even
+    assert session.replied(first, "ok", {}) == []
+    assert session.crashed(second) == []
+    assert not session.handles_still(third)
+    session.abandoned(third)
+    assert session.topics == (["open:1"] if rejoins else [])
+
+
+def test_only_so_many_pushes_wait_for_their_answers(session):
+    join(session)
+    handles = [push(session) for _ in range(MAX_PUSHES)]
+    refused = session.receive(Frame("1", "x", "open:1", "work", {}))
+    assert sent(refused) == [reply("1", "x", "open:1", "error", {"reason": "too many pushes"})]
+    session.replied(handles[0], "ok", {})
+    push(session)
+
+
+def test_a_response_that_cannot_be_sent_can_still_crash_its_channel(session):
+    join(session, topic="open:" + "x" * 251)
+    (handle,) = session.receive(Frame("1", "2", "open:" + "x" * 251, "work", b""))
+    with pytest.raises(ValueError, match="do not fit"):
+        session.replied(handle, "ok", b"")
+    assert sent(session.crashed(handle))[0][3] == "phx_error"

@@ -1,0 +1,183 @@
+"""One connected client, whatever its transport: its session, its subscriptions, the handlers of its pushes.
+
+A transport passes what it reads to :meth:`Client.receive` and takes what is to be sent by :class:`Outlet`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+import structlog
+
+from bitnexus.errors import BitNexusError, CallTimeout, RuntimeFault
+from bitnexus.http.channels.hub import Hub
+from bitnexus.http.channels.rate import PUSHES_PER_S, Rate
+from bitnexus.http.channels.serializer import Broadcast, Serializer
+from bitnexus.http.channels.session import Effect, Handle, Send, Session, Subscribe, Unsubscribe
+from bitnexus.http.channels.topics import family, judge
+from bitnexus.principal import Principal
+
+HANDLER_TIMEOUT_S: Final = 10.0
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """What a client pushed to a topic that it has joined; bytes are a binary push."""
+
+    principal: Principal
+    topic: str
+    payload: dict[str, Any] | bytes
+
+
+#: Gives the response of the reply "ok"; a BitNexusError is the reply "error", any other exception ends the channel.
+Handler = Callable[[Push], Awaitable[dict[str, Any] | bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Channels:
+    """What all clients of a front share: the hub, the handlers by topic family and event, the limits."""
+
+    hub: Hub
+    handlers: Mapping[tuple[str, str], Handler] = field(default_factory=dict)
+    pushes_per_s: float = PUSHES_PER_S
+    handler_timeout_s: float = HANDLER_TIMEOUT_S
+
+    def is_handled(self, topic: str, event: str) -> bool:
+        """Whether there is a handler for such a push."""
+        return (family(topic), event) in self.handlers
+
+
+class Outlet(Protocol):
+    """The sending side of a transport."""
+
+    def send(self, message: str | bytes) -> None:
+        """Send a message. Must not block; a client for which too much waits is to be cut off."""
+
+
+class Client:
+    """`outlet` sends to it. All methods are of the loop's thread."""
+
+    __slots__ = (
+        "_channels",
+        "_closed",
+        "_joining",
+        "_joins",
+        "_outlet",
+        "_rate",
+        "_serializer",
+        "_session",
+        "_working",
+        "principal",
+    )
+
+    def __init__(self, principal: Principal, serializer: Serializer, channels: Channels, outlet: Outlet) -> None:
+        self.principal = principal
+        self._channels = channels
+        self._outlet = outlet
+        self._serializer = serializer
+        self._session = Session(lambda topic: judge(topic, principal), serializer, channels.is_handled)
+        self._rate = Rate(channels.pushes_per_s, asyncio.get_running_loop().time())
+        self._joins: dict[str, Subscribe] = {}  # by topic, the newest join that waits for its subscription
+        self._joining: dict[str, asyncio.Task[None]] = {}
+        self._working: dict[str, tuple[deque[Handle], asyncio.Task[None]]] = {}  # pushes by topic, and who handles them
+        self._closed = False
+
+    def receive(self, message: str | bytes) -> None:
+        """Take one message of the client.
+
+        Raises:
+            BadFrame: it is no frame of this version.
+            Flooding: the client sends more than it may.
+        """
+        self._rate.take(asyncio.get_running_loop().time())
+        self._apply(self._session.receive(self._serializer.decode(message)))
+
+    def deliver(self, event: Broadcast) -> None:
+        """Take an event from the hub."""
+        self._apply(self._session.broadcast(event))
+
+    async def close(self) -> None:
+        """Read no topic any more, and handle no push: those under way are given up."""
+        self._closed = True
+        for topic in {*self._session.topics, *self._joining}:
+            self._channels.hub.unsubscribe(topic, self)
+        running = [*self._joining.values(), *(task for _, task in self._working.values())]
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    def _apply(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Send(message):
+                    self._outlet.send(message)
+                case Subscribe(topic):
+                    self._joins[topic] = effect
+                    if topic not in self._joining and not self._closed:
+                        self._joining[topic] = asyncio.create_task(self._subscribe(topic))
+                case Unsubscribe(topic):
+                    self._channels.hub.unsubscribe(topic, self)
+                case Handle():
+                    self._work(effect)
+
+    # -- joins ------------------------------------------------------------------------------------------------
+
+    async def _subscribe(self, topic: str) -> None:
+        while True:
+            request, effects_of = self._joins[topic], self._session.subscribed
+            reason: str | None = None
+            try:
+                await self._channels.hub.subscribe(topic, self)
+            except RuntimeFault as error:
+                reason = error.code
+            except Exception:
+                # The fault of one join: it is told and logged, and the client's other channels go on.
+                log.exception("join_crashed", topic=topic)
+                effects_of = self._session.join_crashed
+            if self._joins[topic] is request:
+                break  # else: left and joined again meanwhile, and leaving ended this subscription
+        del self._joining[topic], self._joins[topic]
+        failed = self._session.subscription_failed
+        self._apply(effects_of(request) if reason is None else failed(request, reason))
+
+    # -- pushes -----------------------------------------------------------------------------------------------
+
+    def _work(self, push: Handle) -> None:
+        working = self._working.get(push.topic)
+        if working is not None:
+            working[0].append(push)
+        elif not self._closed:
+            pushes = deque([push])  # bounded by the session
+            self._working[push.topic] = (pushes, asyncio.create_task(self._handle_all(push.topic, pushes)))
+
+    async def _handle_all(self, topic: str, pushes: deque[Handle]) -> None:
+        while pushes:
+            push = pushes.popleft()
+            if self._session.handles_still(push):
+                self._apply(await self._handle(push))
+            else:
+                self._session.abandoned(push)
+        del self._working[topic]
+
+    async def _handle(self, push: Handle) -> list[Effect]:
+        handler = self._channels.handlers[family(push.topic), push.event]
+        failure: BitNexusError
+        try:
+            async with asyncio.timeout(self._channels.handler_timeout_s):
+                response = await handler(Push(self.principal, push.topic, push.payload))
+            return self._session.replied(push, "ok", response)
+        except TimeoutError:
+            failure = CallTimeout()
+        except BitNexusError as error:
+            failure = error
+        except Exception:
+            # The fault of one channel: it ends, and the client's other channels go on.
+            log.exception("channel_crashed", topic=push.topic, event_name=push.event)
+            return self._session.crashed(push)
+        return self._session.replied(push, "error", {"reason": failure.code, "detail": failure.detail})
