@@ -18,6 +18,7 @@ from bitnexus.http.api.purchases import Purchases
 from bitnexus.http.api.system import System
 from bitnexus.http.api.transactions import Transactions
 from bitnexus.http.api.users import Users
+from bitnexus.http.channels.longpoll import LongPolls
 from bitnexus.http.channels.socket import Sockets
 from bitnexus.http.connections import Refusals, Runner
 from bitnexus.http.correlation import RequestIds
@@ -27,6 +28,7 @@ from bitnexus.http.services import Services
 from bitnexus.http.traffic import Traffic
 
 SOCKET_PATH: Final = "/socket/websocket"
+POLLING_PATH: Final = "/socket/longpoll"
 #: Beyond the longest call, so that its own error is what a client sees.
 TIME_LIMIT_MARGIN_S: Final = 5.0
 KEEP_ALIVE_S: Final = 75.0
@@ -53,7 +55,7 @@ def route_table(services: Services) -> list[Route]:
     return [route for resource in resources for route in resource.routes()]
 
 
-async def build_runner(services: Services, sockets: Sockets, traffic: Traffic) -> web.AppRunner:
+async def build_runner(services: Services, sockets: Sockets, long_polls: LongPolls, traffic: Traffic) -> web.AppRunner:
     """The application, ready to be given sites to listen at."""
     app = web.Application(client_max_size=MAX_BODY_BYTES)
     time_limit_s = services.call_timeout_s + TIME_LIMIT_MARGIN_S
@@ -66,6 +68,8 @@ async def build_runner(services: Services, sockets: Sockets, traffic: Traffic) -
         if "{" not in route.path:
             exact[route.method, route.path] = handler
     app.router.add_route("GET", SOCKET_PATH, sockets.handle)
+    for method in ("GET", "POST", "OPTIONS"):
+        app.router.add_route(method, POLLING_PATH, long_polls.handle)
     request_ids = RequestIds()
     runner = Runner(
         app,

@@ -19,6 +19,17 @@ from bitnexus.http.channels.admission import Admission
 from bitnexus.http.channels.client import Channels
 from bitnexus.http.channels.connected import Connected
 from bitnexus.http.channels.hub import Hub
+from bitnexus.http.channels.longpoll import LongPolls
+from bitnexus.http.channels.messages import (
+    Deliver,
+    Delivered,
+    Disconnected,
+    DisconnectUser,
+    EndSession,
+    Poll,
+    Polled,
+)
+from bitnexus.http.channels.poll_sessions import WINDOW_S, PollSessions
 from bitnexus.http.channels.rate import PUSHES_PER_S
 from bitnexus.http.channels.socket import IDLE_S, Sockets
 from bitnexus.http.cursors import Cursors
@@ -44,8 +55,9 @@ class Front(Process):
     """Serves the API and the channels at the settings' host and port, together with the other fronts.
 
     args (all optional): `host`, `port` instead of the settings'; `origins`, the patterns of pages that may open sockets
-    (none: those of the same host); `idle_s`, after which a silent socket is closed, instead of 60; `pushes_per_s`, which
-    a channel client may send, instead of 100; `drain_s` instead of :data:`DRAIN_S`.
+    (none: those of the same host); `idle_s`, after which a silent socket is closed, instead of 60; `pushes_per_s`, how
+    much a channel client may send, instead of 100; `poll_window_s`, how long a poll waits, instead of 10; `drain_s`
+    instead of :data:`DRAIN_S`.
     """
 
     async def init(self) -> None:
@@ -75,16 +87,16 @@ class Front(Process):
             default_asset=settings.default_asset,
             call_timeout_s=settings.call_timeout_s,
         )
+        admission = Admission(tokens, self.args.get("origins", ()))
+        channels = Channels(self._hub, pushes_per_s=self.args.get("pushes_per_s", PUSHES_PER_S))
         self._connected = Connected()
-        self._sockets = Sockets(
-            Admission(tokens, self.args.get("origins", ())),
-            Channels(self._hub, pushes_per_s=self.args.get("pushes_per_s", PUSHES_PER_S)),
-            self._connected,
-            metrics,
-            idle_s=self.args.get("idle_s", IDLE_S),
+        self._sockets = Sockets(admission, channels, self._connected, metrics, idle_s=self.args.get("idle_s", IDLE_S))
+        self._poll_sessions = PollSessions(
+            channels, self._connected, metrics, window_s=self.args.get("poll_window_s", WINDOW_S)
         )
+        self._long_polls = LongPolls(admission, self._poll_sessions, services.cursors, node=self.node, front=self.name)
         self._traffic = Traffic()
-        self._runner = await build_runner(services, self._sockets, self._traffic)
+        self._runner = await build_runner(services, self._sockets, self._long_polls, self._traffic)
         self._hub.start()
         await self._listen()
 
@@ -104,6 +116,7 @@ class Front(Process):
         for site in tuple(self._runner.sites):
             await site.stop()
         self._sockets.refuse()
+        self._long_polls.refuse()
         await asyncio.gather(self._connected.drain(), self._traffic.drain(within_s))
         return self._traffic.under_way
 
@@ -112,6 +125,7 @@ class Front(Process):
         if not self._runner.sites:
             self._traffic.resume()
             self._sockets.resume()
+            self._long_polls.resume()
             await self._listen()
 
     async def _listen(self) -> None:
@@ -134,6 +148,26 @@ class Front(Process):
     def move(self, message: MoveSlots, context: Context) -> None:
         """Some users are on their way to another partition."""
         self._partitions.move(message, context)
+
+    @handles(Poll)
+    async def poll(self, message: Poll, _: Context) -> Polled:
+        """A poll that arrived at another front, for a session of this one."""
+        return await self._poll_sessions.poll(message.session)
+
+    @handles(Deliver)
+    def deliver_polled(self, message: Deliver, _: Context) -> Delivered:
+        """Messages of a client that arrived at another front, for a session of this one."""
+        return self._poll_sessions.deliver(message)
+
+    @handles(EndSession)
+    def end_session(self, message: EndSession, _: Context) -> None:
+        """See the message."""
+        self._poll_sessions.end(message.session)
+
+    @handles(DisconnectUser, clients=True)
+    async def disconnect_user(self, message: DisconnectUser, _: Context) -> Disconnected:
+        """Close the user's sockets and polling sessions."""
+        return Disconnected(await self._connected.disconnect(message.user_id))
 
     @handles(TopicEvent)
     def deliver(self, event: TopicEvent, _: Context) -> None:

@@ -28,6 +28,7 @@ class RequestMetrics(Collector):
         self._counts: dict[tuple[str, str, int], int] = {}
         self._latencies: dict[str, _Latency] = {}
         self.sockets = 0  # open WebSockets now
+        self.poll_sessions = 0  # clients that poll now
 
     def observe(self, method: str, route: str, status: int, elapsed_s: float) -> None:
         """Count one answered request."""
@@ -56,3 +57,4 @@ class RequestMetrics(Collector):
             latencies.add_metric([route], cumulated, latency.total_s)
         yield latencies
         yield GaugeMetricFamily("bitnexus_http_sockets", "Open WebSockets.", value=self.sockets)
+        yield GaugeMetricFamily("bitnexus_http_poll_sessions", "Channel clients that poll.", value=self.poll_sessions)

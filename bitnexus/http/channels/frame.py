@@ -12,6 +12,7 @@ MAX_TOPIC_CHARS: Final = 256
 MAX_EVENT_CHARS: Final = 128
 #: Of a number, its digits. In UTF-8 at most 252 bytes: what a client sent as JSON can go back in a binary frame.
 MAX_REF_CHARS: Final = 63
+_MAX_NUMBER: Final = 10**62
 
 
 class BadFrame(Exception):
@@ -53,6 +54,6 @@ def checked(join_ref: object, ref: object, topic: object, event: object, payload
 def _is_ref(value: object) -> bool:
     if value is None:
         return True
-    if type(value) is int:
-        return abs(value) < 10 ** (MAX_REF_CHARS - 1)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return abs(value) < _MAX_NUMBER
     return isinstance(value, str) and len(value) <= MAX_REF_CHARS

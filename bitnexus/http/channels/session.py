@@ -115,12 +115,7 @@ class Session:
         if channel is None or not channel.joined:
             # Without a join_ref, as in Phoenix: there is no channel that it could be of.
             return [self._reply(None, frame.ref, frame.topic, "error", {"reason": "unmatched topic"})]
-        if not self._is_handled(frame.topic, frame.event):
-            return [self._reply(channel.join_ref, frame.ref, frame.topic, "error", {"reason": "unmatched event"})]
-        if self._pushes >= MAX_PUSHES:
-            return [self._reply(channel.join_ref, frame.ref, frame.topic, "error", {"reason": "too many pushes"})]
-        self._pushes += 1
-        return [Handle(frame.topic, frame.event, frame.payload, frame.ref, channel.serial)]
+        return [self._push(frame, channel)]
 
     # -- joins ------------------------------------------------------------------------------------------------
 
@@ -202,6 +197,14 @@ class Session:
         self._joins += 1
         self._channels[frame.topic] = _Channel(frame.join_ref, self._joins, replaces=old)
         return [Subscribe(frame.topic, frame.join_ref, frame.ref, self._joins)]
+
+    def _push(self, frame: Frame, channel: _Channel) -> Effect:
+        if not self._is_handled(frame.topic, frame.event):
+            return self._reply(channel.join_ref, frame.ref, frame.topic, "error", {"reason": "unmatched event"})
+        if self._pushes >= MAX_PUSHES:
+            return self._reply(channel.join_ref, frame.ref, frame.topic, "error", {"reason": "too many pushes"})
+        self._pushes += 1
+        return Handle(frame.topic, frame.event, frame.payload, frame.ref, channel.serial)
 
     def _leave(self, frame: Frame, channel: _Channel | None) -> list[Effect]:
         if channel is None:

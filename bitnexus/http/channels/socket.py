@@ -59,7 +59,7 @@ class Sockets:
             Forbidden: version, origin or token refused.
             Overloaded: this front is draining.
         """
-        if self._draining:
+        if self.is_draining():
             raise Overloaded("This front is shutting down")
         principal, serializer = self._admission.admit(request.headers, request.query, request.host)
         websocket = web.WebSocketResponse(
@@ -70,13 +70,17 @@ class Sockets:
         self._connected.add(socket)
         self._metrics.sockets += 1
         try:
-            if self._draining:  # since the upgrade began: whoever drains has not seen this one
+            if self.is_draining():  # since the upgrade began: whoever drains has not seen this one
                 await socket.close(WSCloseCode.SERVICE_RESTART, "restart")
             await socket.serve()
         finally:
             self._connected.remove(socket)
             self._metrics.sockets -= 1
         return websocket
+
+    def is_draining(self) -> bool:
+        """Whether new ones are refused."""
+        return self._draining
 
     def refuse(self) -> None:
         """Take no new ones: this front drains."""

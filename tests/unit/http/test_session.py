@@ -19,7 +19,7 @@ def judge(topic):
 
 @pytest.fixture
 def session():
-    return Session(judge, V2(), lambda topic, event: event == "work")
+    return Session(judge, V2(), lambda _topic, event: event == "work")
 
 
 def sent(effects):
