@@ -18,9 +18,11 @@ from bitnexus.http.app import build_runner
 from bitnexus.http.channels.admission import Admission
 from bitnexus.http.channels.client import Channels
 from bitnexus.http.channels.connected import Connected
+from bitnexus.http.channels.disconnects import Disconnects
 from bitnexus.http.channels.hub import Hub
 from bitnexus.http.channels.longpoll import LongPolls
 from bitnexus.http.channels.messages import (
+    CloseConnections,
     Deliver,
     Delivered,
     Disconnected,
@@ -74,6 +76,8 @@ class Front(Process):
         self._hub = Hub(self.node, self.name, settings.call_timeout_s, self.spawn)
         self._partitions = PartitionRouter(self.node, self.name, TRANSACTIONS, user_of)
         self._partitions.start()
+        self._connected = Connected()
+        self._disconnects = Disconnects(self.node, self.name, self._connected)
         services = Services(
             front=self.name,
             node=self.node,
@@ -86,10 +90,10 @@ class Front(Process):
             partitions=self._partitions,
             default_asset=settings.default_asset,
             call_timeout_s=settings.call_timeout_s,
+            disconnects=self._disconnects,
         )
         admission = Admission(tokens, self.args.get("origins", ()))
         channels = Channels(self._hub, pushes_per_s=self.args.get("pushes_per_s", PUSHES_PER_S))
-        self._connected = Connected()
         self._sockets = Sockets(admission, channels, self._connected, metrics, idle_s=self.args.get("idle_s", IDLE_S))
         self._poll_sessions = PollSessions(
             channels, self._connected, metrics, window_s=self.args.get("poll_window_s", WINDOW_S)
@@ -166,7 +170,12 @@ class Front(Process):
 
     @handles(DisconnectUser, clients=True)
     async def disconnect_user(self, message: DisconnectUser, _: Context) -> Disconnected:
-        """Close the user's sockets and polling sessions."""
+        """Close the user's sockets and polling sessions, here and at the other fronts."""
+        return Disconnected(await self._disconnects.user(message.user_id))
+
+    @handles(CloseConnections)
+    async def close_connections(self, message: CloseConnections, _: Context) -> Disconnected:
+        """Close the user's sockets and polling sessions here."""
         return Disconnected(await self._connected.disconnect(message.user_id))
 
     @handles(TopicEvent)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bitnexus.actors.runtime.node import Node
+from bitnexus.http.channels.disconnects import Disconnects
 from bitnexus.http.cursors import Cursors
 from bitnexus.http.health import Health
 from bitnexus.http.password_threads import PasswordThreads
@@ -29,3 +30,4 @@ class Services:
     partitions: PartitionRouter
     default_asset: str
     call_timeout_s: float
+    disconnects: Disconnects

@@ -67,7 +67,11 @@ class PhoenixClient:
 
     @classmethod
     async def start(cls, packages: Path, **options: object) -> PhoenixClient:
-        """A client with the options of ``phoenix_client.mjs``: url, token or authToken, topic, heartbeatMs."""
+        """A client with the options of ``phoenix_client.mjs``.
+
+        url, token or authToken, topic, heartbeatMs; `transport`: "websocket", "longpoll" or "fallback", for which no
+        WebSocket gets through; `phoenix`: "phoenix" or "phoenix-1-7".
+        """
         node, _ = node_and_npm()
         # Packages are looked for beside the script.
         script = shutil.copy(HERE / "phoenix_client.mjs", packages)
@@ -102,10 +106,10 @@ class PhoenixClient:
         """How often the client told of this so far."""
         return sum(item["what"] == what for item in self._seen)
 
-    async def do(self, command: str) -> None:
+    async def do(self, command: str, **arguments: object) -> None:
         """Give the client a command."""
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"do": command}).encode() + b"\n")
+        self._process.stdin.write(json.dumps({"do": command, **arguments}).encode() + b"\n")
         await self._process.stdin.drain()
 
     async def ended(self) -> int:

@@ -1,14 +1,26 @@
 // The unmodified npm client against a real server. Talks to its test in JSON lines: what happens goes to stdout, and
-// each line on stdin is a command: {"do": "leave"} or {"do": "disconnect"}.
+// each line on stdin is a command: {"do": "leave"}, {"do": "disconnect"} or {"do": "push", "payload": …}, a payload of
+// text standing for its bytes.
 import { createInterface } from "node:readline";
-import { Socket } from "phoenix";
 import WebSocket from "ws";
 
-const { url, token, topic, heartbeatMs, authToken } = JSON.parse(process.argv[2]);
+const options = JSON.parse(process.argv[2]);
+const { url, token, topic, heartbeatMs, authToken, transport = "websocket", phoenix = "phoenix" } = options;
+globalThis.self = globalThis; // which the 1.7 client looks for, as every browser has it
+const { LongPoll, Socket } = await import(phoenix);
 const tell = (what, detail = {}) => process.stdout.write(JSON.stringify({ what, ...detail }) + "\n");
 
+// As behind a proxy that lets no upgrade through.
+class Unreachable extends WebSocket {
+  constructor(address, protocols) {
+    super(address.replace("/websocket", "/nothing"), protocols);
+  }
+}
+
 const socket = new Socket(url, {
-  transport: WebSocket,
+  transport: { websocket: WebSocket, longpoll: LongPoll, fallback: Unreachable }[transport],
+  longPollFallbackMs: transport === "fallback" ? 1000 : undefined,
+  sessionStorage: { getItem: () => null, setItem: () => {}, removeItem: () => {} },
   params: token ? { token } : {},
   authToken,
   heartbeatIntervalMs: heartbeatMs,
@@ -16,7 +28,7 @@ const socket = new Socket(url, {
   rejoinAfterMs: () => 100,
 });
 const heartbeats = new Set();
-socket.onOpen(() => tell("open"));
+socket.onOpen(() => tell("open", { polls: socket.conn instanceof LongPoll }));
 socket.onClose((event) => tell("close", { code: event?.code }));
 socket.onError(() => tell("error"));
 socket.onMessage(({ topic: on, event, payload, ref }) => {
@@ -39,8 +51,13 @@ channel
 
 createInterface({ input: process.stdin })
   .on("line", (line) => {
-    const { do: command } = JSON.parse(line);
+    const { do: command, payload } = JSON.parse(line);
     if (command === "leave") channel.leave().receive("ok", () => tell("left"));
+    if (command === "push")
+      channel
+        .push("work", typeof payload === "string" ? new TextEncoder().encode(payload).buffer : payload)
+        .receive("ok", (response) => tell("replied", { status: "ok", response }))
+        .receive("error", (response) => tell("replied", { status: "error", response }));
     if (command === "disconnect") socket.disconnect(() => process.exit(0), 1000, "done");
   })
   .on("close", () => process.exit(0));

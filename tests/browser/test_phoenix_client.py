@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from tests.browser.node_client import PhoenixClient, installed_packages
+from tests.disconnecting import disconnect
 from tests.service import Service
 
 
@@ -32,45 +33,103 @@ async def client(packages):
         await each.stop()
 
 
+each_phoenix = pytest.mark.parametrize("phoenix", ["phoenix", "phoenix-1-7"])
+each_transport = pytest.mark.parametrize("transport", ["websocket", "longpoll"])
+REFUSED = {"status": "error", "response": {"reason": "unmatched event"}}
+
+
 @pytest.mark.timeout(180)  # the first run installs the client
-@pytest.mark.parametrize("way", ["token", "authToken"])
-async def test_the_npm_client_joins_hears_of_transfers_beats_and_leaves(service, client, way):
+@each_phoenix
+@pytest.mark.parametrize(
+    ("transport", "way"),
+    [("websocket", "token"), ("websocket", "authToken"), ("longpoll", "token"), ("longpoll", "authToken")],
+)
+async def test_the_npm_client_joins_hears_of_transfers_pushes_and_leaves(service, client, phoenix, transport, way):
+    if (phoenix, way) == ("phoenix-1-7", "authToken"):
+        pytest.skip("this client knows no authToken")
     ann, ben = await service.register(), await service.register()
     await service.fund(ann, 100)
-    phoenix = await client(service, topic=f"transaction:{ben.id}", heartbeatMs=100, **{way: ben.token})
-    assert (await phoenix.next("joined"))["response"] == {}
+    topic = f"transaction:{ben.id}"
+    npm = await client(service, topic=topic, heartbeatMs=100, phoenix=phoenix, transport=transport, **{way: ben.token})
+    assert (await npm.next("open"))["polls"] == (transport == "longpoll")
+    assert (await npm.next("joined"))["response"] == {}
     for amount in (1, 2):
         _, answer, _ = await service.transfer(ann, ben, amount)
-        assert (await phoenix.next("new_transaction"))["payload"] == answer["data"]
-    for _ in range(3):
-        assert (await phoenix.next("heartbeat"))["status"] == "ok"
-    await phoenix.do("leave")
-    await phoenix.next("left")
-    await phoenix.next("channel_closed")
+        assert (await npm.next("new_transaction"))["payload"] == answer["data"]
+    for payload in ({"a": 1}, "bytes"):
+        await npm.do("push", payload=payload)
+        assert (await npm.next("replied")) == {"what": "replied", **REFUSED}
+    if transport == "websocket":  # who polls needs no heartbeat
+        for _ in range(3):
+            assert (await npm.next("heartbeat"))["status"] == "ok"
+    await npm.do("leave")
+    await npm.next("left")
+    await npm.next("channel_closed")
     await service.transfer(ann, ben, 3)
-    await phoenix.next("heartbeat")
-    assert phoenix.told("new_transaction") == 2
-    await phoenix.do("disconnect")
-    assert await phoenix.ended() == 0
+    if transport == "websocket":
+        await npm.next("heartbeat")
+    assert npm.told("new_transaction") == 2
+    await npm.do("disconnect")
+    assert await npm.ended() == 0
 
 
-async def test_the_npm_client_is_refused_another_users_topic(service, client):
+@each_phoenix
+@each_transport
+async def test_the_npm_client_is_refused_another_users_topic(service, client, phoenix, transport):
     ann, ben = await service.register(), await service.register()
-    phoenix = await client(service, topic=f"transaction:{ben.id}", heartbeatMs=1000, token=ann.token)
-    assert (await phoenix.next("join_refused"))["response"] == {"reason": "unauthorized"}
+    npm = await client(
+        service,
+        topic=f"transaction:{ben.id}",
+        heartbeatMs=1000,
+        token=ann.token,
+        phoenix=phoenix,
+        transport=transport,
+    )
+    assert (await npm.next("join_refused"))["response"] == {"reason": "unauthorized"}
 
 
-async def test_the_npm_client_comes_back_by_itself_after_its_front_was_killed(service, client):
+@each_phoenix
+@each_transport
+async def test_the_npm_client_comes_back_by_itself_after_its_front_was_killed(service, client, phoenix, transport):
     ann, ben = await service.register(), await service.register()
     await service.fund(ann, 100)
-    phoenix = await client(service, topic=f"transaction:{ann.id}", heartbeatMs=1000, token=ann.token)
-    await phoenix.next("joined")
+    topic = f"transaction:{ann.id}"
+    npm = await client(service, topic=topic, heartbeatMs=1000, token=ann.token, phoenix=phoenix, transport=transport)
+    await npm.next("joined")
     for name in ("http-0", "http-1"):
         await service.kill(name)
     await service.reconnect()
-    await phoenix.next("close")
-    await phoenix.next("open")
-    await phoenix.next("open")
-    await phoenix.next("joined")
+    await npm.next("close")
+    await npm.next("open")
+    await npm.next("open")
+    await npm.next("joined")
     _, answer, _ = await service.transfer(ann, ben, 1)
-    assert (await phoenix.next("new_transaction"))["payload"] == answer["data"]
+    assert (await npm.next("new_transaction"))["payload"] == answer["data"]
+
+
+@each_phoenix
+async def test_the_npm_client_polls_when_no_websocket_gets_through(service, client, phoenix):
+    ann, ben = await service.register(), await service.register()
+    await service.fund(ann, 100)
+    topic = f"transaction:{ann.id}"
+    npm = await client(service, topic=topic, heartbeatMs=1000, token=ann.token, phoenix=phoenix, transport="fallback")
+    while not (await npm.next("open"))["polls"]:
+        pass
+    await npm.next("joined")
+    _, answer, _ = await service.transfer(ann, ben, 1)
+    assert (await npm.next("new_transaction"))["payload"] == answer["data"]
+
+
+@each_phoenix
+@each_transport
+async def test_the_npm_client_comes_back_after_a_forced_disconnect(service, client, phoenix, transport):
+    ann, ben = await service.register(), await service.register()
+    await service.fund(ann, 100)
+    topic = f"transaction:{ann.id}"
+    npm = await client(service, topic=topic, heartbeatMs=1000, token=ann.token, phoenix=phoenix, transport=transport)
+    await npm.next("joined")
+    assert await disconnect(service, ann) == 1
+    assert (await npm.next("close"))["code"] != 1000
+    await npm.next("joined")
+    _, answer, _ = await service.transfer(ann, ben, 1)
+    assert (await npm.next("new_transaction"))["payload"] == answer["data"]

@@ -1,13 +1,14 @@
 """Long polling, for clients that no WebSocket reaches: `/socket/longpoll`, as the npm client speaks it.
 
     GET     without a session   opens one: status 410 and its token, with which the client goes on
-    GET     with a session      200 and the messages that wait; 204 when none came within the window; 410 if it is gone
+    GET     with a session      200 and the messages that wait; 204 when none came within the window; 500 if it is gone
     POST    with a session      200 when the messages were taken; 410 if it is gone; 400, 408, 413, 429
     OPTIONS                     what a page of another origin may do
 
 The HTTP status is always 200, the one above stands in the body: `{"status", "token", "messages"}`. 403 refuses a
-connection, and 500 sends the client away for a while; npm's comes back after it. After any other answer than 200 and
-204 the client opens a new session and joins anew: nothing that was lost with the old one is lost silently.
+connection. After 500 the client opens a new session and joins its channels anew: nothing that was lost with the old one
+is lost silently. In the place of this 500 Phoenix opens a new session itself and says 410, upon which the npm client
+1.7 goes on as if its channels were joined.
 
 A session lives in the front that opened it, and its token, signed, names that front. The kernel gives a client's next
 request to any front: one that has not the session passes it on by a message.
@@ -100,9 +101,11 @@ class LongPolls:
 
     async def _poll(self, request: web.Request) -> dict[str, object]:
         place = self._place_of(request)
-        polled = GONE if place is None else await self._poll_at(*place)
-        if polled.status == GONE.status:
+        if place is None:
             return self._open(request)
+        polled = await self._poll_at(*place)
+        if polled.status == GONE.status:
+            return {"status": REFUSED.status}
         return {"status": polled.status, "token": _token_of(request), "messages": polled.messages}
 
     def _open(self, request: web.Request) -> dict[str, object]:

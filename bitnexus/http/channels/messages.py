@@ -49,13 +49,22 @@ class EndSession(Message, frozen=True, tag="EndSession/1"):
 
 
 class DisconnectUser(Message, frozen=True, tag="DisconnectUser/1"):
-    """Close all channel connections of a user at this front, with 1001. Answered by :class:`Disconnected`."""
+    """Ask any front to have all channel connections of a user closed, at all fronts. Answered by :class:`Disconnected`.
+
+    Sockets are closed with 1001. The clients come back if their token still lets them in.
+    """
 
     user_id: str
 
     def permits(self, sender: Principal) -> bool:
         """An operator."""
         return sender.role == "admin"
+
+
+class CloseConnections(Message, frozen=True, tag="CloseConnections/1"):
+    """Close a user's channel connections at this front. Answered by :class:`Disconnected`."""
+
+    user_id: str
 
 
 class Disconnected(Message, frozen=True, tag="Disconnected/1"):
