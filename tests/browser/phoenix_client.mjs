@@ -1,6 +1,6 @@
 // The unmodified npm client against a real server. Talks to its test in JSON lines: what happens goes to stdout, and
-// each line on stdin is a command: {"do": "leave"}, {"do": "disconnect"} or {"do": "push", "payload": …}, a payload of
-// text standing for its bytes.
+// each line on stdin is a command: {"do": "leave"}, {"do": "disconnect"}, {"do": "state"} or {"do": "push", "payload": …},
+// a payload of text standing for its bytes.
 import { createInterface } from "node:readline";
 import WebSocket from "ws";
 
@@ -58,6 +58,7 @@ createInterface({ input: process.stdin })
         .push("work", typeof payload === "string" ? new TextEncoder().encode(payload).buffer : payload)
         .receive("ok", (response) => tell("replied", { status: "ok", response }))
         .receive("error", (response) => tell("replied", { status: "error", response }));
+    if (command === "state") tell("state", { state: channel.state });
     if (command === "disconnect") socket.disconnect(() => process.exit(0), 1000, "done");
   })
   .on("close", () => process.exit(0));

@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import socket
 
 import aiohttp
 import pytest
@@ -157,41 +156,33 @@ async def test_what_is_no_frame_closes_the_socket(service, send, code):
         assert await closed(ws) == code
 
 
+async def test_version_1_is_served_when_the_client_says_so_or_says_nothing(service):
+    ann, ben = await service.register(), await service.register()
+    await service.fund(ann, 100)
+    topic = f"transaction:{ann.id}"
+    for query in ("vsn=1.0.0&", ""):
+        async with service.session.ws_connect(f"{PATH}?{query}token={ann.token}") as ws:
+            await ws.send_str(json.dumps({"topic": topic, "event": "phx_join", "payload": {}, "ref": "1"}))
+            ok = {"status": "ok", "response": {}}
+            assert await receive(ws) == {"topic": topic, "event": "phx_reply", "payload": ok, "ref": "1"}
+            _, answer, _ = await service.transfer(ann, ben, 5)
+            news = {"topic": topic, "event": "new_transaction", "payload": answer["data"], "ref": None}
+            assert await receive(ws) == news
+            await ws.send_bytes(b"x")
+            assert await closed(ws) == 1003
+
+
+async def test_a_binary_push_is_read(service):
+    ann = await service.register()
+    topic = f"transaction:{ann.id}"
+    async with connect(service, ann.token) as ws:
+        await join(ws, topic)
+        await ws.send_bytes(b"\x00\x01\x01" + bytes((len(topic), 4)) + b"12" + topic.encode() + b"work\xff")
+        reply = {"status": "error", "response": {"reason": "unmatched event"}}
+        assert await receive(ws) == ["1", "2", topic, "phx_reply", reply]
+
+
 async def test_a_plain_request_to_the_socket_is_refused(service):
     ann = await service.register()
     status, answer, _ = await service.call("GET", f"{PATH}?vsn=2.0.0&token={ann.token}")
     assert (status, answer["code"]) == (400, "bad_request")
-
-
-def client_frame(text):
-    """A text frame as clients send it; a mask of zeros leaves the payload as it is."""
-    payload = text.encode()
-    assert 126 <= len(payload) < 2**16
-    return b"\x81\xfe" + len(payload).to_bytes(2, "big") + bytes(4) + payload
-
-
-async def test_a_client_that_does_not_read_is_cut_off_and_hurts_nobody(service):
-    ann = await service.register()
-    raw = socket.socket()
-    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    raw.settimeout(0)
-    await asyncio.get_running_loop().sock_connect(raw, ("127.0.0.1", service.port))
-    reader, writer = await asyncio.open_connection(sock=raw, limit=4096)
-    key = base64.b64encode(bytes(16)).decode()
-    writer.write(
-        f"GET {PATH}?vsn=2.0.0&token={ann.token} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
-        f"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n".encode()
-    )
-    assert b" 101 " in await reader.readline()
-    beat = client_frame(json.dumps([None, "x" * 64, "phoenix", "heartbeat", {"pad": "x" * 64}]))
-
-    async def beat_for_ever():
-        while True:
-            writer.write(beat * 100)
-            await writer.drain()
-
-    with pytest.raises(ConnectionError):
-        await asyncio.wait_for(beat_for_ever(), 40)
-    writer.close()
-    async with connect(service, ann.token) as other:
-        await join(other, f"transaction:{ann.id}")
