@@ -6,7 +6,33 @@ import WebSocket from "ws";
 
 const options = JSON.parse(process.argv[2]);
 const { url, token, topic, heartbeatMs, authToken, transport = "websocket", phoenix = "phoenix" } = options;
-globalThis.self = globalThis; // which the 1.7 client looks for, as every browser has it
+// What the 1.7 client finds in every browser: it does not know fetch.
+globalThis.self = globalThis;
+if (phoenix !== "phoenix")
+  globalThis.XMLHttpRequest = class {
+    headers = {};
+    aborter = new AbortController();
+    open(method, address) {
+      Object.assign(this, { method, address });
+    }
+    setRequestHeader(name, value) {
+      this.headers[name] = value;
+    }
+    send(body) {
+      fetch(this.address, { method: this.method, headers: this.headers, body, signal: this.aborter.signal })
+        .then((answer) => answer.text())
+        .then(
+          (text) => {
+            Object.assign(this, { readyState: 4, responseText: text });
+            this.onreadystatechange();
+          },
+          (error) => error.name === "AbortError" || this.onerror(),
+        );
+    }
+    abort() {
+      this.aborter.abort();
+    }
+  };
 const { LongPoll, Socket } = await import(phoenix);
 const tell = (what, detail = {}) => process.stdout.write(JSON.stringify({ what, ...detail }) + "\n");
 

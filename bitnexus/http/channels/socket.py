@@ -199,5 +199,9 @@ class ChannelSocket:
         except TimeoutError:
             log.info("socket_cut", code=int(code))
         transport = self._request.transport
-        if transport is not None and (not self._websocket.closed or transport.get_write_buffer_size()):
-            transport.abort()
+        if transport is None:
+            return
+        if transport.get_write_buffer_size():
+            transport.abort()  # it does not even read
+        else:
+            transport.close()  # unlike a reset, this lets a client that is late read the code

@@ -62,11 +62,12 @@ async def test_a_client_that_floods_is_closed_with_1008_and_its_neighbours_hear_
             await ws.send_str(BEAT)
 
     floods = [asyncio.create_task(flood(ws)) for ws in flooding]
+    closings = [asyncio.create_task(closed(ws)) for ws in flooding]
     for amount in range(1, 11):
         await service.transfer(ann, ben, amount)
     for ws in quiet:
         assert [json.loads(await ws.receive_str(timeout=10))[4]["amount"] for _ in range(10)] == [*range(1, 11)]
-    assert [await closed(ws) for ws in flooding] == [1008] * 4
+    assert await asyncio.gather(*closings) == [1008] * 4
     await asyncio.gather(*floods, return_exceptions=True)
     async with connect(service, eve.token) as again:
         await joined(again, f"transaction:{eve.id}")
@@ -80,12 +81,13 @@ async def test_every_connection_of_a_user_is_closed_everywhere_and_nobody_elses(
     own = [await joined(await connect(service, ann.token), f"transaction:{ann.id}") for _ in range(8)]
     other = await joined(await connect(service, ben.token), f"transaction:{ben.id}")
     sessions = [await open_poll(service, ann) for _ in range(4)]
+    closings = [asyncio.create_task(closed(ws)) for ws in own]
     polls = [asyncio.create_task(poll(service, session)) for session in sessions]
     others_session = await open_poll(service, ben)
     with pytest.raises(Forbidden):
         await disconnect(service, ann, role="user")
     assert await disconnect(service, ann) == 12
-    assert [await closed(ws) for ws in own] == [1001] * 8
+    assert await asyncio.gather(*closings) == [1001] * 8
     assert await asyncio.gather(*polls) == [500] * 4
     assert await disconnect(service, ann) == 0
     assert not other.closed

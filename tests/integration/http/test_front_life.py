@@ -147,6 +147,7 @@ async def test_a_silent_socket_is_closed_and_one_that_beats_is_not(strict_servic
             while True:
                 await alive.send_str('[null,"1","phoenix","heartbeat",{}]')
                 await alive.receive_str()
+                await asyncio.sleep(0.02)  # as often as a client may send, and no oftener
 
         beating = asyncio.create_task(beat())
         message = await silent.receive(timeout=10)
