@@ -25,6 +25,7 @@ from typing import Any
 import setproctitle
 import structlog
 from prometheus_client import REGISTRY, Gauge, generate_latest
+from prometheus_client.registry import Collector
 from thespian.actors import Actor, ActorAddress
 
 from bitnexus.actors.runtime.connection import Connection
@@ -261,6 +262,15 @@ class Process(Inspected, Actor):  # type: ignore[misc]  # Thespian has no type h
         _mailbox.set(self.waiting)
         _in_flight.set(self.node.in_flight)
         return Metrics(self.name, generate_latest(REGISTRY).decode())
+
+    def expose(self, *collectors: Collector) -> None:
+        """Have these among the metrics of this process.
+
+        What a module defines for the processes of one kind is made with ``registry=None``: all processes have imported
+        it, being forks, and would show it.
+        """
+        for collector in collectors:
+            REGISTRY.register(collector)
 
     # -- tasks -----------------------------------------------------------------------------------------------
 
