@@ -175,6 +175,22 @@ def test_a_drained_process_finishes_what_it_has_and_takes_no_more(journal):
         tree.run(drain(), 30)
 
 
+def test_a_resume_ends_a_drain_that_takes_too_long(journal):
+    with running(worker("a", journal)) as tree:
+
+        async def drain() -> None:
+            begun = asyncio.ensure_future(tree.node.call("a", Queue("begun"), timeout_s=20))
+            await tree.node.call("a", Ping())
+            draining = asyncio.ensure_future(tree.node.call("a", Drain(60), timeout_s=60))
+            await tree.node.call("a", GetState())
+            await tree.node.call("a", Resume())
+            assert await draining == Drained(1)
+            await tree.node.call("a", Release())
+            await begun
+
+        tree.run(drain(), 30)
+
+
 # -- traced -------------------------------------------------------------------------------------------------------
 
 
