@@ -297,6 +297,17 @@ def test_a_kill_is_a_crash_with_all_that_follows(journal):
         assert end.uptime_s is not None
 
 
+def test_the_history_outlives_a_child_that_its_supervisor_has_forgotten(journal):
+    with running(worker("a", journal, restart="temporary"), worker("b", journal)) as tree:
+        tree.node.cast("a", Do("exit"))
+        deadline = time.monotonic() + 10
+        while list(children_of(tree, "root")) != ["b"]:
+            assert time.monotonic() < deadline
+        ends = tree.call("root", GetEnds())
+        assert isinstance(ends, Ends)
+        assert [(end.child, end.reason) for end in ends.ends] == [("a", "exit code 3")]
+
+
 def test_the_mailbox_of_a_process_reaches_its_supervisor(journal):
     with running(worker("a", journal, heartbeat_timeout_s=0.6)) as tree:
 
