@@ -2,78 +2,74 @@
 
 from __future__ import annotations
 
-import asyncio
-import uuid
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import Final
 
 import click
 
-if TYPE_CHECKING:
-    from bitnexus.actors.runtime.message import Message
+from bitnexus.cli._operator import Connected, json_option, print_json, run
 
-M = TypeVar("M", bound="Message")
-
-CONNECT_TIMEOUT_S: Final = 5.0
-#: Without BITNEXUS_TOKEN, whoever can read the node's secret is its operator, and signs a token for so long.
-_TOKEN_S: Final = 60
-#: Such an operator's id.
-_OPERATOR: Final = str(uuid.UUID(int=0))
+#: What an answer may take to come back beyond the command's own time.
+_GRACE_S: Final = 5.0
+PATH: Final = "bitnexus/transactions"
 
 
 @click.command("partitions")
 @click.argument("count", type=click.IntRange(1, 256), required=False, metavar="[N]")
-@click.option("--within", "within_s", default=60.0, show_default=True, help="Seconds to wait; it goes on in any case.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(*, count: int | None, within_s: float, as_json: bool) -> None:
+@click.option("--dry-run", is_flag=True, help="Only say how many users would move.")
+@click.option(
+    "--within",
+    "within_s",
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    type=click.FloatRange(0, 600, min_open=True),
+    help="How long to wait for it; it goes on in any case.",
+)
+@json_option
+def command(*, count: int | None, dry_run: bool, within_s: float, as_json: bool) -> None:
     """Show how many partitions there are, or have N of them from now on.
 
     Users move between partitions while transfers go on: none fails, a few wait some milliseconds longer. It lasts until
     the partitions' supervisor is restarted; BITNEXUS_PARTITIONS is the number it begins with.
     """
-    from bitnexus.actors.messages import GetPartitions, Partitions, PartitionsSet, SetPartitions
-
     if count is None:
-        found = asyncio.run(_ask(GetPartitions(), Partitions, CONNECT_TIMEOUT_S))
-        _print({"count": found.count}, _number_of(found.count), as_json=as_json)
-        return
-    done = asyncio.run(_ask(SetPartitions(count), PartitionsSet, within_s))
-    fields = {"before": done.before, "count": done.count, "slots": done.slots, "seconds": round(done.seconds, 3)}
-    if done.before == done.count:
-        text = f"There were {_number_of(done.count)} already."
+        _show(as_json=as_json)
     else:
-        share = f"{done.slots / 1024:.0%} of the users moved in {done.seconds:.2f} s"
-        text = f"{_number_of(done.count)} instead of {done.before}: {share}."
-    _print(fields, text, as_json=as_json)
+        _change(count, dry_run=dry_run, within_s=within_s, as_json=as_json)
 
 
-async def _ask(message: Message, wanted: type[M], timeout_s: float) -> M:
-    from bitnexus.actors.transactions.partitioning import TRANSACTIONS
-    from bitnexus.client import connect
-    from bitnexus.errors import UnknownMessage
+def _show(*, as_json: bool) -> None:
+    from bitnexus.actors.operator_messages import ShowState, StateShown
 
-    async with connect(token=_token(), connect_timeout_s=CONNECT_TIMEOUT_S) as node:
-        answer = await node.call(TRANSACTIONS, message, timeout_s=timeout_s)
-    if not isinstance(answer, wanted):
-        raise UnknownMessage(f"The node answered by {type(answer).__name__}: it is of another version")
-    return answer
+    async def work(node: Connected) -> StateShown:
+        return await node.ask(ShowState(node.operator, PATH), StateShown, retry=True)
+
+    shown = run(work)
+    if as_json:
+        print_json(shown)
+    else:
+        click.echo(_number_of(int(shown.fields["partitions"] or 0)))
 
 
-def _token() -> str:
-    from bitnexus.client.identity import Identity
-    from bitnexus.config import get_settings
-    from bitnexus.tokens import AccessTokens
+def _change(count: int, *, dry_run: bool, within_s: float, as_json: bool) -> None:
+    from bitnexus.actors.messages import PartitionsSet
+    from bitnexus.actors.operator_messages import ChangePartitions
+    from bitnexus.supervision.slots import SLOTS
 
-    known = Identity(None, None, None, None)
-    known.find()  # before a secret is made for a node that is not there; raises NoProcess
-    secret = get_settings().secret_key_base.get_secret_value
-    return known.token() or AccessTokens(secret(), _TOKEN_S).issue(_OPERATOR, "admin")
+    async def work(node: Connected) -> PartitionsSet:
+        message = ChangePartitions(node.operator, PATH, count, dry_run=dry_run, within_s=within_s)
+        return await node.ask(message, PartitionsSet, timeout_s=within_s + _GRACE_S)
+
+    done = run(work)
+    if as_json:
+        print_json(done)
+    elif done.before == done.count:
+        click.echo(f"There are {_number_of(done.count)} already.")
+    else:
+        share = f"{done.slots / SLOTS:.0%} of the users"
+        what = f"{share} would move." if dry_run else f"{share} moved, in {done.seconds:.2f} s."
+        click.echo(f"{_number_of(done.count)} instead of {done.before}: {what}")
 
 
 def _number_of(count: int) -> str:
     return "1 partition" if count == 1 else f"{count} partitions"
-
-
-def _print(fields: dict[str, float], text: str, *, as_json: bool) -> None:
-    import orjson
-
-    click.echo(orjson.dumps(fields).decode() if as_json else text)

@@ -80,9 +80,9 @@ class Operated(Process):
         self.log.warning("operated", child=child_id, operation=message.operation)
         match message.operation:
             case "start":
-                result = await self._ask(ev.RestartChild(child_id, self._ref()))
+                result = await self.operate(ev.RestartChild(child_id, self.ref()))
             case "stop":
-                result = await self._ask(ev.TerminateChild(child_id, self._ref()))
+                result = await self.operate(ev.TerminateChild(child_id, self.ref()))
             case "restart":
                 result = await self._restart(child_id)
             case "kill":
@@ -92,10 +92,10 @@ class Operated(Process):
         return operated(result)
 
     async def _restart(self, child_id: str) -> ev.Ok | ev.Error:
-        result = await self._ask(ev.TerminateChild(child_id, self._ref()))
+        result = await self.operate(ev.TerminateChild(child_id, self.ref()))
         attempts = 0
         while isinstance(result, ev.Ok):
-            result = await self._ask(ev.RestartChild(child_id, self._ref()))
+            result = await self.operate(ev.RestartChild(child_id, self.ref()))
             attempts += 1
             if isinstance(result, ev.Ok) or result.code in ("running", "restarting"):
                 return ev.Ok()  # a sweep of its siblings was quicker
@@ -110,13 +110,18 @@ class Operated(Process):
         child.kill()  # what follows is what follows on any death
         return ev.Ok(child.pid)
 
-    async def _ask(self, call: ev.RestartChild | ev.TerminateChild) -> ev.Ok | ev.Error:
+    async def operate(self, call: ev.Operation) -> ev.Ok | ev.Error:
+        """Carry out an operation whose reference is a fresh `ref()`; returns when it is done, as OTP's calls do.
+
+        Everything else is handled meanwhile.
+        """
         assert isinstance(call.ref, asyncio.Future)
         self._tell(call)
         result: ev.Ok | ev.Error = await call.ref
         return result
 
-    def _ref(self) -> asyncio.Future[ev.Ok | ev.Error]:
+    def ref(self) -> asyncio.Future[ev.Ok | ev.Error]:
+        """The reference of one operation."""
         return self.transport.loop.create_future()
 
     def _operation_answered(self, answer: ev.Answer) -> None:

@@ -31,10 +31,10 @@ from bitnexus.actors.operator_messages import (
     TreeChanged,
     TreeShown,
 )
-from bitnexus.actors.transactions.partitioning import partition_name, partition_of
 from bitnexus.client import Client
 from bitnexus.config.cookie import COOKIE_FILE
 from bitnexus.errors import Conflict, Forbidden, UnknownPath
+from bitnexus.supervision.slots import partition_name, slot_of, table_of
 from bitnexus.tokens import AccessTokens
 from tests.customers import Customer, Teller, session_with
 from tests.running import RunningService, wait_until
@@ -101,7 +101,7 @@ def newest_in_audit(service: RunningService, **wanted: str) -> dict[str, Any]:
         rows = printed(service, "audit", "--limit", "100")
         return next((row for row in rows if wanted.items() <= row.items()), None)
 
-    return wait_until(look, PATIENCE_S, lambda: f"not in the audit: {wanted}")  # type: ignore[return-value]
+    return wait_until(look, PATIENCE_S, lambda: f"not in the audit: {wanted}")  # type: ignore[arg-type]
 
 
 def customer_of(service: RunningService) -> Customer:
@@ -128,7 +128,8 @@ def customer(service: RunningService) -> Customer:
 
 
 def path_of(customer: Customer) -> str:
-    return f"bitnexus/transactions/{partition_name(partition_of(customer.user_id, 2))}/{customer.user_id}"
+    partition = partition_name("transactions", table_of(2)[slot_of(customer.user_id)])
+    return f"bitnexus/transactions/{partition}/{customer.user_id}"
 
 
 # -- the command line ---------------------------------------------------------------------------------------------

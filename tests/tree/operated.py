@@ -46,13 +46,13 @@ class Operated(Supervisor):
         child_id = message.child
         match message.what:
             case "start":
-                result = await self.operate(lambda ref: ev.StartChild(self.args["later"][child_id], ref))
+                result = await self.operate(ev.StartChild(self.args["later"][child_id], self.ref()))
             case "restart":
-                result = await self.operate(lambda ref: ev.RestartChild(child_id, ref))
+                result = await self.operate(ev.RestartChild(child_id, self.ref()))
             case "delete":
-                result = await self.operate(lambda ref: ev.DeleteChild(child_id, ref))
+                result = await self.operate(ev.DeleteChild(child_id, self.ref()))
             case "terminate":
-                result = await self.operate(lambda ref: ev.TerminateChild(child_id, ref))
+                result = await self.operate(ev.TerminateChild(child_id, self.ref()))
             case _:
                 raise AssertionError(message.what)
         if isinstance(result, ev.Error):
