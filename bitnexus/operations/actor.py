@@ -41,16 +41,17 @@ from bitnexus.errors import AuditUnavailable, BadRequest, BitNexusError, CallTim
 from bitnexus.operations.audit import Audit
 from bitnexus.operations.execution import Execution, Result
 from bitnexus.operations.looking import Looking
-from bitnexus.operations.partitions import PartitionChanges
+from bitnexus.operations.partitions import PartitionChanges, PartitionsPlan
 from bitnexus.operations.plan import Plan, plan
 from bitnexus.operations.records import begun, ended, whoever
-from bitnexus.operations.tree import Branch
 from bitnexus.storage.database import Database
 from bitnexus.storage.operator_commands import CommandRow
 
 POOL_SIZE: Final = 2
 #: Commands under way; operators are few.
 MAX_AT_WORK: Final = 100
+#: What ends whatever else is being done there: a drain that takes too long, a stop that hangs.
+_ALWAYS: Final = ("resume", "kill")
 
 A = TypeVar("A", bound=Message)
 C = TypeVar("C", bound=OperatorCommand)
@@ -70,7 +71,7 @@ class Operations(Process):
         self._looking = Looking(self.node, root_name)
         self._execution = Execution(self.node, root_name)
         self._partitions = PartitionChanges(self.node, self._looking)
-        self._at_work: dict[str, str] = {}  # path → what is being done there
+        self._at_work: dict[str, tuple[str, str]] = {}  # command → path, what is being done there
         self._commands = 0
         self.spawn(self._audit.run())
 
@@ -80,7 +81,8 @@ class Operations(Process):
 
     def summary(self) -> dict[str, Scalar]:
         """What is being done."""
-        return {"commands": self._commands, "changing": ", ".join(f"{v} {p}" for p, v in self._at_work.items())}
+        changing = ", ".join(f"{verb} {path}" for path, verb in self._at_work.values())
+        return {"commands": self._commands, "changing": changing}
 
     # -- looking ---------------------------------------------------------------------------------------------
 
@@ -142,12 +144,34 @@ class Operations(Process):
                 found, _ = await self._plan(message)
                 return TreeChanged("would" if found.orders else "nothing", found.steps, list(found.warnings))
             try:
-                found, root = await self._plan(message)
-                self._check_free(message.path, message.verb)
+                found, path = await self._plan(message)
+                self._check_free(path, message.verb)
             except BitNexusError as error:
                 await self._audit.write(ended(row, "refused", error.detail))
                 raise
-            return await self._change(message, context, row, found, root)
+            self._at_work[row.id] = (path, message.verb)
+            try:
+                return await self._change(message, context, row, found)
+            finally:
+                del self._at_work[row.id]
+
+    async def _plan(self, message: ChangeTree) -> tuple[Plan, str]:
+        if not 0 < message.within_s <= MAX_WITHIN_S:
+            raise BadRequest(f"A command may be given up to {MAX_WITHIN_S:g} s")
+        located = await self._looking.locate(message.path)
+        status = "" if located.actor is None else located.actor.status
+        return plan(located.place, message.verb, own_path=self.path, actor_status=status), located.place.path
+
+    async def _change(self, message: ChangeTree, context: Context, row: CommandRow, found: Plan) -> TreeChanged | None:
+        await self._record_begin(row)
+        if found.ends(self.path) or found.waits_for(message.via):
+            # Whoever passes the answer on would wait for an end that waits for it.
+            context.reply(_changed("begun", found.steps, found, row))
+        if found.ends(self.path):
+            await self._audit.write(ended(row, "begun", "it ends the process that carries it out", found.steps))
+        result = await self._execution.carry_out(found, message.within_s)
+        await self._record_end(row, result)
+        return None if context.answered else _changed(result.outcome, result.steps, found, row, result.detail)
 
     @handles(ChangePartitions, clients=True)
     async def change_partitions(self, message: ChangePartitions, context: Context) -> PartitionsSet:
@@ -156,24 +180,25 @@ class Operations(Process):
         row = begun("partitions", message, whoever(message.operator, context), **arguments)
         with self._one_more():
             if message.dry_run:
-                return await self._partitions.would(message)
+                return (await self._partitions.plan(message)).would
             try:
-                await self._partitions.would(message)
-                self._check_free(message.path, row.verb)
+                found = await self._partitions.plan(message)
+                self._check_free(found.path, row.verb)
             except BitNexusError as error:
                 await self._audit.write(ended(row, "refused", error.detail))
                 raise
-            path = message.path.strip("/")
-            self._at_work[path] = row.verb
+            self._at_work[row.id] = (found.path, row.verb)
             try:
-                await self._record_begin(row, path)
-                return await self._set_partitions(message, row)
+                await self._record_begin(row)
+                return await self._change_partitions(message, row, found)
             finally:
-                del self._at_work[path]
+                del self._at_work[row.id]
 
-    async def _set_partitions(self, message: ChangePartitions, row: CommandRow) -> PartitionsSet:
+    async def _change_partitions(
+        self, message: ChangePartitions, row: CommandRow, found: PartitionsPlan
+    ) -> PartitionsSet:
         try:
-            done = await self._partitions.carry_out(message)
+            done = await self._partitions.carry_out(found, message.within_s)
         except BitNexusError as error:
             outcome = "unfinished" if isinstance(error, CallTimeout) else "failed"
             await self._record_end(row, Result(outcome, [], error.detail))
@@ -182,39 +207,13 @@ class Operations(Process):
         await self._record_end(row, Result(outcome, [], f"{done.count} instead of {done.before}"))
         return done
 
-    async def _plan(self, message: ChangeTree) -> tuple[Plan, Branch]:
-        if not 0 < message.within_s <= MAX_WITHIN_S:
-            raise BadRequest(f"A command may be given up to {MAX_WITHIN_S:g} s")
-        root = await self._looking.root()
-        place = await self._looking.place(message.path)
-        status = (await self._looking.actor(place)).status if place.key else ""
-        return plan(place, message.verb, own_path=self.path, actor_status=status), root
-
-    async def _change(
-        self, message: ChangeTree, context: Context, row: CommandRow, found: Plan, root: Branch
-    ) -> TreeChanged | None:
-        path = _normal(message.path, root)
-        self._at_work[path] = message.verb
-        try:
-            await self._record_begin(row, path)
-            if found.ends(self.path) or any(found.ends(each.path) for each in root.all() if each.name == message.via):
-                # Whoever passes the answer on would wait for an end that waits for it.
-                context.reply(_changed("begun", found.steps, found, row))
-            if found.ends(self.path):
-                await self._audit.write(ended(row, "begun", "it ends the process that carries it out", found.steps))
-            result = await self._execution.carry_out(found, message.within_s)
-            await self._record_end(row, result)
-        finally:
-            del self._at_work[path]
-        return None if context.answered else _changed(result.outcome, result.steps, found, row, result.detail)
-
-    async def _record_begin(self, row: CommandRow, path: str) -> None:
+    async def _record_begin(self, row: CommandRow) -> None:
         await self._audit.write(row)
         self.log.warning(
             "operator_command",
             command=row.id,
             verb=row.verb,
-            path=path,
+            path=row.path,
             user_id=row.operator_id,
             operator=row.operator_name,
             entrance=row.entrance,
@@ -230,10 +229,11 @@ class Operations(Process):
             self.log.error("outcome_not_recorded", command=row.id, outcome=result.outcome, why=error.detail)  # noqa: TRY400
 
     def _check_free(self, path: str, verb: str) -> None:
-        wanted = path.strip("/") or self.path.partition("/")[0]
-        for busy, doing in self._at_work.items():
-            if f"{busy}/".startswith(f"{wanted}/") or f"{wanted}/".startswith(f"{busy}/"):
-                raise Conflict(f"{busy} is in the middle of a {doing}: no {verb} of {wanted} until that is over")
+        if verb in _ALWAYS:
+            return
+        for busy, doing in self._at_work.values():
+            if f"{busy}/".startswith(f"{path}/") or f"{path}/".startswith(f"{busy}/"):
+                raise Conflict(f"{busy} is in the middle of a {doing}: no {verb} of {path} until that is over")
 
     def _one_more(self) -> _Counted:
         if self._commands >= MAX_AT_WORK:
@@ -256,7 +256,3 @@ class _Counted:
 
 def _changed(outcome: str, steps: list[Step], found: Plan, row: CommandRow, detail: str = "") -> TreeChanged:
     return TreeChanged(outcome, steps, list(found.warnings), detail, row.id)
-
-
-def _normal(path: str, root: Branch) -> str:
-    return path.strip("/") or root.path

@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from bitnexus.actors.messages import GetPartitions, Partitions, PartitionsSet, SetPartitions
@@ -168,7 +169,7 @@ class PartitionSupervisor(Supervisor):
 
     async def _start_partition(self, partition: int) -> None:
         spec = replace(self._like, id=partition_name(self.name, partition))
-        result = await self.operate(StartChild(spec, self.ref()))
+        result = await self.operate(partial(StartChild, spec))
         if not isinstance(result, Error):
             self._take(self._resize.up(partition))
         elif self._resize.is_under_way:  # else another one has failed, too
@@ -198,8 +199,8 @@ class PartitionSupervisor(Supervisor):
 
     async def _end_change(self, stops: Sequence[int], failure: BitNexusError | None = None) -> None:
         for partition in stops:
-            await self.operate(TerminateChild(partition_name(self.name, partition), self.ref()))
-            await self.operate(DeleteChild(partition_name(self.name, partition), self.ref()))
+            await self.operate(partial(TerminateChild, partition_name(self.name, partition)))
+            await self.operate(partial(DeleteChild, partition_name(self.name, partition)))
         if self._resized is None or self._resized.done():
             return
         if failure is None:
