@@ -83,7 +83,8 @@ class Looking:
         if not canonical_uuid(key):
             return None
         above = (parent, parent.rpartition("/")[0])
-        supervisor = next((each for each in root.all() if each.path in above and each.kind == "supervisor"), None)
+        supervisors = {each.path: each for each in root.all() if each.kind == "supervisor"}
+        supervisor = next((supervisors[each] for each in above if each in supervisors), None)
         if supervisor is None or supervisor.status not in _ALIVE:
             return None
         try:
