@@ -50,8 +50,9 @@ def run() -> None:
     ]
     ledger = ChildSpec("ledger", ProcessStart("bitnexus.actors.ledger.actor:Ledger"))
     notifier = ChildSpec("notifier", ProcessStart("bitnexus.actors.notifier.actor:Notifier"))
+    operations = ChildSpec("operations", ProcessStart("bitnexus.operations.actor:Operations"))
     flags = SupervisorFlags(intensity=50, period_s=5)
-    children = [ledger, partitions(settings, flags), notifier, *fronts]
+    children = [operations, ledger, partitions(settings, flags), notifier, *fronts]
     launcher = Launcher("bitnexus", flags, children)
     launcher.start()
     print("ready", flush=True)  # noqa: T201 - it is what the test waits for

@@ -168,4 +168,4 @@ def _log_uncaught(kind: type[BaseException], error: BaseException, trace: Traceb
     if issubclass(kind, KeyboardInterrupt):
         sys.__excepthook__(kind, error, trace)
         return
-    structlog.get_logger().critical("uncaught exception", exc_info=(kind, error, trace))
+    structlog.get_logger().critical("uncaught_exception", exc_info=(kind, error, trace))

@@ -19,6 +19,7 @@ from bitnexus.http.api.system import System
 from bitnexus.http.api.transactions import Transactions
 from bitnexus.http.api.users import Users
 from bitnexus.http.channels.socket import Sockets
+from bitnexus.http.connections import Refusals, Runner
 from bitnexus.http.correlation import RequestIds
 from bitnexus.http.edge import Handler, edge
 from bitnexus.http.routes import MAX_BODY_BYTES, Route, endpoint
@@ -65,8 +66,10 @@ async def build_runner(services: Services, sockets: Sockets, traffic: Traffic) -
         if "{" not in route.path:
             exact[route.method, route.path] = handler
     app.router.add_route("GET", SOCKET_PATH, sockets.handle)
-    runner = web.AppRunner(
+    request_ids = RequestIds()
+    runner = Runner(
         app,
+        Refusals(request_ids, services.metrics),
         access_log=None,
         handle_signals=False,
         keepalive_timeout=KEEP_ALIVE_S,
@@ -76,5 +79,5 @@ async def build_runner(services: Services, sockets: Sockets, traffic: Traffic) -
     await runner.setup()
     server = runner.server
     assert server is not None
-    server.request_handler = edge(server.request_handler, exact, RequestIds(), services.metrics, traffic)
+    server.request_handler = edge(server.request_handler, exact, request_ids, services.metrics, traffic)
     return runner

@@ -29,7 +29,8 @@ from bitnexus.http.request_metrics import RequestMetrics
 from bitnexus.http.traffic import Traffic
 
 UNMATCHED: Final = "unmatched"
-SERVER: Final = "bitnexus"  # not which libraries of which versions
+#: Of every answer; the server's name does not tell which libraries of which versions.
+STATIC_HEADERS: Final = (("Server", "bitnexus"), ("X-Content-Type-Options", "nosniff"), ("Cache-Control", "no-store"))
 _MAX_INSTANCE_CHARS: Final = 256
 
 log = structlog.get_logger(__name__)
@@ -75,9 +76,8 @@ def edge(
         if not response.prepared:
             headers = response.headers
             headers["X-Request-Id"] = request_id
-            headers["Server"] = SERVER
-            headers["X-Content-Type-Options"] = "nosniff"
-            headers["Cache-Control"] = "no-store"
+            for name, value in STATIC_HEADERS:
+                headers[name] = value
             route = path if handler is not None else _template(request)
             seconds = perf_counter() - started
             metrics.observe(request.method, route, response.status, seconds)

@@ -6,7 +6,6 @@ import asyncio
 from typing import Final
 
 from aiohttp import web
-from prometheus_client import REGISTRY
 
 from bitnexus.actors.messages import AcknowledgeEvents, EventsAcknowledged, TopicEvent
 from bitnexus.actors.runtime.context import Context
@@ -54,7 +53,7 @@ class Front(Process):
         self._database = await Database.connect(settings.database_url, pool_size=settings.pool_size, process=self.name)
         self._passwords = PasswordThreads()
         metrics = RequestMetrics()
-        REGISTRY.register(metrics)
+        self.expose(metrics)
         tokens = AccessTokens(secret, settings.access_token_ttl_s)
         self._hub = Hub(self.node, self.name, settings.call_timeout_s, self.spawn)
         self._partitions = PartitionRouter(self.node, self.name, TRANSACTIONS, user_of)

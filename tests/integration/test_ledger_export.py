@@ -96,7 +96,7 @@ def check(original: list[bytes], altered: list[bytes]) -> str:
     return text
 
 
-EVENT = (b'{"type":"account"', b'{"type":"change"', b'{"type":"transfer"')
+EVENT = (b'{"type":"account"', b'{"type":"change"', b'{"type":"transfer"', b'{"type":"annotation"')
 ANY_TWO = st.tuples(st.integers(0, 10**6), st.integers(0, 10**6))
 
 
@@ -109,7 +109,7 @@ def test_an_export_verifies_and_tells_what_was_in_order(export_of_everything):
     assert found.accounts == end["accounts"]
     assert 0 < found.signed < found.events
     types = [json.loads(line)["type"] for line in export_of_everything]
-    assert set(types) == {"export", "block", "account", "change", "transfer", "totals", "end"}
+    assert set(types) == {"export", "block", "account", "change", "transfer", "annotation", "totals", "end"}
     assert end["lines"] == len(types) - 1
 
 

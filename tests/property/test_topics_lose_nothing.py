@@ -248,6 +248,23 @@ def step(world: World, what: str, random: Random) -> None:
         getattr(world, what)(name)
 
 
+def test_who_comes_for_earlier_events_gets_them_though_what_was_sent_before_is_lost() -> None:
+    topic = TOPICS[0]
+    events = [
+        (Transfer("t", "account-u0", "world", 1, "USD/2", 0, "", "", "u0", seq, 1, 0, 0, 0), seq) for seq in range(10)
+    ]
+    topics = Topics(9, window=WINDOW)
+    topics.subscribe("http-0", [topic], 5)
+    front = topics.front("http-0")
+    assert front is not None
+    assert len(topics.replay(front, {topic: 5}, events, OWNERS, 8)) == 3
+    assert topics.mark(front) == 9
+    topics.subscribe("http-0", [topic], 1)  # a second reader of the topic
+    topics.fail_mark(front)
+    sent = topics.replay(front, dict(front.lagging), events, OWNERS, 9)
+    assert [event.seq for event in sent] == list(range(2, 10))
+
+
 @given(seed=strategies.integers(0, 2**32))
 @settings(max_examples=200, deadline=None)
 def test_every_reader_sees_every_event_once_and_in_order_whatever_is_lost_on_the_way(seed: int) -> None:

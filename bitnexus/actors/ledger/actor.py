@@ -15,6 +15,7 @@ from bitnexus.actors.ledger.node_filling import fill_nodes
 from bitnexus.actors.ledger.notary import Notary
 from bitnexus.actors.ledger.writer import Writer
 from bitnexus.actors.messages import (
+    AnnotateTransfer,
     BlockCommitted,
     ChangeAccount,
     CreateAccount,
@@ -40,13 +41,13 @@ NOTIFIER: Final = "notifier"
 #: How long a start waits for the database.
 READY_S: Final = 2.0
 
-_blocks = Counter("bitnexus_ledger_blocks", "Blocks committed by this process")
-_events = Counter("bitnexus_ledger_events", "Events committed by this process, refusals among them")
-_waiting = Gauge("bitnexus_ledger_waiting_commands", "Commands that wait for the next block")
+_blocks = Counter("bitnexus_ledger_blocks", "Blocks committed by this process", registry=None)
+_events = Counter("bitnexus_ledger_events", "Events committed by this process, refusals among them", registry=None)
+_waiting = Gauge("bitnexus_ledger_waiting_commands", "Commands that wait for the next block", registry=None)
 
 
 class Ledger(Process):
-    """Answers PostTransfer(s), Purchase, OpenAccount, CreateAccount, ChangeAccount, GetHead and GetCheckpoint.
+    """Answers PostTransfer(s), Purchase, AnnotateTransfer, Open-, Create-, ChangeAccount, GetHead and GetCheckpoint.
 
     Casts BlockCommitted to the notifier after each commit.
     """
@@ -68,6 +69,7 @@ class Ledger(Process):
         signer = Signer(settings.log_origin, ledger_key(settings))
         self._verifier_key = signer.verifier.text
         self._notary = Notary(signer, settings.data_dir, self._prove)
+        self.expose(_blocks, _events, _waiting)
         _waiting.set_function(lambda: self._writer.waiting)
         # Fenced or InvariantBroken end the process: the next one reloads what is true.
         self._run = self.spawn(self._writer.run())
@@ -112,6 +114,11 @@ class Ledger(Process):
     @handles(ChangeAccount)
     def change(self, message: ChangeAccount, context: Context) -> None:
         """Answered with AccountStatus once it is durable."""
+        self._writer.submit(message, context)
+
+    @handles(AnnotateTransfer)
+    def annotate(self, message: AnnotateTransfer, context: Context) -> None:
+        """Answered with TransferAnnotated once it is durable."""
         self._writer.submit(message, context)
 
     @handles(GetHead, clients=True)

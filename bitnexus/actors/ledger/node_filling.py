@@ -40,16 +40,16 @@ async def fill_nodes(database: Database) -> int:
                 if missing is None:
                     break
                 if not made:
-                    _log.info("making the tree's missing nodes", level=missing[0], count=missing[1] + 1)
+                    _log.info("tree_nodes_missing", level=missing[0], count=missing[1] + 1)
                 await ledger_tree.add_nodes(db, [(*missing, await _node(db, *missing))])
                 made += 1
         except DatabaseUnavailable:
             await asyncio.sleep(_RETRY_S)
         except EventMissing as error:
-            _log.error("the tree's nodes cannot be made", reason=str(error))
+            _log.error("tree_nodes_not_made", reason=str(error))
             break
     if made:
-        _log.info("made the tree's missing nodes", count=made)
+        _log.info("tree_nodes_made", count=made)
     return made
 
 

@@ -68,7 +68,7 @@ class Notary:
         """Refuse a tree that does not extend the last one."""
         last = self._last
         if last is None or last.size == 0:
-            _log.info("first checkpoint of this data directory", size=size)
+            _log.info("first_checkpoint", size=size)
             return
         if last.size > size:
             self._refuse(last, size, "is shorter")
@@ -79,11 +79,11 @@ class Notary:
         try:
             verify_consistency(last.size, size, await self._prove(last.size, size), last.root, root)
         except ProofInvalid as error:
-            _log.error("consistency not proved", reason=str(error))
+            _log.error("consistency_not_proved", reason=str(error))
             self._refuse(last, size, "does not extend it")
 
     def _refuse(self, last: Checkpoint, size: int, how: str) -> None:
-        _log.error("checkpoint refused", size=size, signed_size=last.size, signed_root=last.root.hex(), file=self._path)
+        _log.error("checkpoint_refused", size=size, signed_size=last.size, signed_root=last.root.hex(), file=self._path)
         raise CheckpointRefused(
             f"A tree of {last.size} events was signed; the database's, of {size}, {how}. Was it restored from a "
             "backup? Then restore the newer one. To give the signed history up: stop the service, take the file "

@@ -178,7 +178,7 @@ class Writer:
         except errors.DatabaseUnavailable as error:
             if not self._intake.stopping:
                 raise
-            _log.warning("stopped without the database", cause=repr(error.__cause__))
+            _log.warning("stopped_without_database", cause=repr(error.__cause__))
         finally:
             self._ready.clear()
             if self._db is not None:
@@ -214,7 +214,7 @@ class Writer:
         now_us = time.time_ns() // 1_000
         if self._next_expiry_us is not None and self._next_expiry_us <= now_us:
             items = [*items, await self._sweep(db, now_us)]
-        await load(db, self._book, items)
+        annotated = await load(db, self._book, items)
         entropy = os.urandom(SALT_BYTES * sum(weight(command) for command, _ in items))
         while True:
             block = decide(
@@ -225,6 +225,7 @@ class Writer:
                 looked_up=looked_up,
                 now_us=now_us,
                 entropy=entropy,
+                annotated=annotated,
             )
             unknown = block.guessed
             if not unknown:
@@ -323,7 +324,7 @@ class Writer:
             self._db.abort()
             self._db = None
             self._ready.clear()
-            _log.warning("ledger connection given up", reason=repr(trouble), cause=repr(trouble and trouble.__cause__))
+            _log.warning("ledger_connection_given_up", reason=repr(trouble), cause=repr(trouble and trouble.__cause__))
         while True:
             if self._failures:
                 self._turn_away(items)
@@ -332,7 +333,7 @@ class Writer:
             try:
                 self._db, late = await self._connect_and_compare()
             except errors.DatabaseUnavailable as error:
-                _log.warning("database unavailable", failures=self._failures, cause=repr(error.__cause__))
+                _log.warning("database_unavailable", failures=self._failures, cause=repr(error.__cause__))
                 if self._intake.stopping:
                     raise
             else:

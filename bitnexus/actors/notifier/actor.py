@@ -120,7 +120,7 @@ class Notifier(Process):
             try:
                 await self._read_to_end()
             except DatabaseUnavailable as error:
-                self.log.warning("log not readable", error=error.detail, cause=repr(error.__cause__))
+                self.log.warning("log_not_readable", error=error.detail, cause=repr(error.__cause__))
                 await asyncio.sleep(RETRY_S)
             else:
                 with contextlib.suppress(TimeoutError):

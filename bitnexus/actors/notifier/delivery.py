@@ -110,7 +110,7 @@ class Delivery:
             self._ask(front)
             return
         assert isinstance(result, BitNexusError)
-        log.warning("events not acknowledged", front=front.name, error=result.code)
+        log.warning("events_not_acknowledged", front=front.name, error=result.code)
         if isinstance(result, NoProcess | ProcessDown):
             self._on_gone(front.name)
         self.catch_up(front)
@@ -139,7 +139,7 @@ class Delivery:
             try:
                 sends = await self._page(front)
             except DatabaseUnavailable as error:
-                log.warning("log not readable", front=front.name, error=error.detail)
+                log.warning("log_not_readable", front=front.name, error=error.detail)
                 await asyncio.sleep(RETRY_S)
                 continue
             if not all(self._node.cast(front.name, event) for event in sends):

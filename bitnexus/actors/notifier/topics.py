@@ -181,8 +181,9 @@ class Topics:
     def rewind(self, front: Front) -> None:
         """Something of what was sent, live or replayed, is lost: all topics lag from what has arrived."""
         self.fall_back(front)
-        for topic in front.lagging:
-            front.lagging[topic] = _arrived(front, topic)
+        for topic, position in front.lagging.items():
+            # Not further: somebody may have come since who wants events from before what was sent.
+            front.lagging[topic] = min(position, _arrived(front, topic))
 
     def fail_mark(self, front: Front) -> None:
         """No acknowledgement came: what was sent since the last one may be lost."""

@@ -25,6 +25,7 @@ from typing import Any
 import setproctitle
 import structlog
 from prometheus_client import REGISTRY, Gauge, generate_latest
+from prometheus_client.registry import Collector
 from thespian.actors import Actor, ActorAddress
 
 from bitnexus.actors.runtime.connection import Connection
@@ -153,7 +154,7 @@ class Process(Inspected, Actor):  # type: ignore[misc]  # Thespian has no type h
         self.transport.loop.set_exception_handler(self._loop_failed)
         self.node = Node(self.transport.peers, self._dispatch, self._registry_lost, self.crash)
         self.node.open_to_clients = self._open_to_clients
-        self.gate = Gate(self.node, start.name, self._dispatch, MAX_MAILBOX)
+        self.gate = Gate(self.node, start.name, self._dispatch, self.sender_of, MAX_MAILBOX)
         settings = get_settings()
         self.transport.peers.tokens = AccessTokens(
             settings.secret_key_base.get_secret_value(), settings.access_token_ttl_s
@@ -261,6 +262,15 @@ class Process(Inspected, Actor):  # type: ignore[misc]  # Thespian has no type h
         _mailbox.set(self.waiting)
         _in_flight.set(self.node.in_flight)
         return Metrics(self.name, generate_latest(REGISTRY).decode())
+
+    def expose(self, *collectors: Collector) -> None:
+        """Have these among the metrics of this process.
+
+        What a module defines for the processes of one kind is made with ``registry=None``: all processes have imported
+        it, being forks, and would show it.
+        """
+        for collector in collectors:
+            REGISTRY.register(collector)
 
     # -- tasks -----------------------------------------------------------------------------------------------
 

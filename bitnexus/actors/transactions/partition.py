@@ -21,6 +21,7 @@ from prometheus_client import Counter, Gauge
 
 from bitnexus.actors.ledger.accounts import canonical_uuid
 from bitnexus.actors.messages import (
+    AnnotateTransfer,
     ChangeAccount,
     CreateAccount,
     OpenAccount,
@@ -55,10 +56,12 @@ from bitnexus.supervision.spec import ChildSpec
 
 LEDGER: Final = "ledger"
 
-_active = Gauge("bitnexus_users_active", "Transaction actors in this process")
-_activating = Gauge("bitnexus_users_activating", "Transaction actors that wait for their accounts")
-_crashed = Counter("bitnexus_users_crashed", "Transaction actors that an exception ended")
-_quarantined = Gauge("bitnexus_users_quarantined", "Transaction actors that are set aside after repeated crashes")
+_active = Gauge("bitnexus_users_active", "Transaction actors in this process", registry=None)
+_activating = Gauge("bitnexus_users_activating", "Transaction actors that wait for their accounts", registry=None)
+_crashed = Counter("bitnexus_users_crashed", "Transaction actors that an exception ended", registry=None)
+_quarantined = Gauge(
+    "bitnexus_users_quarantined", "Transaction actors that are set aside after repeated crashes", registry=None
+)
 
 #: Users active at once in one partition, about 0.5 KB each.
 MAX_USERS: Final = 250_000
@@ -73,7 +76,7 @@ User: TypeAlias = LightActor[Incoming, Context, Outgoing]
 
 
 class Partition(PartitionWorker, LightOperated):
-    """Answers PostTransfer(s), Purchase, OpenAccount, CreateAccount and ChangeAccount.
+    """Answers PostTransfer(s), Purchase, AnnotateTransfer, OpenAccount, CreateAccount and ChangeAccount.
 
     Args: `supervisor`, whom it asks for its slots; without, all are its own.
 
@@ -101,6 +104,7 @@ class Partition(PartitionWorker, LightOperated):
             load=self._accounts_of,
         )
         await self.share(self._users.actors, drain_within_s=self._call_timeout_s + DRAIN_GRACE_S)
+        self.expose(_active, _activating, _crashed, _quarantined)
         _active.set_function(lambda: len(self._users.actors))
         _quarantined.set_function(lambda: len(self._users.quarantined()))
         _activating.set_function(lambda: self._users.actors.activating)
@@ -124,6 +128,11 @@ class Partition(PartitionWorker, LightOperated):
 
     @handles(PostTransfers)
     def post_all(self, message: PostTransfers, context: Context) -> None:
+        """To the user's actor; answered when the ledger has."""
+        self._users.tell(message.user_id, message, context)
+
+    @handles(AnnotateTransfer)
+    def annotate(self, message: AnnotateTransfer, context: Context) -> None:
         """To the user's actor; answered when the ledger has."""
         self._users.tell(message.user_id, message, context)
 
@@ -225,7 +234,7 @@ class Partition(PartitionWorker, LightOperated):
         """Log it; its supervisor decides whether a fresh actor, rebuilt from storage, takes what was queued."""
         _crashed.inc()
         self.log.error(
-            "transaction actor crashed",
+            "transaction_actor_crashed",
             **correlation.fields("" if context is None else context.request_id),
             user_id=crash.key,
             reason=crash.reason,
@@ -236,7 +245,7 @@ class Partition(PartitionWorker, LightOperated):
     def reported(self, report: ev.Report) -> None:
         """Log that a user was set aside, or released."""
         log = self.log.warning if report.kind == "released" else self.log.error
-        log(f"transaction actor {report.kind}", user_id=report.child, context=report.context)
+        log(f"transaction_actor_{report.kind}", user_id=report.child, context=report.context)
 
 
 def answer(context: Context, result: Message | BitNexusError) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import json
 import re
 
 import pytest
@@ -16,6 +17,59 @@ def assert_problem(answer, headers, status, code):
     assert (answer["status"], answer["code"]) == (status, code)
     assert answer["request_id"] == headers["X-Request-Id"]
     assert {"type", "title", "detail", "instance"} <= answer.keys()
+
+
+async def exchange(service, request):
+    """The head of the answer to these bytes, by lines, and its body; then the connection must be at its end."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+    writer.write(request)
+    async with asyncio.timeout(20):
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    writer.close()
+    status, *lines = head.decode().split("\r\n")
+    return int(status.split()[1]), dict(line.split(": ", 1) for line in lines), body
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"garbage\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",  # TLS to a port that speaks none
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"GET /health HTTP/9.9\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: a\r\nbad header\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: a\r\nX: a\x00b\r\n\r\n",
+        b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 20_000 + b"\r\n\r\n",
+        b"POST /health HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
+        b"POST /health HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    ],
+    ids=range(10),
+)
+async def test_what_is_no_http_request_is_refused_as_all_others_are(service, request_):
+    status, headers, body = await exchange(service, request_)
+    answer = json.loads(body)
+    assert_problem(answer, headers, 400, "bad_request")
+    assert status == 400
+    assert headers["Server"] == "bitnexus"
+
+
+async def test_a_good_request_before_garbage_is_answered(service):
+    reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+    writer.write(b"GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n")
+    async with asyncio.timeout(20):
+        assert b"200" in await reader.readline()
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"garbage\r\n\r\n")
+        assert b" 400 " in await reader.read()
+    writer.close()
+
+
+async def test_a_body_in_broken_chunks_is_a_bad_request(service):
+    head = f"POST {LOGIN} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    status, headers, body = await exchange(service, head.encode() + b"zz\r\n{}\r\n")
+    assert status == 400
+    assert_problem(json.loads(body), headers, 400, "bad_request")
 
 
 async def test_an_unknown_route_is_not_found(service):

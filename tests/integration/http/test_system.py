@@ -32,6 +32,11 @@ async def test_metrics_are_those_of_all_processes(service):
     up = {sample.labels["process"]: sample.value for sample in families["bitnexus_up"].samples}
     assert {"ledger", "transactions-0", "transactions-1", "notifier", "http-0", "http-1"} <= up.keys()
     assert set(up.values()) == {1.0}
+    for family, kinds in (("bitnexus_users_active", {"transactions"}), ("bitnexus_ledger_blocks", {"ledger"})):
+        processes = {sample.labels["process"].partition("-")[0] for sample in families[family].samples}
+        assert processes == kinds
+    of_all = {sample.labels["process"] for sample in families["bitnexus_mailbox_messages"].samples}
+    assert of_all == up.keys()
     routes = {
         s.labels["route"] for s in families["bitnexus_http_requests"].samples if s.labels["process"][:4] == "http"
     }

@@ -137,7 +137,7 @@ def test_an_exception_is_one_line_without_the_values_of_its_variables(written):
             code=1,
         )
     )
-    assert [line["event"] for line in lines] == ["failed", "failed", "uncaught exception"]
+    assert [line["event"] for line in lines] == ["failed", "failed", "uncaught_exception"]
     for line in lines:
         assert line["exception"].splitlines()[-1] == "RuntimeError: no"
         assert "hunter2" not in line["exception"]
