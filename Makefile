@@ -37,6 +37,9 @@ bench: $(VENV)/.dev-installed ## Measure transfers beside the peers, and memory 
 	$(PY) -m bench.transfers $(ARGS)
 	$(PY) -m bench.memory
 
+bench-ledger: $(VENV)/.dev-installed ## Measure the ledger beside pgbench (ARGS="--long 10000000", ARGS=--help)
+	$(PY) -m bench.ledger $(ARGS)
+
 bench-import: $(VENV)/.dev-installed ## Import millions of lines; rate and memory over the run (ARGS="--lines 100000")
 	$(PY) -m bench.imports $(ARGS)
 

@@ -30,6 +30,7 @@ __all__ = [
     "AccountOpened",
     "AccountStatus",
     "AcknowledgeEvents",
+    "AnnotateTransfer",
     "BlockCommitted",
     "ChangeAccount",
     "CreateAccount",
@@ -56,6 +57,7 @@ __all__ = [
     "Subscribed",
     "TopicEvent",
     "Transfer",
+    "TransferAnnotated",
     "TransferReceipts",
     "TransferRequest",
     "TransferResult",
@@ -238,6 +240,36 @@ class TransferReceipts(Message, frozen=True, tag="TransferReceipts/1"):
     replayed: list[int]
 
 
+class AnnotateTransfer(Message, frozen=True, tag="AnnotateTransfer/1"):
+    """Have other words stand at a transfer from now on. Idempotent by `annotation_id`.
+
+    Answered by :class:`TransferAnnotated`; NotFound if there is no such transfer from that account, Conflict if the id
+    is another annotation's. `user_id` and `role` are those of the authenticated caller; the user's transaction actor
+    checks that the debit account is the user's, or that an admin or a service asks.
+    """
+
+    user_id: str
+    role: str
+    annotation_id: str
+    transfer_id: str
+    debit_account_id: str
+    description: str = ""
+    metadata: str = ""
+
+
+class TransferAnnotated(Message, frozen=True, tag="TransferAnnotated/1"):
+    """These words stand at the transfer from here on; what it was recorded with is in the log for ever."""
+
+    annotation_id: str
+    transfer_id: str
+    description: str
+    metadata: str
+    user_id: str
+    seq: int
+    block: int
+    time_us: int
+
+
 # -- accounts: front → user's transaction actor → ledger ----------------------------------------------------
 
 
@@ -317,13 +349,13 @@ class AccountChanged(Message, frozen=True, tag="AccountChanged/1"):
 # -- events: ledger → notifier → fronts ---------------------------------------------------------------------
 
 
-class BlockCommitted(Message, frozen=True, tag="BlockCommitted/2"):
+class BlockCommitted(Message, frozen=True, tag="BlockCommitted/3"):
     """A block is durable. `first_seq` … `first_seq + len(events) - 1`; a refusal is None in `events`."""
 
     height: int
     first_seq: int
     tree_size: int
-    events: list[Transfer | AccountOpened | AccountChanged | None]
+    events: list[Transfer | AccountOpened | AccountChanged | TransferAnnotated | None]
     owners: dict[str, str]  # account id → owner's user id, for the accounts in `events`
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import orjson
 
-from bitnexus.actors.messages import Transfer
+from bitnexus.actors.messages import Transfer, TransferAnnotated
 from bitnexus.storage.ledger_accounting import AssetTotals
 from bitnexus.storage.ledger_rows import BlockRow
 
@@ -64,6 +64,18 @@ def transaction(transfer: Transfer) -> dict[str, Any]:
 def resolved(shown: dict[str, Any], kind: str, transfer_id: str) -> dict[str, Any]:
     """What :func:`transaction` made of a transfer that `transfer_id`, of that kind, has resolved or reversed since."""
     return {**shown, "status": _STATUS_NOW[kind], "resolved_by": transfer_id}
+
+
+def annotated(shown: dict[str, Any], words: TransferAnnotated) -> dict[str, Any]:
+    """What :func:`transaction` made of a transfer to which these words have been given since."""
+    metadata = orjson.loads(words.metadata) if words.metadata else {}
+    return {
+        **shown,
+        "description": words.description,
+        "metadata": metadata,
+        "annotated_seq": words.seq,
+        "annotated_at": timestamp(words.time_us),
+    }
 
 
 def transaction_json(transfer: Transfer) -> str:

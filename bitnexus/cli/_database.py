@@ -14,6 +14,9 @@ from bitnexus.storage.embedded import EmbeddedServerError, borrow
 
 Found = TypeVar("Found")
 
+#: A pass over a long ledger takes its time, and whoever asked for it sits at a terminal and can end it.
+LONGEST_STATEMENT_S = 3_600.0
+
 
 @contextmanager
 def database_url() -> Iterator[str]:
@@ -32,13 +35,16 @@ def database_url() -> Iterator[str]:
 
 def at_one_moment(run: Callable[[Any], Awaitable[Found]]) -> Found:
     """What `run` finds at one moment of the database; it gets a connection that can only read."""
-    from bitnexus.storage.database import Database
+    from bitnexus.storage.database import Database, migrated
 
     async def connected(url: str) -> Found:
-        database = await Database.connect(url, pool_size=1, process="ledger-verify")
+        database = await Database.connect(
+            url, pool_size=1, process="ledger-books", command_timeout_s=LONGEST_STATEMENT_S
+        )
         try:
             async with database.connection() as db, db.transaction(isolation="repeatable_read", readonly=True):
-                return await run(db)
+                with migrated():
+                    return await run(db)
         finally:
             await database.close()
 

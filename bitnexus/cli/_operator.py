@@ -64,7 +64,11 @@ class Connected:
         """The answer of the node's operations. Raises BitNexusError."""
         from bitnexus.actors.operator_messages import OPERATIONS
 
-        answer = await self._client.call(OPERATIONS, message, timeout_s=timeout_s, retry=retry)
+        return await self.call(OPERATIONS, message, wanted, timeout_s=timeout_s, retry=retry)
+
+    async def call(self, name: str, message: Message, wanted: type[M], *, timeout_s: float, retry: bool = False) -> M:
+        """The answer of the process `name`. Raises BitNexusError."""
+        answer = await self._client.call(name, message, timeout_s=timeout_s, retry=retry)
         if not isinstance(answer, wanted):
             raise UnknownMessage(f"The node answered by {type(answer).__name__}: it is of another version")
         return answer

@@ -8,7 +8,7 @@ standard error output.
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import click
 
@@ -39,16 +39,16 @@ command.add_command(trial_balance)
     "--checkpoint",
     "checkpoints",
     multiple=True,
-    type=click.File(encoding="utf-8"),
+    type=click.File("rb"),
     help="A checkpoint that you have kept, which the ledger must extend. May be repeated.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def verify(*, file: str | None, key_text: str | None, checkpoints: tuple[TextIO, ...], as_json: bool) -> None:
+def verify(*, file: str | None, key_text: str | None, checkpoints: tuple[BinaryIO, ...], as_json: bool) -> None:
     """Recompute every hash, block, signature and balance, from the database or from an exported FILE ("-": a pipe)."""
     from bitnexus.actors.ledger.audit import Wrong
     from bitnexus.actors.ledger.checkpoint import LONGEST_NOTE, NoteInvalid, Verifier
 
-    notes = [kept.read(LONGEST_NOTE + 1) for kept in checkpoints]
+    notes = [kept.read(4 * LONGEST_NOTE + 1).decode("utf-8", "replace") for kept in checkpoints]
     try:
         trusted = None if key_text is None else Verifier.from_text(key_text)
     except NoteInvalid as error:

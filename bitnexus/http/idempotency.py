@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import uuid
 from collections.abc import Callable
 
 from bitnexus.errors import InvalidFields, Violation
@@ -62,15 +61,6 @@ def _uuid5(sha1: hashlib._Hash) -> str:
     made[8] = made[8] & 0x3F | 0x80
     text = made.hex()
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
-
-
-def id_of_request(header: str | None, user_id: str) -> str:
-    """The id of what the request asks for: by the user's key; without one it is new, and cannot be repeated.
-
-    Raises:
-        InvalidFields: as :func:`idempotency_key`.
-    """
-    return str(uuid.uuid4()) if header is None else transfer_id(user_id, idempotency_key(header))
 
 
 def _invalid(message: str) -> InvalidFields:

@@ -45,7 +45,6 @@ from bitnexus.operations.audit import Audit
 from bitnexus.operations.execution import Execution, Result
 from bitnexus.operations.looking import Looking
 from bitnexus.operations.plan import Plan, plan
-from bitnexus.operations.tree import Branch
 from bitnexus.storage.database import Database
 from bitnexus.storage.operator_commands import CommandRow
 
@@ -54,6 +53,8 @@ POOL_SIZE: Final = 2
 MAX_AT_WORK: Final = 100
 MAX_PATH: Final = 500
 MAX_NAME: Final = 100
+#: What ends whatever else is being done there: a drain that takes too long, a stop that hangs.
+_ALWAYS: Final = ("resume", "kill")
 _MAX_DETAIL: Final = 2_000
 
 A = TypeVar("A", bound=Message)
@@ -73,7 +74,7 @@ class Operations(Process):
         root_name = self.path.partition("/")[0]
         self._looking = Looking(self.node, root_name)
         self._execution = Execution(self.node, root_name)
-        self._at_work: dict[str, str] = {}  # path → what is being done there
+        self._at_work: dict[str, tuple[str, str]] = {}  # command → path, what is being done there
         self._commands = 0
         self.spawn(self._audit.run())
 
@@ -83,7 +84,8 @@ class Operations(Process):
 
     def summary(self) -> dict[str, Scalar]:
         """What is being done."""
-        return {"commands": self._commands, "changing": ", ".join(f"{v} {p}" for p, v in self._at_work.items())}
+        changing = ", ".join(f"{verb} {path}" for path, verb in self._at_work.values())
+        return {"commands": self._commands, "changing": changing}
 
     # -- looking ---------------------------------------------------------------------------------------------
 
@@ -145,47 +147,43 @@ class Operations(Process):
                 found, _ = await self._plan(message)
                 return TreeChanged("would" if found.orders else "nothing", found.steps, list(found.warnings))
             try:
-                found, root = await self._plan(message)
-                self._check_free(message.path, message.verb)
+                found, path = await self._plan(message)
+                self._check_free(path, message.verb)
             except BitNexusError as error:
                 await self._audit.write(_ended(row, "refused", error.detail))
                 raise
-            return await self._change(message, context, row, found, root)
+            self._at_work[row.id] = (path, message.verb)
+            try:
+                return await self._change(message, context, row, found)
+            finally:
+                del self._at_work[row.id]
 
-    async def _plan(self, message: ChangeTree) -> tuple[Plan, Branch]:
+    async def _plan(self, message: ChangeTree) -> tuple[Plan, str]:
         if not 0 < message.within_s <= MAX_WITHIN_S:
             raise BadRequest(f"A command may be given up to {MAX_WITHIN_S:g} s")
-        root = await self._looking.root()
-        place = await self._looking.place(message.path)
-        status = (await self._looking.actor(place)).status if place.key else ""
-        return plan(place, message.verb, own_path=self.path, actor_status=status), root
+        located = await self._looking.locate(message.path)
+        status = "" if located.actor is None else located.actor.status
+        return plan(located.place, message.verb, own_path=self.path, actor_status=status), located.place.path
 
-    async def _change(
-        self, message: ChangeTree, context: Context, row: CommandRow, found: Plan, root: Branch
-    ) -> TreeChanged | None:
-        path = _normal(message.path, root)
-        self._at_work[path] = message.verb
-        try:
-            await self._audit.write(row)
-            self.log.warning(
-                "operator_command",
-                command=row.id,
-                verb=row.verb,
-                path=path,
-                user_id=row.operator_id,
-                operator=row.operator_name,
-                entrance=row.entrance,
-                address=row.address,
-            )
-            if found.ends(self.path) or any(found.ends(each.path) for each in root.all() if each.name == message.via):
-                # Whoever passes the answer on would wait for an end that waits for it.
-                context.reply(_changed("begun", found.steps, found, row))
-            if found.ends(self.path):
-                await self._audit.write(_ended(row, "begun", "it ends the process that carries it out", found.steps))
-            result = await self._execution.carry_out(found, message.within_s)
-            await self._record_end(row, result)
-        finally:
-            del self._at_work[path]
+    async def _change(self, message: ChangeTree, context: Context, row: CommandRow, found: Plan) -> TreeChanged | None:
+        await self._audit.write(row)
+        self.log.warning(
+            "operator_command",
+            command=row.id,
+            verb=row.verb,
+            path=row.path,
+            user_id=row.operator_id,
+            operator=row.operator_name,
+            entrance=row.entrance,
+            address=row.address,
+        )
+        if found.ends(self.path) or found.waits_for(message.via):
+            # Whoever passes the answer on would wait for an end that waits for it.
+            context.reply(_changed("begun", found.steps, found, row))
+        if found.ends(self.path):
+            await self._audit.write(_ended(row, "begun", "it ends the process that carries it out", found.steps))
+        result = await self._execution.carry_out(found, message.within_s)
+        await self._record_end(row, result)
         return None if context.answered else _changed(result.outcome, result.steps, found, row, result.detail)
 
     async def _record_end(self, row: CommandRow, result: Result) -> None:
@@ -197,10 +195,11 @@ class Operations(Process):
             self.log.error("outcome_not_recorded", command=row.id, outcome=result.outcome, why=error.detail)  # noqa: TRY400
 
     def _check_free(self, path: str, verb: str) -> None:
-        wanted = path.strip("/") or self.path.partition("/")[0]
-        for busy, doing in self._at_work.items():
-            if f"{busy}/".startswith(f"{wanted}/") or f"{wanted}/".startswith(f"{busy}/"):
-                raise Conflict(f"{busy} is in the middle of a {doing}: no {verb} of {wanted} until that is over")
+        if verb in _ALWAYS:
+            return
+        for busy, doing in self._at_work.values():
+            if f"{busy}/".startswith(f"{path}/") or f"{path}/".startswith(f"{busy}/"):
+                raise Conflict(f"{busy} is in the middle of a {doing}: no {verb} of {path} until that is over")
 
     def _one_more(self) -> _Counted:
         if self._commands >= MAX_AT_WORK:
@@ -272,7 +271,3 @@ def _changed(outcome: str, steps: list[Step], found: Plan, row: CommandRow, deta
 def _printable(text: str, most: int) -> str:
     """PostgreSQL takes no null bytes, and no terminal should take what an operator's name might hold."""
     return "".join(char if char.isprintable() else "\ufffd" for char in text[:most])
-
-
-def _normal(path: str, root: Branch) -> str:
-    return path.strip("/") or root.path

@@ -65,7 +65,7 @@ class Audit:
                 else:
                     return
             try:
-                self._to_file(row)
+                await asyncio.to_thread(self._to_file, row)  # a disk may keep one waiting
             except OSError as error:
                 raise AuditUnavailable(
                     f"Neither the database nor {self._path.name} takes the record: {error.strerror or error}"
@@ -109,7 +109,7 @@ class Audit:
         try:
             async with asyncio.timeout(WRITE_S), self._database.connection(WRITE_S) as connection:
                 await operator_commands.record(connection, row)
-        except (TimeoutError, asyncpg.UndefinedTableError) as error:  # slow, or not migrated yet
+        except (TimeoutError, asyncpg.PostgresError) as error:  # slow, full, read only, not migrated yet
             raise DatabaseUnavailable from error
 
     def _to_file(self, row: CommandRow) -> None:

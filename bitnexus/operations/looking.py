@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
+from bitnexus.actors.ledger.accounts import canonical_uuid
+from bitnexus.actors.messages import GetPartitions, Partitions
 from bitnexus.actors.operator_messages import (
     MAX_TRACE,
     MAX_TRACE_S,
@@ -36,6 +38,7 @@ from bitnexus.supervision.inspection_messages import (
     LightActorReport,
     LightActorsReport,
 )
+from bitnexus.supervision.slots import partition_name, slot_of
 
 ANSWER_S: Final = 2.0
 MAX_ROWS: Final = 500
@@ -46,6 +49,15 @@ _ALIVE: Final = ("running", "suspended")
 M = TypeVar("M", bound=Message)
 
 
+@dataclass(frozen=True, slots=True)
+class Located:
+    """A place in the tree `root`; `actor` is the light actor that is meant, if one is."""
+
+    root: Branch
+    place: Place
+    actor: LightActorReport | None
+
+
 class Looking:
     """Everything that operators can see; all of it raises UnknownPath, and RuntimeFault when nobody answers."""
 
@@ -53,19 +65,34 @@ class Looking:
         self._node = node
         self._root_name = root_name
 
-    async def root(self) -> Branch:
-        """The whole tree."""
-        return await survey(self._node, self._root_name)
+    async def locate(self, path: str) -> Located:
+        """What a path leads to, if it is there, in the tree of this moment."""
+        root = await survey(self._node, self._root_name)
+        try:
+            place = find(root, path)
+            return Located(root, place, await self._actor(place) if place.key else None)
+        except UnknownPath as error:
+            owner = await self._owner_of(root, path.strip("/"))
+            if owner is None:
+                raise
+            raise UnknownPath(f"There is no {path.strip('/')!r}; did you mean {owner}?") from error
 
-    async def place(self, path: str) -> Place:
-        """What a path leads to, and that it is there."""
-        place = find(await self.root(), path)
-        if place.key:
-            await self.actor(place)
-        return place
+    async def _owner_of(self, root: Branch, path: str) -> str | None:
+        """The path of a user's actor, for one that names the user at a wrong place: partitions change."""
+        parent, _, key = path.rpartition("/")
+        if not canonical_uuid(key):
+            return None
+        above = (parent, parent.rpartition("/")[0])
+        supervisor = next((each for each in root.all() if each.path in above and each.kind == "supervisor"), None)
+        if supervisor is None or supervisor.status not in _ALIVE:
+            return None
+        try:
+            known = await self._ask(supervisor.name, GetPartitions(), Partitions)
+        except UnknownMessage:
+            return None  # its children are no partitions
+        return f"{supervisor.path}/{partition_name(supervisor.name, known.owners[slot_of(key)])}/{key}"
 
-    async def actor(self, place: Place) -> LightActorReport:
-        """The light actor at a place."""
+    async def _actor(self, place: Place) -> LightActorReport:
         branch = place.branch
         if branch.status not in _ALIVE:
             raise UnknownPath(f"{branch.path} is {branch.status}: nothing is known of what is in it")
@@ -78,10 +105,10 @@ class Looking:
 
     async def tree(self, message: ShowTree) -> TreeShown:
         """See the message."""
-        place = await self.place(message.path)
-        if place.key:
-            return TreeShown(actor_rows(place.branch.path, [await self.actor(place)]))
-        branch = place.branch
+        found_at = await self.locate(message.path)
+        branch = found_at.place.branch
+        if found_at.actor is not None:
+            return TreeShown(actor_rows(branch.path, [found_at.actor]))
         found = rows(branch, Gauges(_pids(branch)))
         limit = min(max(message.actors, 0), MAX_ROWS)
         if branch.kind == "worker" and limit and await self._light_actors_of(branch) is not None:
@@ -93,7 +120,7 @@ class Looking:
         """See the message."""
         if message.sort not in SORTS:
             raise BadRequest(f"There is no order by {message.sort!r}: it is one of {', '.join(SORTS)}")
-        branch = (await self.place(message.path)).branch
+        branch = (await self.locate(message.path)).place.branch
         limit, for_s = min(max(message.limit, 1), MAX_ROWS), min(max(message.for_s, 0.05), MAX_TOP_S)
         if branch.kind == "worker" and await self._light_actors_of(branch) is not None:
             asked = GetLightActors(limit, for_s)
@@ -105,9 +132,9 @@ class Looking:
 
     async def state(self, message: ShowState) -> StateShown:
         """See the message."""
-        place = await self.place(message.path)
-        if place.key:
-            actor = await self.actor(place)
+        found = await self.locate(message.path)
+        place, actor = found.place, found.actor
+        if actor is not None:
             fields: dict[str, Scalar] = {
                 "status": actor.status,
                 "waiting": actor.waiting,
@@ -131,7 +158,7 @@ class Looking:
 
     async def history(self, message: ShowHistory) -> HistoryShown:
         """See the message."""
-        place = await self.place(message.path)
+        place = (await self.locate(message.path)).place
         found: list[ExitShown] = []
         if place.key:
             found += await self._ends(place.branch, place.key)
@@ -152,7 +179,7 @@ class Looking:
         """See the message."""
         if not (0 < message.count <= MAX_TRACE and 0 < message.within_s <= MAX_TRACE_S):
             raise BadRequest(f"A trace is of 1 to {MAX_TRACE} messages and takes {MAX_TRACE_S:g} s at most")
-        place = await self.place(message.path)
+        place = (await self.locate(message.path)).place
         if place.branch.status not in _ALIVE:
             raise CommandRefused(f"{place.branch.path} is {place.branch.status}: it receives nothing")
         asked = TraceMailbox(message.count, message.within_s, place.key)

@@ -72,6 +72,11 @@ class Plan:
         """Whether the process at this path does not outlive it."""
         return any(step.path == path and step.action in ("stop", "kill", "end") for step in self.steps)
 
+    def waits_for(self, name: str) -> bool:
+        """Whether the process of this name ends, or finishes what it has, before the plan is carried out."""
+        waiting = ("stop", "kill", "end", "drain")
+        return any(step.path.rpartition("/")[2] == name and step.action in waiting for step in self.steps)
+
 
 def plan(place: Place, verb: str, *, own_path: str, actor_status: str = "") -> Plan:
     """What `verb` comes to at `place`; `own_path` is that of the process that will carry it out.
@@ -106,6 +111,8 @@ def _refuse_oneself(branch: Branch, verb: str, own_path: str) -> None:
 
 
 def _of_child(branch: Branch, parent: Branch, verb: str) -> Plan:
+    if not parent.is_alive:
+        raise CommandRefused(f"{parent.path} is {parent.status}, and nothing below it can be told: start it first.")
     is_down = branch.status == "stopped"
     warnings: list[str] = []
     if verb == "kill":

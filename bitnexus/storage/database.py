@@ -12,12 +12,13 @@ import asyncpg
 import orjson
 
 from bitnexus.errors import DatabaseUnavailable
+from bitnexus.storage.schema_status import SchemaError
 
 DEFAULT_POOL_SIZE = 4
 #: Waiting for a free connection, and for a new one to be established.
 ACQUIRE_TIMEOUT_S = 5.0
 CONNECT_TIMEOUT_S = 5.0
-#: The longest a single statement may take.
+#: The longest a single statement may take, unless its process says otherwise.
 COMMAND_TIMEOUT_S = 30.0
 _STATEMENT_CACHE_SIZE = 256
 _MAX_APPLICATION_NAME_BYTES = 63
@@ -53,6 +54,15 @@ def reachable() -> Iterator[None]:
         raise
 
 
+@contextmanager
+def migrated() -> Iterator[None]:
+    """Turns a query's complaint about a missing table or column into `SchemaError`."""
+    try:
+        yield
+    except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError) as error:
+        raise SchemaError("The schema is not up to date: run `bitnexus db migrate` first.") from error
+
+
 def application_name(process: str | None = None) -> str:
     """What operators see in ``pg_stat_activity``: ``bitnexus/<process>``."""
     name = f"bitnexus/{process or multiprocessing.current_process().name}"
@@ -86,7 +96,14 @@ class Database:
         self.pool = pool
 
     @classmethod
-    async def connect(cls, url: str, *, pool_size: int = DEFAULT_POOL_SIZE, process: str | None = None) -> Database:
+    async def connect(
+        cls,
+        url: str,
+        *,
+        pool_size: int = DEFAULT_POOL_SIZE,
+        process: str | None = None,
+        command_timeout_s: float = COMMAND_TIMEOUT_S,
+    ) -> Database:
         """A pool for the server at `url`, for the process named `process`.
 
         Connections are opened when they are needed: a process can start while the server is away.
@@ -97,7 +114,7 @@ class Database:
             max_size=pool_size,
             init=_set_codecs,
             timeout=CONNECT_TIMEOUT_S,
-            command_timeout=COMMAND_TIMEOUT_S,
+            command_timeout=command_timeout_s,
             statement_cache_size=_STATEMENT_CACHE_SIZE,
             server_settings={
                 "application_name": application_name(process),

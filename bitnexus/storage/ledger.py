@@ -11,7 +11,14 @@ from typing import Any, Final, Protocol
 
 import asyncpg
 
-from bitnexus.actors.messages import ACCOUNT_ACTIONS, TRANSFER_KINDS, AccountChanged, AccountOpened, Transfer
+from bitnexus.actors.messages import (
+    ACCOUNT_ACTIONS,
+    TRANSFER_KINDS,
+    AccountChanged,
+    AccountOpened,
+    Transfer,
+    TransferAnnotated,
+)
 from bitnexus.storage.ledger_rows import AccountRow, BlockRow, EventPage
 
 
@@ -109,6 +116,10 @@ UNION ALL
 SELECT c.account_id::text, NULL, NULL, NULL, NULL, c.action, NULL, NULL, c.user_id::text, c.seq, c.block, c.time_us,
     NULL, NULL, NULL, NULL, NULL, NULL, NULL
 FROM ledger_account_changes c WHERE c.seq > $1 AND c.seq <= $1 + $2
+UNION ALL
+SELECT n.id::text, NULL, NULL, NULL, NULL, NULL, n.description, n.metadata, n.user_id::text, n.seq, n.block, n.time_us,
+    NULL, NULL, NULL, n.transfer_id::text, NULL, NULL, NULL
+FROM ledger_annotations n WHERE n.seq > $1 AND n.seq <= $1 + $2
 ORDER BY seq
 """
 
@@ -196,11 +207,15 @@ async def history(
 
 async def events_after(db: Executor, after_seq: int, *, limit: int = 1_000) -> EventPage:
     """The events of the log after `after_seq` (-1: from the first), at most `limit`, without a gap."""
-    events: list[Transfer | AccountOpened | AccountChanged | None] = []
+    events: list[Transfer | AccountOpened | AccountChanged | TransferAnnotated | None] = []
     accounts: set[str] = set()
     owners: dict[str, str] = {}
     for row in await db.fetch(_EVENTS, after_seq, limit):
-        if row["asset"] is None:
+        if row["description"] is not None and row["asset"] is None:
+            words = (row["description"], row["metadata"], row["user_id"])
+            place = (row["seq"], row["block"], row["time_us"])
+            events.append(TransferAnnotated(row["id"], row["pending_id"], *words, *place))
+        elif row["asset"] is None:
             place = (row["seq"], row["block"], row["time_us"])
             events.append(AccountChanged(row["id"], _ACTIONS[row["code"]], row["user_id"], *place))
             accounts.add(row["id"])

@@ -85,6 +85,10 @@ FULL: Final = _TEMPLATE.format(
     INSERT INTO ledger_timers (transfer_id, expires_us) SELECT n.* FROM unnest($51::uuid[], $52::bigint[]) AS n
 ), stopped AS (
     DELETE FROM ledger_timers t USING unnest($53::uuid[]) AS n (id) WHERE t.transfer_id = n.id
+), annotated AS (
+    INSERT INTO ledger_annotations (seq, id, transfer_id, user_id, description, metadata, salt, block, time_us)
+    SELECT n.*, $1::bigint, $7::bigint
+    FROM unnest($54::bigint[], $55::uuid[], $56::uuid[], $57::uuid[], $58::text[], $59::text[], $60::bytea[]) AS n
 )""",
 )
 
@@ -133,6 +137,7 @@ def plain_arguments(block: BlockToWrite) -> Sequence[Any]:
 def full_arguments(block: BlockToWrite) -> Sequence[Any]:
     """The parameters of `FULL`, in order."""
     totals, transfers, changes, nodes = block.totals, block.transfers, block.changes, block.nodes
+    annotations = block.annotations
     return (
         *plain_arguments(block),
         [a.credit_limit for a in block.opened],
@@ -154,6 +159,13 @@ def full_arguments(block: BlockToWrite) -> Sequence[Any]:
         [id_ for id_, _ in block.timers],
         [expires_us for _, expires_us in block.timers],
         block.stopped_timers,
+        [a.seq for a in annotations],
+        [a.annotation_id for a in annotations],
+        [a.transfer_id for a in annotations],
+        [a.user_id for a in annotations],
+        [a.description for a in annotations],
+        [a.metadata for a in annotations],
+        block.annotation_salts,
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from bitnexus.actors.messages import AccountChanged, AccountOpened, Transfer
+from bitnexus.actors.messages import AccountChanged, AccountOpened, Transfer, TransferAnnotated
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class EventPage:
     """Consecutive events of the log from `first_seq` on; a refusal is None. `owners`: account id → user id."""
 
     first_seq: int
-    events: list[Transfer | AccountOpened | AccountChanged | None]
+    events: list[Transfer | AccountOpened | AccountChanged | TransferAnnotated | None]
     owners: dict[str, str]
 
 
@@ -92,10 +92,10 @@ class AccountToOpen(Protocol):
 class BlockToWrite:
     """A block with everything that is written with it, in one transaction.
 
-    `transfers`, `refusals` and `salts` run in parallel, as do `changes` and `change_salts`. `totals` are (account id,
-    posted debits and credits, pending debits and credits, state) after the block, of accounts that were there before
-    it. `nodes` are (level, number, hash); `timers` (transfer id, µs when its time is over). A `plain` block has nothing
-    but accounts without credit limit and transfers of kind "post".
+    `transfers`, `refusals` and `salts` run in parallel, as do `changes` and `change_salts`, `annotations` and theirs.
+    `totals` are (account id, posted debits and credits, pending debits and credits, state) after the block, of accounts
+    that were there before it. `nodes` are (level, number, hash); `timers` (transfer id, µs when its time is over). A
+    `plain` block has nothing but accounts without credit limit and transfers of kind "post".
     """
 
     plain: bool
@@ -111,3 +111,5 @@ class BlockToWrite:
     nodes: Sequence[tuple[int, int, bytes]]
     timers: Sequence[tuple[str, int]]
     stopped_timers: Sequence[str]
+    annotations: Sequence[TransferAnnotated] = ()
+    annotation_salts: Sequence[bytes] = ()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
-from bitnexus.actors.messages import ACCOUNT_ACTIONS, AccountChanged
+from bitnexus.actors.messages import ACCOUNT_ACTIONS, AccountChanged, TransferAnnotated
 from bitnexus.storage.ledger import ACCOUNT_COLUMNS, TRANSFER_COLUMNS, Executor, account_row, transfer_row
+from bitnexus.storage.ledger_annotations import COLUMNS as ANNOTATION_COLUMNS
+from bitnexus.storage.ledger_annotations import annotation_row
 from bitnexus.storage.ledger_rows import AccountRow, BlockRow, TransferRow
 
 _ACTIONS: Final = {number: action for action, number in ACCOUNT_ACTIONS.items()}
@@ -18,6 +20,7 @@ _CHANGES: Final = """
 SELECT account_id::text, action, user_id::text, seq, block, time_us, salt
 FROM ledger_account_changes WHERE seq >= $1 AND seq < $2
 """
+_ANNOTATIONS: Final = f"SELECT {ANNOTATION_COLUMNS}, n.salt FROM ledger_annotations n WHERE n.seq >= $1 AND n.seq < $2"
 _TRANSFER: Final = f"SELECT {TRANSFER_COLUMNS}, t.salt FROM ledger_transfers t WHERE t.id = $1"
 _BLOCKS: Final = """
 SELECT height, prev_hash, hash, tree_size, tree_root, peaks, time_us FROM ledger_blocks
@@ -28,6 +31,7 @@ SELECT min(seq) FROM (
     SELECT seq FROM ledger_transfers WHERE seq >= $1 OR seq < 0
     UNION ALL SELECT seq FROM ledger_accounts WHERE seq >= $1 OR seq < 0
     UNION ALL SELECT seq FROM ledger_account_changes WHERE seq >= $1 OR seq < 0
+    UNION ALL SELECT seq FROM ledger_annotations WHERE seq >= $1 OR seq < 0
 ) AS beyond
 """
 _ACCOUNTS_AFTER: Final = f"SELECT {ACCOUNT_COLUMNS} FROM ledger_accounts a WHERE a.seq > $1 ORDER BY a.seq LIMIT $2"
@@ -51,7 +55,19 @@ class ChangeRow:
     salt: bytes
 
 
-async def events_between(db: Executor, first_seq: int, end_seq: int) -> list[TransferRow | AccountRow | ChangeRow]:
+@dataclass(frozen=True, slots=True)
+class AnnotationRow:
+    """A transfer was given other words."""
+
+    event: TransferAnnotated
+    salt: bytes
+
+
+#: Any event of the log as it is stored.
+StoredEvent: TypeAlias = TransferRow | AccountRow | ChangeRow | AnnotationRow
+
+
+async def events_between(db: Executor, first_seq: int, end_seq: int) -> list[StoredEvent]:
     """The stored events with `first_seq` ≤ seq < `end_seq`, refusals among them, in no order.
 
     Committed ones never change, so it makes no difference that these are several queries.
@@ -59,6 +75,7 @@ async def events_between(db: Executor, first_seq: int, end_seq: int) -> list[Tra
     transfers = await db.fetch(_TRANSFERS, first_seq, end_seq)
     accounts = await db.fetch(_ACCOUNTS, first_seq, end_seq)
     changes = await db.fetch(_CHANGES, first_seq, end_seq)
+    annotations = await db.fetch(_ANNOTATIONS, first_seq, end_seq)
     return [
         *(TransferRow(transfer_row(row), row["refusal"], row["salt"]) for row in transfers),
         *(account_row(row) for row in accounts),
@@ -66,6 +83,7 @@ async def events_between(db: Executor, first_seq: int, end_seq: int) -> list[Tra
             ChangeRow(AccountChanged(row[0], _ACTIONS.get(row[1], ""), *tuple(row)[2:6]), row["salt"])
             for row in changes
         ),
+        *(AnnotationRow(annotation_row(row), row["salt"]) for row in annotations),
     ]
 
 

@@ -13,9 +13,11 @@ from typing import Any, Final, Self
 
 import asyncpg
 
+from bitnexus.actors.messages import TransferAnnotated
 from bitnexus.errors import DatabaseUnavailable
 from bitnexus.storage.database import application_name, reachable
 from bitnexus.storage.ledger import ACCOUNT_COLUMNS, KINDS, TRANSFER_COLUMNS, account_row, transfer_row
+from bitnexus.storage.ledger_annotations import BY_ID, annotation_row
 from bitnexus.storage.ledger_block import FULL, PLAIN, full_arguments, plain_arguments
 from bitnexus.storage.ledger_rows import AccountRow, BlockRow, BlockToWrite, TransferRow
 
@@ -163,6 +165,17 @@ class LedgerConnection:
         with _passing():
             rows = await self._connection.fetch(_SUBJECTS, list(ids), timeout=self._timeout_s)
         return [TransferRow(transfer_row(row), None, row["salt"], KINDS.get(row["resolution"], "")) for row in rows]
+
+    async def annotations(self, ids: Iterable[str]) -> dict[str, TransferAnnotated]:
+        """Those of the annotations that exist, by their ids.
+
+        Raises:
+            DatabaseUnavailable: it cannot be reached now.
+        """
+        with _passing():
+            rows = await self._connection.fetch(BY_ID, list(ids), timeout=self._timeout_s)
+        found = map(annotation_row, rows)
+        return {each.annotation_id: each for each in found}
 
     async def next_expiry_us(self, after_us: int) -> int | None:
         """When the next pending transfer's time is over, after that time; None if no one's ever will be.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Final, cast
 
 import msgspec
@@ -80,9 +81,9 @@ class Operated(Process):
         self.log.warning("operated", child=child_id, operation=message.operation)
         match message.operation:
             case "start":
-                result = await self._ask(ev.RestartChild(child_id, self._ref()))
+                result = await self.operate(partial(ev.RestartChild, child_id))
             case "stop":
-                result = await self._ask(ev.TerminateChild(child_id, self._ref()))
+                result = await self.operate(partial(ev.TerminateChild, child_id))
             case "restart":
                 result = await self._restart(child_id)
             case "kill":
@@ -92,10 +93,10 @@ class Operated(Process):
         return operated(result)
 
     async def _restart(self, child_id: str) -> ev.Ok | ev.Error:
-        result = await self._ask(ev.TerminateChild(child_id, self._ref()))
+        result = await self.operate(partial(ev.TerminateChild, child_id))
         attempts = 0
         while isinstance(result, ev.Ok):
-            result = await self._ask(ev.RestartChild(child_id, self._ref()))
+            result = await self.operate(partial(ev.RestartChild, child_id))
             attempts += 1
             if isinstance(result, ev.Ok) or result.code in ("running", "restarting"):
                 return ev.Ok()  # a sweep of its siblings was quicker
@@ -110,14 +111,14 @@ class Operated(Process):
         child.kill()  # what follows is what follows on any death
         return ev.Ok(child.pid)
 
-    async def _ask(self, call: ev.RestartChild | ev.TerminateChild) -> ev.Ok | ev.Error:
-        assert isinstance(call.ref, asyncio.Future)
-        self._tell(call)
-        result: ev.Ok | ev.Error = await call.ref
-        return result
+    async def operate(self, operation: Callable[[ev.Ref], ev.Operation]) -> ev.Ok | ev.Error:
+        """Carry out what `operation` makes of a reference; returns when it is done, as OTP's calls do.
 
-    def _ref(self) -> asyncio.Future[ev.Ok | ev.Error]:
-        return self.transport.loop.create_future()
+        Meanwhile everything else is handled. ``await self.operate(partial(TerminateChild, "a"))``
+        """
+        answer: asyncio.Future[ev.Ok | ev.Error] = self.transport.loop.create_future()
+        self._tell(operation(answer))
+        return await answer
 
     def _operation_answered(self, answer: ev.Answer) -> None:
         """The machine has an operation's result."""

@@ -18,6 +18,7 @@ whoever owns its key by then.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import structlog
@@ -83,10 +84,7 @@ class PartitionRouter:
 
     def _join(self, instance: str) -> None:
         if instance == self._instance:  # else another supervisor has come meanwhile, and is joined
-
-            def joined(answer: Message | BitNexusError) -> None:
-                self._joined(instance, answer)
-
+            joined = partial(self._joined, instance)
             self._node.request(self._supervisor, JoinPartitions(self._own_name), joined, timeout_s=JOIN_TIMEOUT_S)
 
     def _joined(self, instance: str, answer: Message | BitNexusError) -> None:
@@ -145,17 +143,20 @@ class _Fences:
         self._answer_if_done()
 
     def _send(self, owner: str) -> None:
-        def answered(answer: Message | BitNexusError) -> None:
-            if isinstance(answer, CallTimeout):
-                return  # nothing is known: the supervisor will ask again
-            # Or it is dead: what was sent to it is sent again, to where it belongs by then.
-            self._waiting.discard(owner)
-            self._answer_if_done()
-
+        if self._context.expired:
+            return  # the supervisor has asked again, or is gone
         try:
-            self._node.request(owner, Fence(), answered, timeout_s=FENCE_TIMEOUT_S)
-        except Overloaded as error:
-            log.warning("fence_not_sent", partition=owner, reason=error.detail)
+            self._node.request(owner, Fence(), partial(self._answered, owner), timeout_s=FENCE_TIMEOUT_S)
+        except Overloaded:
+            self._node.loop.call_later(AGAIN_S, self._send, owner)
+
+    def _answered(self, owner: str, answer: Message | BitNexusError) -> None:
+        if isinstance(answer, CallTimeout):
+            return  # nothing is known: the supervisor will ask again
+        # Done or refused, it has arrived. Or its partition is dead: then what was sent to it is sent again, to where it
+        # belongs by then.
+        self._waiting.discard(owner)
+        self._answer_if_done()
 
     def _answer_if_done(self) -> None:
         if not self._waiting and not self._context.answered:

@@ -42,6 +42,10 @@ class RootSupervisor(Supervisor):
     def _names(self, message: GetNames, context: Context) -> Names:  # noqa: ARG002
         return self._registry.names()
 
+    def sender_of(self, connection: Connection) -> str:
+        """By the registry: the root itself has not joined it."""
+        return self._registry.name_of(connection) or super().sender_of(connection)
+
     def _announce(self, change: NamesChanged) -> None:
         for member in self._registry.members():
             if not isinstance(member, Connection):

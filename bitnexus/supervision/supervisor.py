@@ -10,7 +10,6 @@ import asyncio
 import importlib
 import pickle
 import random
-from collections.abc import Callable
 from typing import Final, assert_never
 
 from bitnexus.actors.runtime.context import Context
@@ -30,12 +29,8 @@ from bitnexus.supervision.events import (
     ChildStartFailed,
     ChildTooLarge,
     Effect,
-    Error,
     Event,
     Exit,
-    Ok,
-    Operation,
-    Ref,
     Report,
     Running,
     SetTimer,
@@ -83,17 +78,6 @@ class Supervisor(Operated):
         """Stop the children in reverse order."""
         self._tell(Shutdown(reason))
         await self._ended
-
-    # -- operators -------------------------------------------------------------------------------------------
-
-    async def operate(self, operation: Callable[[Ref], Operation]) -> Ok | Error:
-        """Carry out what `operation` makes of a reference; returns when it is done, as OTP's calls do.
-
-        Meanwhile everything else is handled. ``await self.operate(lambda ref: TerminateChild("a", ref))``
-        """
-        answer: asyncio.Future[Ok | Error] = self.transport.loop.create_future()
-        self._tell(operation(answer))
-        return await answer
 
     # -- the machine -----------------------------------------------------------------------------------------
 

@@ -16,10 +16,12 @@ import asyncpg
 from bitnexus.actors.ledger import log
 from bitnexus.actors.ledger.accounts import Account, world_account_id
 from bitnexus.actors.ledger.commands import Command, Recorded
-from bitnexus.actors.ledger.leaves import leaf_of_account, leaf_of_change, leaf_of_transfer
+from bitnexus.actors.ledger.leaves import leaf_of_account, leaf_of_annotation, leaf_of_change, leaf_of_transfer
 from bitnexus.actors.ledger.writer import Writer
 from bitnexus.actors.messages import AccountChanged, BlockCommitted, OpenAccount, PostTransfer
 from bitnexus.storage.ledger import ACCOUNT_COLUMNS, TRANSFER_COLUMNS, account_row, transfer_row
+from bitnexus.storage.ledger_annotations import COLUMNS as ANNOTATION_COLUMNS
+from bitnexus.storage.ledger_annotations import annotation_row
 from bitnexus.storage.ledger_writer import LedgerConnection
 
 ASSET = "USD/2"
@@ -119,6 +121,7 @@ async def audit(url: str) -> dict[str, int]:  # noqa: C901, PLR0912, PLR0915 - o
         ]
         transfers = await connection.fetch(f"SELECT {TRANSFER_COLUMNS}, t.salt FROM ledger_transfers t")
         changes = await connection.fetch("SELECT * FROM ledger_account_changes ORDER BY seq")
+        annotations = await connection.fetch(f"SELECT {ANNOTATION_COLUMNS}, n.salt FROM ledger_annotations n")
         timers = {str(row[0]): row[1] for row in await connection.fetch("SELECT * FROM ledger_timers")}
         nodes = await connection.fetch("SELECT level, number, hash FROM ledger_nodes")
         blocks = await connection.fetch("SELECT * FROM ledger_blocks ORDER BY height")
@@ -133,6 +136,9 @@ async def audit(url: str) -> dict[str, int]:  # noqa: C901, PLR0912, PLR0915 - o
         change = AccountChanged(str(row["account_id"]), action, str(row["user_id"]), *place)
         leaves[change.seq] = (change.block, change.time_us, leaf_of_change(change, row["salt"]))
         states[change.account_id] = {"freeze": 1, "unfreeze": 0, "close": 2}[action]
+    for row in annotations:
+        words = annotation_row(row)
+        leaves[words.seq] = (words.block, words.time_us, leaf_of_annotation(words, row["salt"]))
     posted = []
     for a in accounts:
         account = Account(

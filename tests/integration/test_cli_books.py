@@ -83,6 +83,17 @@ async def test_a_moment_that_is_none_is_wrong_usage(ledger, run, at):
     assert "--at" in done.stderr
 
 
+async def test_a_database_without_the_schema_is_named_so(run, fresh_database_url):
+    from bitnexus.storage import schema
+
+    await schema.rollback(fresh_database_url, steps=100)
+    for command in ("trial-balance", "blocks"):
+        done = run(command)
+        assert done.returncode == 1
+        assert "bitnexus db migrate" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
 async def test_blocks_are_listed_newest_first(ledger, run):
     (alice,) = await ledger.funded(1, 700)
     for _ in range(3):

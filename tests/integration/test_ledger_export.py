@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 from bisect import bisect_right
+from collections.abc import Iterable
 from pathlib import Path
 
 import asyncpg
@@ -23,7 +24,9 @@ from bitnexus.actors.ledger.audit import Verified, Wrong
 from bitnexus.actors.ledger.checkpoint import Signer, Verifier
 from bitnexus.actors.ledger.export import export_lines
 from bitnexus.actors.ledger.export_audit import verify_lines
+from bitnexus.actors.ledger.export_lines import MAX_LINE_BYTES, Unreadable
 from bitnexus.actors.ledger.verification import verify
+from bitnexus.cli._compressed import created, lines_of
 from tests.integration.ledger_harness import between, running
 from tests.integration.test_ledger_verify import fill
 
@@ -64,7 +67,7 @@ def export_of_everything(postgres, template_database) -> list[bytes]:
         return runner.run(make())
 
 
-def complaint(lines: list[bytes], **options) -> str:
+def complaint(lines: Iterable[bytes], **options) -> str:
     with pytest.raises(Wrong) as wrong:
         verify_lines(lines, **options)
     return str(wrong.value)
@@ -93,7 +96,7 @@ def check(original: list[bytes], altered: list[bytes]) -> str:
     return text
 
 
-EVENT = (b'{"type":"account"', b'{"type":"change"', b'{"type":"transfer"')
+EVENT = (b'{"type":"account"', b'{"type":"change"', b'{"type":"transfer"', b'{"type":"annotation"')
 ANY_TWO = st.tuples(st.integers(0, 10**6), st.integers(0, 10**6))
 
 
@@ -106,7 +109,7 @@ def test_an_export_verifies_and_tells_what_was_in_order(export_of_everything):
     assert found.accounts == end["accounts"]
     assert 0 < found.signed < found.events
     types = [json.loads(line)["type"] for line in export_of_everything]
-    assert set(types) == {"export", "block", "account", "change", "transfer", "totals", "end"}
+    assert set(types) == {"export", "block", "account", "change", "transfer", "annotation", "totals", "end"}
     assert end["lines"] == len(types) - 1
 
 
@@ -241,35 +244,52 @@ def test_the_command_line_exports_to_files_and_pipes_and_verifies_them_offline(f
     nowhere = {"url": "postgresql://nobody@127.0.0.1:1/none", "directory": tmp_path}
     code, plain, complaints = _run("export", "-", url=fresh_database_url, directory=tmp_path)
     assert (code, complaints) == (0, "")
-    for name, unpack in (("a.jsonl", bytes), ("a.gz", gzip.decompress), ("a.zst", _unpack_zstd)):
-        code, printed, complaints = _run("export", name, url=fresh_database_url, directory=tmp_path)
-        assert (code, printed, complaints) == (0, b"", "")
-        assert unpack((tmp_path / name).read_bytes()) == plain
-        assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
-        code, printed, complaints = _run("verify", name, **nowhere)
-        assert (code, complaints) == (0, "")
-        assert b"Everything is in order." in printed
-        code, printed, _ = _run("verify", "--json", "-", text=(tmp_path / name).read_bytes(), **nowhere)
-        assert (code, json.loads(printed)["events"]) == (0, json.loads(plain.splitlines()[0])["events"])
-    before = (tmp_path / "a.gz").read_bytes()
-    code, _, complaints = _run("export", "a.gz", url=fresh_database_url, directory=tmp_path)
+    code, printed, _ = _run("verify", "--json", "-", text=plain, **nowhere)
+    assert (code, json.loads(printed)["events"]) == (0, json.loads(plain.splitlines()[0])["events"])
+    code, printed, complaints = _run("export", "a.zst", url=fresh_database_url, directory=tmp_path)
+    assert (code, printed, complaints) == (0, b"", "")
+    whole = (tmp_path / "a.zst").read_bytes()
+    assert _unpack_zstd(whole) == plain
+    assert (tmp_path / "a.zst").stat().st_mode & 0o777 == 0o600
+    code, printed, complaints = _run("verify", "a.zst", **nowhere)
+    assert (code, complaints) == (0, "")
+    assert b"Everything is in order." in printed
+    code, printed, complaints = _run("verify", "-", text=whole[: len(whole) // 2], **nowhere)
+    assert (code, printed) == (1, b"")
+    assert re.match(r"Error: lines? \d+", complaints), complaints
+    # What is there already stays, unless all of what replaces it is there.
+    code, _, complaints = _run("export", "a.zst", url=fresh_database_url, directory=tmp_path)
     assert (code, "--force" in complaints) == (1, True)
-    code, _, complaints = _run("export", "--force", "a.gz", **nowhere)
+    code, _, complaints = _run("export", "--force", "a.zst", **nowhere)
     assert (code, "not available" in complaints) == (1, True)
-    assert (tmp_path / "a.gz").read_bytes() == before
-    assert sorted(each.name for each in tmp_path.iterdir() if each.is_file()) == ["a.gz", "a.jsonl", "a.zst"]
-    for name in ("a.gz", "a.zst", "a.jsonl"):
-        whole = (tmp_path / name).read_bytes()
-        for broken in (whole[: len(whole) // 2], whole + b"more", whole[:1000] + b"\0\0\0\0" + whole[1004:]):
-            code, printed, complaints = _run("verify", "-", text=broken, **nowhere)
-            assert (code, printed) == (1, b"")
-            assert re.match(r"Error: lines? \d+", complaints), complaints
-    code, _, complaints = _run("verify", "missing.jsonl", **nowhere)
-    assert (code, "missing.jsonl" in complaints, "Traceback" in complaints) == (1, True, False)
-    code, _, complaints = _run("verify", "a.gz", "--key", "nonsense", **nowhere)
-    assert (code, "verifier key" in complaints) == (2, True)
-    code, _, complaints = _run("export", "no/such/directory", url=fresh_database_url, directory=tmp_path)
-    assert (code, "cannot be written" in complaints) == (1, True)
+    assert [each.name for each in tmp_path.iterdir() if each.is_file()] == ["a.zst"]
+    assert (tmp_path / "a.zst").read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    "arguments", [("verify", "missing"), ("verify", "-", "--key", "nonsense"), ("export", "no/dir")]
+)
+def test_what_cannot_be_read_or_written_is_said_in_one_line(arguments, fresh_database_url, tmp_path):
+    code, _, complaints = _run(*arguments, url=fresh_database_url, directory=tmp_path)
+    assert code == (2 if "--key" in arguments else 1)
+    assert "Traceback" not in complaints
+    assert complaints.splitlines()[-1].startswith("Error: ")
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "gz", "zst"])
+def test_a_damaged_file_is_found_and_named_however_it_is_compressed(export_of_everything, tmp_path, suffix):
+    plain, path = b"".join(export_of_everything), tmp_path / f"export.{suffix}"
+    with created(str(path)) as output:
+        output.write(plain)
+    whole = path.read_bytes()
+    assert {"gz": gzip.decompress, "zst": _unpack_zstd}.get(suffix, bytes)(whole) == plain
+    with lines_of(str(path), MAX_LINE_BYTES, Unreadable) as lines:
+        assert list(lines) == export_of_everything
+    middle = len(whole) // 2
+    for damaged in (whole[:middle], whole + b"more", whole[:middle] + b"\0\0\0\0" + whole[middle + 4 :], whole[2:]):
+        path.write_bytes(damaged)
+        with lines_of(str(path), MAX_LINE_BYTES, Unreadable) as lines:
+            named(complaint(lines))
 
 
 def _unpack_zstd(data: bytes) -> bytes:

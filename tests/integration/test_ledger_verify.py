@@ -14,7 +14,7 @@ from bitnexus.actors.ledger.accounts import expiry_id
 from bitnexus.actors.ledger.audit import Wrong
 from bitnexus.actors.ledger.checkpoint import Checkpoint, Verifier
 from bitnexus.actors.ledger.verification import verify
-from bitnexus.actors.messages import ChangeAccount, CreateAccount, PostTransfers, TransferRequest
+from bitnexus.actors.messages import AnnotateTransfer, ChangeAccount, CreateAccount, PostTransfers, TransferRequest
 from bitnexus.cli.ledger import command
 from bitnexus.config import use
 from bitnexus.config.settings import Settings
@@ -24,6 +24,7 @@ TABLES = [
     "ledger_accounts",
     "ledger_transfers",
     "ledger_account_changes",
+    "ledger_annotations",
     "ledger_blocks",
     "ledger_nodes",
     "ledger_timers",
@@ -58,6 +59,8 @@ async def fill(url: str) -> Checkpoint:
         await ledger.ask(PostTransfers(USER, "user", [TransferRequest(str(uuid4()), alice, bob, 1, ASSET)] * 2))
         many = [TransferRequest(str(uuid4()), alice, bob, 1, ASSET) for _ in range(300)]
         await ledger.ask(PostTransfers(USER, "user", many))
+        annotated = post(WORLD, bob, 1)
+        await ledger.ask(annotated)
         for account, action in ((empty, "freeze"), (empty, "unfreeze"), (empty, "close"), (alice, "freeze")):
             await ledger.ask(ChangeAccount(USER, "admin", account, action))
         async with asyncio.timeout(20):
@@ -67,6 +70,9 @@ async def fill(url: str) -> Checkpoint:
                 for event in block.events
             ):
                 await asyncio.sleep(0.02)
+        for words in ("first", "second"):
+            ids = (str(uuid4()), annotated.transfer_id, WORLD)
+            await ledger.ask(AnnotateTransfer(USER, "user", *ids, words, '{"a":1}'))
         await ledger.ask(post(WORLD, bob, 5))
         head = ledger.writer.head
     await audit(url)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -31,10 +33,11 @@ from bitnexus.actors.operator_messages import (
     TreeChanged,
     TreeShown,
 )
-from bitnexus.actors.transactions.partitioning import partition_name, partition_of
+from bitnexus.actors.transactions.partitioning import TRANSACTIONS
 from bitnexus.client import Client
 from bitnexus.config.cookie import COOKIE_FILE
 from bitnexus.errors import Conflict, Forbidden, UnknownPath
+from bitnexus.supervision.slots import partition_name, slot_of, table_of
 from bitnexus.tokens import AccessTokens
 from tests.customers import Customer, Teller, session_with
 from tests.running import RunningService, wait_until
@@ -97,11 +100,11 @@ async def request(service: RunningService, method: str, path: str, *, role: str 
 def newest_in_audit(service: RunningService, **wanted: str) -> dict[str, Any]:
     """The newest row of the audit that has these fields."""
 
-    def look() -> dict[str, Any] | None:
+    def look() -> dict[str, Any]:
         rows = printed(service, "audit", "--limit", "100")
-        return next((row for row in rows if wanted.items() <= row.items()), None)
+        return next((row for row in rows if wanted.items() <= row.items()), {})
 
-    return wait_until(look, PATIENCE_S, lambda: f"not in the audit: {wanted}")  # type: ignore[return-value]
+    return wait_until(look, PATIENCE_S, lambda: f"not in the audit: {wanted}")
 
 
 def customer_of(service: RunningService) -> Customer:
@@ -128,7 +131,8 @@ def customer(service: RunningService) -> Customer:
 
 
 def path_of(customer: Customer) -> str:
-    return f"bitnexus/transactions/{partition_name(partition_of(customer.user_id, 2))}/{customer.user_id}"
+    owner = table_of(2)[slot_of(customer.user_id)]
+    return f"bitnexus/transactions/{partition_name(TRANSACTIONS, owner)}/{customer.user_id}"
 
 
 # -- the command line ---------------------------------------------------------------------------------------------
@@ -196,6 +200,43 @@ def test_what_interrupts_somebody_wants_a_yes_where_nobody_can_be_asked(service:
     assert cli(service, "resume", "bitnexus/notifier").returncode == 0
 
 
+def on_a_terminal(service: RunningService, *arguments: str, answer: str) -> tuple[int, str]:
+    """Exit code and output of a command whose operator sits at a terminal, and types `answer` when asked."""
+    ours, theirs = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bitnexus", *arguments],
+        env={**service.environment, "TERM": "xterm-256color", "COLUMNS": "200"},
+        cwd=service.directory,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    seen = b""
+    with contextlib.suppress(OSError):  # the other end is closed when the process has ended
+        while chunk := os.read(ours, 65_536):
+            seen += chunk
+            if answer and b"[y/N]" in seen:
+                os.write(ours, answer.encode())
+                answer = ""
+    os.close(ours)
+    return process.wait(COMMAND_S), seen.decode()
+
+
+def test_on_a_terminal_the_operator_sees_the_steps_in_colour_and_is_asked(service: RunningService) -> None:
+    pid = service.pid_of("notifier")
+    code, seen = on_a_terminal(service, "restart", "bitnexus/notifier", answer="n\n")
+    assert (code, "Restart bitnexus/notifier? [y/N]" in seen) == (130, True)
+    assert "\x1b[33mstop" in seen
+    assert service.pid_of("notifier") == pid
+    code, seen = on_a_terminal(service, "restart", "bitnexus/notifier", answer="y\n")
+    assert (code, "Done." in seen) == (0, True)
+    wait_until(lambda: service.has_pid("notifier", other_than=pid), PATIENCE_S, lambda: "it was not restarted")
+    code, seen = on_a_terminal(service, "tree", answer="")
+    assert (code, "\x1b[32mrunning" in seen) == (0, True)
+
+
 def test_an_unknown_path_says_what_comes_near(service: RunningService) -> None:
     refused = cli(service, "restart", "ledger", "--yes")
     assert (refused.returncode, refused.stdout) == (1, "")
@@ -222,15 +263,6 @@ def test_stop_and_start_and_the_history_of_it(service: RunningService) -> None:
     assert exits[0]["uptime_s"] > 0
 
 
-def test_the_state_of_a_process_has_no_secrets(service: RunningService) -> None:
-    cookie = (service.data_dir / COOKIE_FILE).read_text().strip()
-    for path in [row["path"] for row in printed(service, "tree")]:
-        shown = cli(service, "state", path).stdout
-        assert "status" in shown
-        for secret in (SECRET, cookie, "postgresql://"):
-            assert secret not in shown
-
-
 def test_top_shows_who_uses_most(service: RunningService) -> None:
     rows = printed(service, "top", "--sort", "memory", "--for", "0.1", "--limit", "3")
     assert len(rows) == 3
@@ -244,7 +276,9 @@ def test_a_user_can_be_looked_at_suspended_and_restarted_without_anybody_else(
     path = path_of(customer)
     partition = path.rpartition("/")[0]
     wrong = partition[:-1] + ("1" if partition.endswith("0") else "0")
-    assert "The commands of this user go to" in cli(service, "state", f"{wrong}/{customer.user_id}").stderr
+    for elsewhere in (wrong, "bitnexus/transactions"):
+        refused = cli(service, "state", f"{elsewhere}/{customer.user_id}")
+        assert f"did you mean {path}?" in refused.stderr
     assert "has nothing below it" in cli(service, "state", f"bitnexus/ledger/{customer.user_id}").stderr
 
     async def suspended() -> None:
@@ -353,6 +387,20 @@ async def test_an_admin_commands_by_messages_and_the_audit_knows_who_it_was(serv
     row = await asyncio.to_thread(newest_in_audit, service, id=changed.command_id)
     assert (row["operator_id"], row["operator_name"], row["entrance"]) == (ADMIN, "Ann", "message")
     assert row["address"].startswith("127.0.0.1:")
+
+
+async def test_the_state_of_a_process_has_no_secrets(service: RunningService) -> None:
+    cookie = (service.data_dir / COOKIE_FILE).read_text().strip()
+    ann = Operator(ADMIN, "admin")
+    async with connect(service) as node:
+        tree = await node.call(OPERATIONS, ShowTree(ann))
+        assert isinstance(tree, TreeShown)
+        for row in tree.rows:
+            state = await node.call(OPERATIONS, ShowState(ann, row.path))
+            assert isinstance(state, StateShown)
+            assert {"status", "class", "mailbox"} <= state.fields.keys()
+            for secret in (SECRET, cookie, "postgresql://"):
+                assert secret not in repr(state)
 
 
 async def test_a_service_may_look_and_ask_but_change_nothing_and_nobody_speaks_for_another(

@@ -117,6 +117,13 @@ def test_what_waits_to_be_restarted_can_be_stopped_and_restarted_but_is_started_
         planned("start", "bitnexus/ledger", root=root)
 
 
+def test_below_a_stopped_supervisor_there_is_nobody_to_tell() -> None:
+    root = with_child(replace(TRANSACTIONS, status="stopped", pid=None, children=()))
+    for verb in ("start", "stop", "restart", "kill"):
+        with pytest.raises(CommandRefused, match="start it first"):
+            planned(verb, "bitnexus/transactions/transactions-0", root=root)
+
+
 def test_a_temporary_child_is_not_restarted() -> None:
     root = with_child(replace(LEDGER, restart="temporary"))
     with pytest.raises(CommandRefused, match="temporary"):

@@ -8,6 +8,7 @@ import pytest
 from bitnexus.actors.ledger.accounts import shop_account_id, stock_account_id, world_account_id
 from bitnexus.actors.messages import (
     AccountOpened,
+    AnnotateTransfer,
     ChangeAccount,
     CreateAccount,
     OpenAccount,
@@ -206,6 +207,14 @@ def test_a_user_has_so_many_accounts_and_no_more_but_may_ask_again_for_those() -
     assert isinstance(user.receive(OpenAccount("a1", "u1", "USD/2"), None), ToLedger)
 
 
+@pytest.mark.parametrize(
+    ("role", "debit", "may"), [("user", "mine", True), ("user", "theirs", False), ("admin", "theirs", True)]
+)
+def test_words_are_for_transfers_from_own_accounts_unless_an_admin_asks(role: str, debit: str, may: bool) -> None:
+    out = actor().receive(AnnotateTransfer("u1", role, "a1", "t1", debit, "lunch"), None)
+    assert isinstance(out, ToLedger) if may else isinstance(refusal(out), NotFound)
+
+
 def buy(payer: str = "mine", *, role: str = "user") -> Purchase:
     return Purchase("u1", role, "p1", payer, "shop", 500, "USD/2", "stock", "units", 2, "SKU:MUG/0")
 
@@ -255,3 +264,9 @@ def test_a_purchase_without_a_true_answer_makes_the_actor_stale_unless_it_knows_
         out = user.receive(Answered(user, command, CallTimeout()), None)
         assert isinstance(out, ToCaller)
         assert out.stale is stale
+
+
+def test_a_purchase_that_may_open_an_account_is_refused_to_who_has_as_many_as_a_user_may_have() -> None:
+    many = [f"a{n}" for n in range(MAX_ACCOUNTS - 1)]
+    assert isinstance(refusal(actor("mine", *many).receive(buy(), None)), TooManyAccounts)
+    assert isinstance(actor("mine", "units", *many).receive(buy(), None), ToLedger)

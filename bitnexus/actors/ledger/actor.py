@@ -15,6 +15,7 @@ from bitnexus.actors.ledger.node_filling import fill_nodes
 from bitnexus.actors.ledger.notary import Notary
 from bitnexus.actors.ledger.writer import Writer
 from bitnexus.actors.messages import (
+    AnnotateTransfer,
     BlockCommitted,
     ChangeAccount,
     CreateAccount,
@@ -46,7 +47,7 @@ _waiting = Gauge("bitnexus_ledger_waiting_commands", "Commands that wait for the
 
 
 class Ledger(Process):
-    """Answers PostTransfer(s), Purchase, OpenAccount, CreateAccount, ChangeAccount, GetHead and GetCheckpoint.
+    """Answers PostTransfer(s), Purchase, AnnotateTransfer, Open-, Create-, ChangeAccount, GetHead and GetCheckpoint.
 
     Casts BlockCommitted to the notifier after each commit.
     """
@@ -63,7 +64,7 @@ class Ledger(Process):
             max_block=settings.max_block,
             balance_cache=settings.balance_cache,
         )
-        # Read only; what is written goes through the writer's own connection.
+        # For reads, and for nodes older than their table; blocks go through the writer's own connection.
         self._database = await Database.connect(settings.database_url, pool_size=1, process=self.name)
         signer = Signer(settings.log_origin, ledger_key(settings))
         self._verifier_key = signer.verifier.text
@@ -113,6 +114,11 @@ class Ledger(Process):
     @handles(ChangeAccount)
     def change(self, message: ChangeAccount, context: Context) -> None:
         """Answered with AccountStatus once it is durable."""
+        self._writer.submit(message, context)
+
+    @handles(AnnotateTransfer)
+    def annotate(self, message: AnnotateTransfer, context: Context) -> None:
+        """Answered with TransferAnnotated once it is durable."""
         self._writer.submit(message, context)
 
     @handles(GetHead, clients=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from bitnexus.actors.ledger.leaves import leaf_of_account, leaf_of_change, leaf_of_transfer
+from bitnexus.actors.ledger.leaves import leaf_of_account, leaf_of_annotation, leaf_of_change, leaf_of_transfer
 from bitnexus.actors.ledger.log import TILE_WIDTH, leaf_hash
 from bitnexus.actors.ledger.proofs import (
     Entry,
@@ -17,9 +17,7 @@ from bitnexus.actors.ledger.proofs import (
 from bitnexus.actors.ledger.stored import account_of
 from bitnexus.storage.ledger import Executor
 from bitnexus.storage.ledger_rows import AccountRow, TransferRow
-from bitnexus.storage.ledger_tree import ChangeRow, events_between, nodes_between
-
-StoredEvent = TransferRow | AccountRow | ChangeRow
+from bitnexus.storage.ledger_tree import ChangeRow, StoredEvent, events_between, nodes_between
 
 
 async def inclusion_proof(db: Executor, index: int, size: int) -> list[bytes]:
@@ -58,8 +56,8 @@ async def tile(db: Executor, level: int, number: int, width: int) -> list[bytes]
 
 def seq_and_leaf(row: StoredEvent) -> tuple[int, bytes]:
     """Where an event stands in the log, and its leaf hash from its stored fields."""
-    seq = row.transfer.seq if isinstance(row, TransferRow) else row.event.seq if isinstance(row, ChangeRow) else row.seq
-    return seq, leaf_hash(leaf_of(row))
+    event = row.transfer if isinstance(row, TransferRow) else row if isinstance(row, AccountRow) else row.event
+    return event.seq, leaf_hash(leaf_of(row))
 
 
 def leaf_of(row: StoredEvent) -> bytes:
@@ -68,7 +66,9 @@ def leaf_of(row: StoredEvent) -> bytes:
         return leaf_of_transfer(row.transfer, row.refusal, row.salt)
     if isinstance(row, ChangeRow):
         return leaf_of_change(row.event, row.salt)
-    return leaf_of_account(account_of(row))
+    if isinstance(row, AccountRow):
+        return leaf_of_account(account_of(row))
+    return leaf_of_annotation(row.event, row.salt)
 
 
 async def _hashes(db: Executor, entries: Iterable[Entry]) -> dict[Entry, bytes]:

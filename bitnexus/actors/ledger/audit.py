@@ -15,10 +15,10 @@ from struct import error as StructError  # noqa: N812 - it is a class
 
 from bitnexus.actors.ledger.accounts import CLOSED, FROZEN, MAX_AMOUNT, OPEN, Account, Totals
 from bitnexus.actors.ledger.checkpoint import Checkpoint
-from bitnexus.actors.ledger.leaves import leaf_of_account, leaf_of_change, leaf_of_transfer
+from bitnexus.actors.ledger.leaves import leaf_of_account, leaf_of_annotation, leaf_of_change, leaf_of_transfer
 from bitnexus.actors.ledger.log import NO_HASH, SALT_BYTES, Head, Node, block_hash, leaf_hash
 from bitnexus.actors.ledger.rules import EXPIRE_PENDING, MOVED, PENDING
-from bitnexus.actors.messages import AccountChanged, Transfer
+from bitnexus.actors.messages import AccountChanged, Transfer, TransferAnnotated
 
 _STATES = {"freeze": FROZEN, "unfreeze": OPEN, "close": CLOSED}
 #: Told how many events have been done, and of how many.
@@ -70,7 +70,15 @@ class Posting:
     salt: bytes
 
 
-Event = Opening | Change | Posting
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """A transfer was given other words."""
+
+    event: TransferAnnotated
+    salt: bytes
+
+
+Event = Opening | Change | Posting | Annotation
 
 
 def events_of_next(height: int, tree_size: int, *, after_height: int, after_size: int) -> int:
@@ -95,7 +103,7 @@ def check_place(event: Event, seq: int, height: int, time_us: int) -> None:
     if isinstance(event, Opening):
         place = event.account.opened_seq, event.account.opened_block, event.account.opened_us
     else:
-        told = event.event if isinstance(event, Change) else event.transfer
+        told = event.transfer if isinstance(event, Posting) else event.event
         place = told.seq, told.block, told.time_us
     if place[0] != seq:
         raise Wrong(f"event {seq} is missing, or another one stands twice: the next is {place[0]}")
@@ -227,6 +235,8 @@ class Audit:
         self.events += 1
         if isinstance(event, Opening):
             return self._opening(event.account, where)
+        if isinstance(event, Annotation):
+            return leaf_hash(leaf_of_annotation(event.event, event.salt))
         return self._change(event, where) if isinstance(event, Change) else self._posting(event, where)
 
     def _opening(self, account: Account, where: str) -> bytes:

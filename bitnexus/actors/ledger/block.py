@@ -10,7 +10,7 @@ from bitnexus import errors
 from bitnexus.actors.ledger.accounts import Account
 from bitnexus.actors.ledger.commands import Item, Recorded
 from bitnexus.actors.ledger.log import Head, Node
-from bitnexus.actors.messages import AccountChanged, AccountOpened, BlockCommitted, Transfer
+from bitnexus.actors.messages import AccountChanged, AccountOpened, BlockCommitted, Transfer, TransferAnnotated
 from bitnexus.actors.runtime.message import Message
 
 #: Where a block stood: how many events, how many of them transfers, how many accounts opened.
@@ -19,7 +19,9 @@ Mark: TypeAlias = tuple[int, int, int]
 
 @dataclass(slots=True)
 class Block:
-    """Transfers, refusals and salts run in parallel, and so do changes and their salts; `leaves` are leaf hashes.
+    """Transfers, refusals and salts run in parallel, and so do changes, and annotations, and their salts.
+
+    `leaves` are leaf hashes.
 
     `totals` are (account id, totals and state as `Account.totals`) after the block, of accounts that were there before.
     """
@@ -29,13 +31,15 @@ class Block:
     head: Head
     time_us: int
     answers: list[Message | errors.BitNexusError] = field(default_factory=list)
-    events: list[Transfer | AccountOpened | AccountChanged | None] = field(default_factory=list)
+    events: list[Transfer | AccountOpened | AccountChanged | TransferAnnotated | None] = field(default_factory=list)
     transfers: list[Transfer] = field(default_factory=list)
     refusals: list[str | None] = field(default_factory=list)
     salts: list[bytes] = field(default_factory=list)
     opened: list[Account] = field(default_factory=list)
     changes: list[AccountChanged] = field(default_factory=list)
     change_salts: list[bytes] = field(default_factory=list)
+    annotations: dict[str, TransferAnnotated] = field(default_factory=dict)
+    annotation_salts: list[bytes] = field(default_factory=list)
     totals: list[tuple[str, int, int, int, int, int]] = field(default_factory=list)
     nodes: list[Node] = field(default_factory=list)
     leaves: list[bytes] = field(default_factory=list)

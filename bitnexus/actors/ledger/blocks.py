@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
-from bitnexus.actors.ledger import account_events
+from bitnexus.actors.ledger import account_events, transfer_events
 from bitnexus.actors.ledger.accounts import uuid_bytes
 from bitnexus.actors.ledger.block import Block
 from bitnexus.actors.ledger.book import Book, InvariantBroken, Subject
@@ -25,16 +25,19 @@ from bitnexus.actors.ledger.log import SALT_BYTES, Head, leaf_hash, private_hash
 from bitnexus.actors.ledger.purchases import opening_of, transfers_of
 from bitnexus.actors.ledger.rules import BURNING, MOVED, PENDING, POST, Request, expire, expiry, post
 from bitnexus.actors.messages import (
+    AnnotateTransfer,
     ChangeAccount,
     OpenAccount,
     PostTransfer,
     PostTransfers,
     Purchase,
     Transfer,
+    TransferAnnotated,
     TransferReceipts,
     TransferResult,
     TransferResults,
 )
+from bitnexus.errors import BitNexusError
 
 #: An account that a chain needs, and the salt of its leaf.
 Opening: TypeAlias = tuple[OpenAccount, bytes]
@@ -49,13 +52,14 @@ def decide(
     looked_up: Mapping[str, Recorded | None],
     now_us: int,
     entropy: bytes,
+    annotated: Mapping[str, TransferAnnotated] | None = None,
 ) -> Block:
     """Decide commands, in their order, into the block after `head`; the book has carried it out, not yet for good.
 
     Every account and every earlier transfer that they name must have been loaded, if it exists, and the accounts of
-    those that are to expire. `recent` and `looked_up` tell what ids hold (None: looked up, not there). `entropy` is 16
-    random bytes per command, and per transfer of a batch (see `commands.weight`). The block's time is `now_us`, or
-    later: after the last block's.
+    those that are to expire. `recent` and `looked_up` tell what ids hold (None: looked up, not there); `annotated` what
+    the ids of annotations do, for all that are asked for. `entropy` is 16 random bytes per command, and per transfer of
+    a batch (see `commands.weight`). The block's time is `now_us`, or later: after the last block's.
 
     In `guessed` of the block stand ids which were taken for new without anything in the block that would prove
     it: while there are any, its answers must not be given.
@@ -63,7 +67,8 @@ def decide(
     Raises:
         InvariantBroken: the result contradicts double entry.
     """
-    return _Decision(book, head, items, recent, looked_up, max(now_us, head.time_us + 1), entropy).run()
+    time_us = max(now_us, head.time_us + 1)
+    return _Decision(book, head, items, recent, looked_up, time_us, entropy, annotated or {}).run()
 
 
 class _Decision:
@@ -78,6 +83,7 @@ class _Decision:
         looked_up: Mapping[str, Recorded | None],
         time_us: int,
         entropy: bytes,
+        annotated: Mapping[str, TransferAnnotated],
     ) -> None:
         self.book = book
         self.block = Block(head, items, head, time_us)
@@ -85,6 +91,7 @@ class _Decision:
         self.looked_up = looked_up
         self.time_us = time_us
         self.entropy = entropy
+        self.annotated = annotated
         self.drawn = 0
         self.moved: dict[str, int] = {}
         self.reserved: dict[str, int] = {}
@@ -101,6 +108,8 @@ class _Decision:
                 for id_ in command.transfer_ids:
                     self.expire(id_)
                 block.answers.append(TransferResults([]))
+            elif isinstance(command, AnnotateTransfer):
+                block.answers.append(self.annotate(command))
             elif isinstance(command, ChangeAccount):
                 block.answers.append(account_events.change(book, block, command, self.salt()))
             elif isinstance(command, Purchase):
@@ -130,6 +139,12 @@ class _Decision:
             if recorded is not None and recorded.refusal is None:
                 subject = self.book.add_subject(recorded.transfer)
         return subject
+
+    def annotate(self, command: AnnotateTransfer) -> TransferAnnotated | BitNexusError:
+        """Give a transfer other words."""
+        id_ = command.annotation_id
+        known = self.block.annotations.get(id_) or self.annotated.get(id_)
+        return transfer_events.annotate(self.block, command, self.subject(command.transfer_id), known, self.salt())
 
     # -- transfers --------------------------------------------------------------------------------------------------
 

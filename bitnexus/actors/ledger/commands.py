@@ -19,6 +19,7 @@ from bitnexus.actors.ledger.accounts import (
 from bitnexus.actors.ledger.rules import REQUESTED, Request
 from bitnexus.actors.messages import (
     ACCOUNT_ACTIONS,
+    AnnotateTransfer,
     ChangeAccount,
     CreateAccount,
     OpenAccount,
@@ -63,7 +64,7 @@ class ExpirePending(NamedTuple):
 
 
 Opening = OpenAccount | CreateAccount
-Command = PostTransfer | PostTransfers | Purchase | Opening | ChangeAccount | ExpirePending
+Command = PostTransfer | PostTransfers | Purchase | Opening | ChangeAccount | AnnotateTransfer | ExpirePending
 
 
 class Caller(Protocol):
@@ -127,6 +128,8 @@ def subjects_of(command: Command) -> Iterator[str]:
     """The ids of the transfers to which the command's own ones refer."""
     if isinstance(command, ExpirePending):
         yield from command.transfer_ids
+    elif isinstance(command, AnnotateTransfer):
+        yield command.transfer_id
     elif isinstance(command, PostTransfers):
         for request in command.transfers:
             if request.pending_id or request.reverses_id:
@@ -152,6 +155,10 @@ def check_syntax(command: Command) -> None:
         _check_ids(command.account_id, command.user_id)
         if command.action not in ACCOUNT_ACTIONS:
             raise errors.BadRequest(f"action must be one of {', '.join(ACCOUNT_ACTIONS)}.")
+    elif isinstance(command, AnnotateTransfer):
+        _check_ids(command.user_id, command.annotation_id, command.transfer_id, command.debit_account_id)
+        _check_text("description", command.description, MAX_DESCRIPTION)
+        _check_text("metadata", command.metadata, MAX_METADATA)
     elif isinstance(command, ExpirePending):
         _check_ids(*command.transfer_ids)
     else:

@@ -10,6 +10,7 @@ block       a block; its events follow
 account     an event: account opened
 change      an event: account frozen, unfrozen or closed
 transfer    an event: a transfer, or (with `refusal`) a refused one
+annotation  an event: a transfer was given other words
 totals      after the last block: what is stored of an account, in the order in which accounts were opened
 end         the last line: how much there was, and the SHA-256 of all lines before
 ==========  ==============================================================================================
@@ -25,8 +26,8 @@ from msgspec import DecodeError, Meta, Struct
 from msgspec.json import Decoder, Encoder
 
 from bitnexus.actors.ledger.accounts import STATUSES, Account, Totals
-from bitnexus.actors.ledger.audit import Change, Event, Opening, Posting
-from bitnexus.actors.messages import AccountChanged, Transfer
+from bitnexus.actors.ledger.audit import Annotation, Change, Event, Opening, Posting
+from bitnexus.actors.messages import AccountChanged, Transfer, TransferAnnotated
 
 FORMAT: Final = "bitnexus-ledger"
 VERSION: Final = 1
@@ -160,6 +161,23 @@ class TransferLine(Struct, tag="transfer", tag_field="type", forbid_unknown_fiel
         return Posting(transfer, self.refusal, self.salt)
 
 
+class AnnotationLine(Struct, tag="annotation", tag_field="type", forbid_unknown_fields=True, omit_defaults=True):
+    """A transfer was given other words."""
+
+    seq: int
+    id: Id
+    transfer_id: Id
+    user_id: Id
+    salt: bytes
+    description: str = ""
+    metadata: str = ""
+
+    def event(self, block: BlockLine) -> Event:
+        """What `audit` takes."""
+        fields = (self.id, self.transfer_id, self.description, self.metadata, self.user_id)
+        return Annotation(TransferAnnotated(*fields, self.seq, block.height, block.time_us), self.salt)
+
+
 class TotalsLine(Struct, tag="totals", tag_field="type", forbid_unknown_fields=True, omit_defaults=True):
     """What is stored of an account after the last block."""
 
@@ -187,7 +205,7 @@ class EndLine(Struct, tag="end", tag_field="type", forbid_unknown_fields=True):
     sha256: str
 
 
-EventLine = AccountLine | ChangeLine | TransferLine
+EventLine = AccountLine | ChangeLine | TransferLine | AnnotationLine
 Line = StartLine | BlockLine | EventLine | TotalsLine | EndLine
 
 
@@ -248,6 +266,9 @@ def line_of(event: Event) -> EventLine:
     if isinstance(event, Change):
         change = event.event
         return ChangeLine(change.seq, change.account_id, change.action, change.user_id, event.salt)  # type: ignore[arg-type] # checked when it is read
+    if isinstance(event, Annotation):
+        n = event.event
+        return AnnotationLine(n.seq, n.annotation_id, n.transfer_id, n.user_id, event.salt, n.description, n.metadata)
     a = event.account
     return AccountLine(a.opened_seq, a.id, a.asset, a.salt, a.owner_id, a.code, a.flags, a.credit_limit)
 

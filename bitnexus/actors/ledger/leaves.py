@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 from bitnexus.actors.ledger.accounts import Account, uuid_bytes
-from bitnexus.actors.ledger.log import account_leaf, change_leaf, other_kind, private_hash, text, transfer_leaf
-from bitnexus.actors.messages import AccountChanged, Transfer
+from bitnexus.actors.ledger.log import (
+    account_leaf,
+    annotation_leaf,
+    change_leaf,
+    other_kind,
+    private_hash,
+    text,
+    transfer_leaf,
+)
+from bitnexus.actors.messages import AccountChanged, Transfer, TransferAnnotated
 
 
 def leaf_of_account(account: Account) -> bytes:
@@ -31,6 +39,18 @@ def leaf_of_change(event: AccountChanged, salt: bytes) -> bytes:
         account=uuid_bytes(event.account_id),
         action=event.action,
         private=private_hash(salt, uuid_bytes(event.user_id)),
+    )
+
+
+def leaf_of_annotation(event: TransferAnnotated, salt: bytes) -> bytes:
+    """The leaf of the event that gave a transfer other words."""
+    return annotation_leaf(
+        seq=event.seq,
+        block=event.block,
+        time_us=event.time_us,
+        annotation=uuid_bytes(event.annotation_id),
+        transfer=uuid_bytes(event.transfer_id),
+        private=private_hash(salt, uuid_bytes(event.user_id), event.description, event.metadata),
     )
 
 

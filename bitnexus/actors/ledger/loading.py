@@ -8,7 +8,7 @@ from bitnexus import errors
 from bitnexus.actors.ledger.book import Book
 from bitnexus.actors.ledger.commands import Command, ExpirePending, Item, accounts_of, subjects_of
 from bitnexus.actors.ledger.stored import account_of, subject_of
-from bitnexus.actors.messages import PostTransfer
+from bitnexus.actors.messages import AnnotateTransfer, PostTransfer, TransferAnnotated
 from bitnexus.actors.runtime.message import Message
 from bitnexus.storage.ledger_writer import LedgerConnection
 
@@ -25,8 +25,10 @@ class Sweeper:
         """Nothing: they will be tried again."""
 
 
-async def load(db: LedgerConnection, book: Book, items: Collection[Item]) -> None:
+async def load(db: LedgerConnection, book: Book, items: Collection[Item]) -> dict[str, TransferAnnotated]:
     """Have in the book what the commands name: earlier transfers, then accounts; a query each, if any is missing.
+
+    Gives what stands under the ids of annotations that are asked for.
 
     Raises:
         DatabaseUnavailable: it cannot be reached now.
@@ -47,6 +49,8 @@ async def load(db: LedgerConnection, book: Book, items: Collection[Item]) -> Non
     if accounts:
         for row in await db.accounts(accounts):
             book.load(account_of(row))
+    annotating = [command.annotation_id for command in referring if isinstance(command, AnnotateTransfer)]
+    return await db.annotations(annotating) if annotating else {}
 
 
 async def _load_subjects(db: LedgerConnection, book: Book, commands: Collection[Command]) -> None:

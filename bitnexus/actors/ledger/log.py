@@ -19,6 +19,7 @@ kind
 6     transfer of a kind other than "post": as 2, kind 1 (bit 7: the transfer it refers to is one to be reversed),
       transfer it refers to 16 (or zeros), timeout in seconds 4
 7     the same, refused: as 6, refusal (text)
+8     transfer annotated: annotation 16, transfer 16, private 32
 ====  =======================================================================================================
 
 **Private.** What can be personal enters only as ``SHA-256(salt ‖ id ‖ n₁ ‖ description ‖ n₂ ‖ metadata)``: salt is 16
@@ -48,6 +49,7 @@ KIND_ACCOUNT_OPENED_WITH_LIMIT: Final = 4
 KIND_ACCOUNT_CHANGED: Final = 5
 KIND_OTHER_TRANSFER: Final = 6
 KIND_OTHER_REFUSAL: Final = 7
+KIND_TRANSFER_ANNOTATED: Final = 8
 #: Added to the byte of a transfer's kind when the other transfer is the one to be reversed, not a pending one.
 REVERSES: Final = 0x80
 SALT_BYTES: Final = 16
@@ -63,6 +65,7 @@ _ACCOUNT = struct.Struct(">BBQQQ16sII32s")
 _TRANSFER = struct.Struct(">BBQQQ16s16s16sQIqq32s")
 _OTHER = struct.Struct(">B16sI")
 _CHANGE = struct.Struct(">BBQQQ16sB32s")
+_ANNOTATION = struct.Struct(">BBQQQ16s16s32s")
 _BLOCK = struct.Struct(">Q32sQ32sQ")
 _NO_TEXTS = bytes(8)
 
@@ -179,6 +182,11 @@ def change_leaf(*, seq: int, block: int, time_us: int, account: bytes, action: s
     """The leaf of "account changed"."""
     head = (LEAF_VERSION, KIND_ACCOUNT_CHANGED, seq, block, time_us)
     return _CHANGE.pack(*head, account, ACCOUNT_ACTIONS[action], private)
+
+
+def annotation_leaf(*, seq: int, block: int, time_us: int, annotation: bytes, transfer: bytes, private: bytes) -> bytes:
+    """The leaf of "transfer annotated"."""
+    return _ANNOTATION.pack(LEAF_VERSION, KIND_TRANSFER_ANNOTATED, seq, block, time_us, annotation, transfer, private)
 
 
 def transfer_leaf(  # noqa: PLR0917 - a record's fields, by position because it is called once per transfer

@@ -61,6 +61,8 @@ def to_write(block: Block) -> BlockToWrite:
         totals=block.totals,
         changes=block.changes,
         change_salts=block.change_salts,
+        annotations=list(block.annotations.values()),
+        annotation_salts=block.annotation_salts,
         nodes=block.nodes,
         timers=timers,
         stopped_timers=stopped,

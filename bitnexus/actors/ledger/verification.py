@@ -7,6 +7,7 @@ from typing import Final
 
 from bitnexus.actors.ledger.accounts import Totals
 from bitnexus.actors.ledger.audit import (
+    Annotation,
     Audit,
     Change,
     Event,
@@ -121,11 +122,13 @@ async def _compare_timers(db: Executor, audit: Audit) -> None:
             raise Wrong(f"the timer of the pending transfer {id_} is not that of its event")
 
 
-def _events(rows: Sequence[TransferRow | AccountRow | ledger_tree.ChangeRow]) -> Iterator[tuple[int, Event]]:
+def _events(rows: Sequence[ledger_tree.StoredEvent]) -> Iterator[tuple[int, Event]]:
     for row in rows:
         if isinstance(row, TransferRow):
             yield row.transfer.seq, Posting(row.transfer, row.refusal, row.salt)
         elif isinstance(row, AccountRow):
             yield row.seq, Opening(account_of(row))
-        else:
+        elif isinstance(row, ledger_tree.ChangeRow):
             yield row.event.seq, Change(row.event, row.salt)
+        else:
+            yield row.event.seq, Annotation(row.event, row.salt)

@@ -214,7 +214,7 @@ class Writer:
         now_us = time.time_ns() // 1_000
         if self._next_expiry_us is not None and self._next_expiry_us <= now_us:
             items = [*items, await self._sweep(db, now_us)]
-        await load(db, self._book, items)
+        annotated = await load(db, self._book, items)
         entropy = os.urandom(SALT_BYTES * sum(weight(command) for command, _ in items))
         while True:
             block = decide(
@@ -225,6 +225,7 @@ class Writer:
                 looked_up=looked_up,
                 now_us=now_us,
                 entropy=entropy,
+                annotated=annotated,
             )
             unknown = block.guessed
             if not unknown:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Final, TypeAlias
 
-from bitnexus.actors.messages import AccountChanged, AccountOpened, TopicEvent, Transfer
+from bitnexus.actors.messages import AccountChanged, AccountOpened, TopicEvent, Transfer, TransferAnnotated
 from bitnexus.actors.representation import transaction_json
 
 #: One event of the log; None is a refusal, which concerns nobody but its caller.
-LogEvent: TypeAlias = Transfer | AccountOpened | AccountChanged | None
+LogEvent: TypeAlias = Transfer | AccountOpened | AccountChanged | TransferAnnotated | None
 
 TRANSACTION_PREFIX: Final = "transaction:"
 NEW_TRANSACTION: Final = "new_transaction"

@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from bitnexus.actors.runtime.connection import Connection
 from bitnexus.actors.runtime.context import Context
 from bitnexus.actors.runtime.inspection_messages import TracedMessage
 from bitnexus.actors.runtime.message import GetMetrics, Message
@@ -28,6 +29,7 @@ _SLICE: Final = 500
 
 _encoder = msgspec.msgpack.Encoder()
 
+SenderOf = Callable[[Connection], str]
 #: Which of all messages a trace is about.
 Wanted = Callable[[Message], bool]
 
@@ -53,10 +55,14 @@ class Trace:
 
 
 class Gate:
-    """One per process; `dispatch` is its own, `limit` how many messages may wait while it is suspended."""
+    """One per process; `dispatch` is its own, `limit` how many messages may wait while it is suspended.
 
-    def __init__(self, node: Node, name: str, dispatch: Dispatch, limit: int) -> None:
+    `sender_of` says in words who is at the other end of a connection.
+    """
+
+    def __init__(self, node: Node, name: str, dispatch: Dispatch, sender_of: SenderOf, limit: int) -> None:
         self._node = node
+        self._sender_of = sender_of
         self._name = name
         self._dispatch = dispatch
         self._limit = limit
@@ -113,7 +119,7 @@ class Gate:
 
     def _through(self, message: Message, context: Context) -> None:
         if self._traces:
-            sender = self._node.name_of(context.connection)
+            sender = self._sender_of(context.connection)
             for trace in tuple(self._traces):
                 trace.note(message, context, sender)
         if message.is_control or isinstance(message, GetMetrics):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final
 
+from bitnexus.actors.runtime.connection import Connection
 from bitnexus.actors.runtime.context import Context
 from bitnexus.actors.runtime.gate import Gate
 from bitnexus.actors.runtime.handlers import handles
@@ -63,6 +64,10 @@ class Inspected:
 
     async def undrain(self) -> None:
         """Take again what `drain` has ended, besides messages."""
+
+    def sender_of(self, connection: Connection) -> str:
+        """Who is at the other end, in words."""
+        return self.node.name_of(connection)
 
     @property
     def waiting(self) -> int:

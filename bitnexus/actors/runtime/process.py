@@ -154,7 +154,7 @@ class Process(Inspected, Actor):  # type: ignore[misc]  # Thespian has no type h
         self.transport.loop.set_exception_handler(self._loop_failed)
         self.node = Node(self.transport.peers, self._dispatch, self._registry_lost, self.crash)
         self.node.open_to_clients = self._open_to_clients
-        self.gate = Gate(self.node, start.name, self._dispatch, MAX_MAILBOX)
+        self.gate = Gate(self.node, start.name, self._dispatch, self.sender_of, MAX_MAILBOX)
         settings = get_settings()
         self.transport.peers.tokens = AccessTokens(
             settings.secret_key_base.get_secret_value(), settings.access_token_ttl_s

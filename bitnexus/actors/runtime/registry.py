@@ -22,6 +22,11 @@ class Registry:
         """Every registered process."""
         return Names(list(self._held.values()))
 
+    def name_of(self, member: Hashable) -> str | None:
+        """The name that it holds, or None."""
+        info = self._held.get(member)
+        return None if info is None else info.name
+
     def members(self) -> list[Hashable]:
         """Who is to be told of changes."""
         return list(self._members)

@@ -21,6 +21,7 @@ from prometheus_client import Counter, Gauge
 
 from bitnexus.actors.ledger.accounts import canonical_uuid
 from bitnexus.actors.messages import (
+    AnnotateTransfer,
     ChangeAccount,
     CreateAccount,
     OpenAccount,
@@ -75,7 +76,7 @@ User: TypeAlias = LightActor[Incoming, Context, Outgoing]
 
 
 class Partition(PartitionWorker, LightOperated):
-    """Answers PostTransfer(s), Purchase, OpenAccount, CreateAccount and ChangeAccount.
+    """Answers PostTransfer(s), Purchase, AnnotateTransfer, OpenAccount, CreateAccount and ChangeAccount.
 
     Args: `supervisor`, whom it asks for its slots; without, all are its own.
 
@@ -127,6 +128,11 @@ class Partition(PartitionWorker, LightOperated):
 
     @handles(PostTransfers)
     def post_all(self, message: PostTransfers, context: Context) -> None:
+        """To the user's actor; answered when the ledger has."""
+        self._users.tell(message.user_id, message, context)
+
+    @handles(AnnotateTransfer)
+    def annotate(self, message: AnnotateTransfer, context: Context) -> None:
         """To the user's actor; answered when the ledger has."""
         self._users.tell(message.user_id, message, context)
 

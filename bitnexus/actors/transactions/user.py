@@ -6,7 +6,8 @@
     PostTransfers, all accounts own   ToLedger, or ToCaller TooManyInFlight
     PostTransfers, any other          ToCaller NotFound; but an admin or a service may debit any account
     PostTransfers, with a reversal    ToCaller Forbidden, unless an admin asks
-    Purchase                          as PostTransfer (see purchase.py)
+    AnnotateTransfer                  as PostTransfers, of the account that was debited
+    Purchase                          as PostTransfer (see purchase.py), or TooManyAccounts
     OpenAccount, CreateAccount        ToLedger, or ToCaller TooManyInFlight, or TooManyAccounts
     ChangeAccount                     ToLedger, or ToCaller Forbidden unless an admin asks
     Answered (by the ledger)          ToCaller, with what the ledger answered
@@ -29,6 +30,7 @@ from bitnexus.actors.ledger.accounts import house_account
 from bitnexus.actors.ledger.rules import REVERSAL
 from bitnexus.actors.messages import (
     AccountOpened,
+    AnnotateTransfer,
     ChangeAccount,
     CreateAccount,
     OpenAccount,
@@ -42,7 +44,9 @@ from bitnexus.actors.runtime.message import Message
 from bitnexus.actors.transactions.purchase import is_carried_out
 from bitnexus.errors import BitNexusError, Forbidden, NotFound, TooManyAccounts, TooManyInFlight
 
-Command: TypeAlias = PostTransfer | PostTransfers | Purchase | OpenAccount | CreateAccount | ChangeAccount
+Command: TypeAlias = (
+    PostTransfer | PostTransfers | Purchase | AnnotateTransfer | OpenAccount | CreateAccount | ChangeAccount
+)
 
 #: Roles that may debit the house's accounts of an asset, by which money enters and leaves the shop; and in a batch any
 #: other account.
@@ -113,8 +117,15 @@ class TransactionActor(LightActor[Incoming, C, Outgoing]):
             return self._post(message)
         if isinstance(message, Answered):
             return self._answered(message)
+        return self._seldom(message)
+
+    def _seldom(
+        self, message: PostTransfers | Purchase | AnnotateTransfer | OpenAccount | CreateAccount | ChangeAccount
+    ) -> Outgoing:
         if isinstance(message, PostTransfers):
             return self._post_all(message)
+        if isinstance(message, AnnotateTransfer):
+            return self._annotate(message)
         if isinstance(message, Purchase):
             return self._buy(message)
         if isinstance(message, ChangeAccount):
@@ -132,7 +143,7 @@ class TransactionActor(LightActor[Incoming, C, Outgoing]):
     def _buy(self, command: Purchase) -> Outgoing:
         if command.payer_account_id not in self._accounts:
             return ToCaller(NotFound("You have no such account to debit"))
-        return self._pass_on(command)
+        return self._unless_too_many(command, command.units_account_id)
 
     def _post_all(self, batch: PostTransfers) -> Outgoing:
         transfers = batch.transfers
@@ -146,8 +157,17 @@ class TransactionActor(LightActor[Incoming, C, Outgoing]):
                 return ToCaller(NotFound(f"{which}You have no such account to debit"))
         return self._pass_on(batch)
 
+    def _annotate(self, command: AnnotateTransfer) -> Outgoing:
+        if command.role not in _MAY_ISSUE and command.debit_account_id not in self._accounts:
+            return ToCaller(NotFound("You have no such transfer"))
+        return self._pass_on(command)
+
     def _open(self, command: OpenAccount | CreateAccount) -> Outgoing:
-        if len(self._accounts) >= MAX_ACCOUNTS and command.account_id not in self._accounts:
+        return self._unless_too_many(command, command.account_id)
+
+    def _unless_too_many(self, command: Command, account_id: str) -> Outgoing:
+        """Pass on a command that may open this account."""
+        if len(self._accounts) >= MAX_ACCOUNTS and account_id not in self._accounts:
             return ToCaller(TooManyAccounts())
         return self._pass_on(command)
 

@@ -20,6 +20,7 @@ from bitnexus.actors.messages import AccountOpened, AccountStatus, ChangeAccount
 from bitnexus.errors import Forbidden, InvalidFields, NotFound, Violation
 from bitnexus.http.answers import expect
 from bitnexus.http.api.accounts import PATH, shown
+from bitnexus.http.api.opening import open_house_account
 from bitnexus.http.api.transactions import AssetText
 from bitnexus.http.idempotency import idempotency_key, transfer_id
 from bitnexus.http.routes import Access, Call, Route, data
@@ -28,7 +29,6 @@ from bitnexus.http.validation import MAX_SAFE_INTEGER, Model, UuidText
 from bitnexus.principal import Principal
 from bitnexus.storage import ledger
 
-LEDGER: Final = "ledger"
 #: Where a UUID's version stands in its text; version 5: it follows from something else.
 _VERSION_AT: Final = 14
 _DERIVED: Final = "5"
@@ -115,9 +115,7 @@ class AccountCommands:
     async def _begin_asset(self, asset: str, caller: Principal) -> None:
         if not caller.may_use_world:
             raise InvalidFields(violations=(Violation("#/account/asset", "There is no such asset"),))
-        world = CreateAccount(world_account_id(asset), "", asset, 0, 0)
-        timeout_s = self._services.call_timeout_s
-        expect(AccountOpened, await self._services.node.call(LEDGER, world, timeout_s=timeout_s, retry=True))
+        await open_house_account(self._services, world_account_id(asset), asset)
 
     async def change(self, action: str, call: Call[None, None]) -> web.Response:
         """Freeze, unfreeze or close; 200 and the account as it is now, also if it was so before.

@@ -11,11 +11,12 @@ from typing import Final
 
 import structlog
 
-from bitnexus.actors.messages import AccountOpened, OpenAccount
+from bitnexus.actors.messages import AccountOpened, CreateAccount, OpenAccount
 from bitnexus.errors import RuntimeFault
 from bitnexus.http.answers import expect
 from bitnexus.http.services import Services
 
+LEDGER: Final = "ledger"
 _NAMESPACE: Final = uuid.UUID("7f1e3b52-9a38-5c6f-8d0b-4be1a7c4d9e6")
 
 log = structlog.get_logger(__name__)
@@ -37,6 +38,18 @@ async def open_account(services: Services, user_id: str) -> AccountOpened:
     target = services.partitions.of(user_id)
     answer = await services.node.call(target, message, timeout_s=services.call_timeout_s, retry=True)
     return expect(AccountOpened, answer)
+
+
+async def open_house_account(services: Services, account_id: str, asset: str, *, flags: int = 0) -> None:
+    """Open an account of nobody's, or find that it is open. An asset exists when its world account does.
+
+    Raises:
+        Conflict: the id is in use for another account.
+        BitNexusError: it cannot be done just now; trying again is safe.
+    """
+    message = CreateAccount(account_id, "", asset, 0, flags)
+    answer = await services.node.call(LEDGER, message, timeout_s=services.call_timeout_s, retry=True)
+    expect(AccountOpened, answer)
 
 
 async def try_to_open_account(services: Services, user_id: str) -> str | None:

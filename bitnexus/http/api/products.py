@@ -18,11 +18,12 @@ from bitnexus.actors.ledger.accounts import (
     stock_account_id,
     world_account_id,
 )
-from bitnexus.actors.messages import AccountOpened, CreateAccount, PostTransfer, TransferResult
+from bitnexus.actors.messages import PostTransfer, TransferResult
 from bitnexus.errors import Conflict, NotFound, PreconditionFailed, Refused, UnknownMessage
 from bitnexus.http.answers import expect
+from bitnexus.http.api.opening import open_house_account
+from bitnexus.http.api.transfer_requests import id_of
 from bitnexus.http.etags import etag, is_known, versions_to_match
-from bitnexus.http.idempotency import id_of_request
 from bitnexus.http.pages import PageQuery, Place, cursor_of, one_page, page, place_of
 from bitnexus.http.routes import Access, Call, Route, data
 from bitnexus.http.services import Services
@@ -32,7 +33,6 @@ from bitnexus.storage.database import Executor
 from bitnexus.storage.products import Product
 
 PATH: Final = "/api/v1/products"
-LEDGER: Final = "ledger"
 
 Name = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", min_length=1, max_length=200)]
 Description = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", max_length=5_000)]
@@ -151,9 +151,10 @@ class Products:
                 raise Conflict("The SKU has already been taken.")
         # First the accounts, so that no product is ever without them. Two who want one SKU open the same ones.
         bounded = DEBITS_MUST_NOT_EXCEED_CREDITS
-        await self._open(CreateAccount(world_account_id(units), "", units, 0, 0))
-        await self._open(CreateAccount(stock_account_id(units), "", units, 0, bounded))
-        await self._open(CreateAccount(shop_account_id(asset), "", asset, 0, bounded))
+        await open_house_account(services, world_account_id(units), units)
+        await open_house_account(services, stock_account_id(units), units, flags=bounded)
+        await open_house_account(services, world_account_id(asset), asset)
+        await open_house_account(services, shop_account_id(asset), asset, flags=bounded)
         product_id = str(uuid.uuid4())
         async with services.database.connection() as connection:
             await products.insert(
@@ -218,7 +219,7 @@ class Products:
         message = PostTransfer(
             user_id=principal.user_id,
             role=principal.role,
-            transfer_id=id_of_request(call.request.headers.get("Idempotency-Key"), principal.user_id),
+            transfer_id=id_of(call.request.headers.get("Idempotency-Key"), None, principal.user_id),
             debit_account_id=world_account_id(product.units_asset),
             credit_account_id=product.stock_account_id,
             amount=call.body.restock.quantity,
@@ -240,10 +241,6 @@ class Products:
         if result.replayed:
             return data(shown, headers={"Idempotent-Replayed": "true"})
         return data(shown, status=201, headers={"Location": f"/api/v1/transactions/{result.transfer_id}"})
-
-    async def _open(self, command: CreateAccount) -> None:
-        services = self._services
-        expect(AccountOpened, await services.node.call(LEDGER, command, timeout_s=services.call_timeout_s, retry=True))
 
     @staticmethod
     async def _for_sale(connection: Executor, product_id: str) -> Product:

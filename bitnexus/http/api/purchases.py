@@ -16,7 +16,7 @@ from bitnexus.errors import InvalidFields, NotFound, Refused, Violation
 from bitnexus.http.answers import expect
 from bitnexus.http.api.opening import account_id_of
 from bitnexus.http.api.products import PATH as PRODUCTS
-from bitnexus.http.idempotency import id_of_request
+from bitnexus.http.api.transfer_requests import id_of
 from bitnexus.http.routes import Call, Route, data
 from bitnexus.http.services import Services
 from bitnexus.http.validation import Model, UuidText
@@ -61,7 +61,7 @@ class Purchases:
             BitNexusError: before any effect, or with an unknown one; repeating with the same key is safe.
         """
         services, product_id = self._services, call.request.match_info["id"]
-        purchase_id = id_of_request(call.request.headers.get("Idempotency-Key"), call.principal.user_id)
+        purchase_id = id_of(call.request.headers.get("Idempotency-Key"), None, call.principal.user_id)
         async with services.database.connection() as connection:
             product = await products.by_id(connection, product_id) if canonical_uuid(product_id) else None
             if product is None:

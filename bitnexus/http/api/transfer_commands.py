@@ -2,28 +2,58 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from aiohttp import web
+from pydantic import StringConstraints
 
 from bitnexus.actors import representation
 from bitnexus.actors.ledger.accounts import canonical_uuid
-from bitnexus.actors.messages import PostTransfers, Transfer, TransferRequest, TransferResults
+from bitnexus.actors.messages import (
+    AnnotateTransfer,
+    PostTransfers,
+    Transfer,
+    TransferAnnotated,
+    TransferRequest,
+    TransferResults,
+)
 from bitnexus.errors import Forbidden, NotFound, Refused, UnknownMessage
 from bitnexus.http.answers import expect
-from bitnexus.http.api.transfer_requests import REVERSAL, Asked, id_of, request_of, subject_id
+from bitnexus.http.api.transfer_requests import (
+    MAX_DESCRIPTION,
+    REVERSAL,
+    Asked,
+    canonical,
+    id_of,
+    request_of,
+    subject_id,
+)
 from bitnexus.http.routes import Call, Route, data
 from bitnexus.http.services import Services
+from bitnexus.http.validation import JsonObject, Model
 from bitnexus.principal import Principal
 from bitnexus.storage import ledger
 from bitnexus.storage.ledger import Executor
+from bitnexus.storage.ledger_annotations import annotations_of
 
 PATH: Final = "/api/v1/transactions"
 REPLAYED: Final = {"Idempotent-Replayed": "true"}
 PENDING: Final = "pending"
 VOID: Final = "void_pending"
+
+
+class AnnotationFields(Model):
+    """The words that are to stand at a transfer."""
+
+    description: Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", max_length=MAX_DESCRIPTION)] = ""
+    metadata: JsonObject | None = None
+
+
+class AnnotateTransaction(Model):
+    """The body of PUT and PATCH /transactions/:id."""
+
+    transaction: AnnotationFields
 
 
 class TransferCommands:
@@ -34,7 +64,12 @@ class TransferCommands:
 
     def routes(self) -> list[Route]:
         """The routes of these commands."""
-        return [Route("DELETE", PATH + "/{id}", self.delete, "Void a pending transfer, or reverse a posted one")]
+        one = PATH + "/{id}"
+        return [
+            Route("PUT", one, self.replace, "Replace description and metadata", body=AnnotateTransaction),
+            Route("PATCH", one, self.change, "Change description or metadata", body=AnnotateTransaction),
+            Route("DELETE", one, self.delete, "Void a pending transfer, or reverse a posted one"),
+        ]
 
     async def create(self, request: web.Request, caller: Principal, asked: Any) -> web.Response:  # noqa: ANN401 - an Asked with an id
         """A transfer of any kind: 201 the first time, 200 and `Idempotent-Replayed` when the id was used so before.
@@ -73,13 +108,62 @@ class TransferCommands:
                 raise Forbidden("Only an admin may reverse a transfer")
             accounts, pending_id, reverses_id = (transfer.credit_account_id, transfer.debit_account_id), "", wanted
         key = call.request.headers.get("Idempotency-Key")
-        id_ = str(uuid.uuid4()) if key is None else id_of(key, None, caller.user_id)
+        id_ = id_of(key, None, caller.user_id)
         kind = VOID if pending_id else REVERSAL
         made = TransferRequest(
             id_, *accounts, transfer.amount, transfer.asset, kind, pending_id=pending_id, reverses_id=reverses_id
         )
         done, replayed = await self._post(caller, made)
         return data(representation.transaction(done), headers=REPLAYED if replayed else None)
+
+    async def replace(self, call: Call[AnnotateTransaction, None]) -> web.Response:
+        """Have this description and metadata stand at a transfer: 200 and the transfer as it is shown from now on.
+
+        What is left out becomes empty. It is an event of the log; what was recorded with the transfer stays in there.
+
+        Raises:
+            NotFound: no such transfer, or not the caller's to see.
+            Forbidden: the caller sees it, but did not pay it.
+            Conflict: the Idempotency-Key was used for other words.
+        """
+        transfer = await self._annotatable(call)
+        fields = call.body.transaction
+        metadata = canonical(fields.metadata, "#/transaction") if fields.metadata else ""
+        return await self._annotate(call, transfer, fields.description, metadata)
+
+    async def change(self, call: Call[AnnotateTransaction, None]) -> web.Response:
+        """As :meth:`replace`, but what is left out stays as it is."""
+        transfer = await self._annotatable(call)
+        fields = call.body.transaction
+        async with self._services.database.connection() as connection:
+            now = (await annotations_of(connection, [transfer.transfer_id])).get(transfer.transfer_id, transfer)
+        description, metadata = now.description, now.metadata
+        if "description" in fields.model_fields_set:
+            description = fields.description
+        if "metadata" in fields.model_fields_set:
+            metadata = canonical(fields.metadata, "#/transaction") if fields.metadata else ""
+        return await self._annotate(call, transfer, description, metadata)
+
+    async def _annotatable(self, call: Call[AnnotateTransaction, None]) -> Transfer:
+        transfer, payer = await self._visible(call.principal, call.request.match_info["id"])
+        if not (payer == call.principal.user_id or call.principal.may_use_world):
+            raise Forbidden("Only who paid may say something else of a transfer")
+        return transfer
+
+    async def _annotate(
+        self, call: Call[AnnotateTransaction, None], transfer: Transfer, description: str, metadata: str
+    ) -> web.Response:
+        caller, id_ = call.principal, transfer.transfer_id
+        annotation_id = id_of(call.request.headers.get("Idempotency-Key"), None, caller.user_id)
+        command = AnnotateTransfer(
+            caller.user_id, caller.role, annotation_id, id_, transfer.debit_account_id, description, metadata
+        )
+        target = self._services.partitions.of(caller.user_id)
+        timeout_s = self._services.call_timeout_s
+        expect(TransferAnnotated, await self._services.node.call(target, command, timeout_s=timeout_s, retry=True))
+        async with self._services.database.connection() as connection:
+            (shown,) = await shown_now(connection, [transfer])
+        return data(shown)
 
     async def _visible(self, caller: Principal, wanted: str) -> tuple[Transfer, str]:
         """The transfer and the debit account's owner, if it touches an account of the caller's or the caller asked."""
@@ -129,11 +213,14 @@ async def subjects_of(services: Services, caller: Principal, all_asked: Sequence
 
 
 async def shown_now(db: Executor, transfers: Sequence[Transfer]) -> list[dict[str, Any]]:
-    """The transfers as answers show them, with what has become of them since: `status` and `resolved_by`."""
-    since = await ledger.resolutions(db, [transfer.transfer_id for transfer in transfers])
+    """The transfers as answers show them, with what has become of them since, and what has been said of them."""
+    ids = [transfer.transfer_id for transfer in transfers]
+    since, said = await ledger.resolutions(db, ids), await annotations_of(db, ids)
     shown = []
     for transfer in transfers:
-        now = since.get(transfer.transfer_id)
+        resolution, words = since.get(transfer.transfer_id), said.get(transfer.transfer_id)
         made = representation.transaction(transfer)
-        shown.append(made if now is None else representation.resolved(made, *now))
+        if resolution is not None:
+            made = representation.resolved(made, *resolution)
+        shown.append(made if words is None else representation.annotated(made, words))
     return shown

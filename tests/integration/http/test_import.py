@@ -13,6 +13,7 @@ import termios
 import uuid
 
 import orjson
+import psutil
 import pytest
 import pytest_asyncio
 
@@ -185,6 +186,25 @@ async def test_a_process_that_dies_in_the_middle_costs_nothing(service, pair, st
     assert (process.returncode, counts(json.loads(out))[0]) == (0, 3_000)
     await service.reconnect()
     assert await balance(service, ben) == 3_000
+
+
+async def test_memory_does_not_grow_with_the_file(service, pair, start, tmp_path):
+    ann, ben = pair
+    write(tmp_path / "many.jsonl", [pay(ann, ben, description=f"line {n}") for n in range(40_000)])
+    process = await start("many.jsonl", "--json", "--name", f"many {ann.id}", user=ann)
+    watched = psutil.Process(process.pid)
+    sizes = []
+    async with asyncio.timeout(ENOUGH_S):
+        while process.returncode is None:
+            # A zombie's is 0.
+            sizes.append((await balance(service, ben), watched.memory_info().rss))
+            await asyncio.sleep(0.02)
+        out, _ = await process.communicate()
+    assert json.loads(out)["posted"] == 40_000
+    settled = max(size for posted, size in sizes if posted <= 5_000)
+    assert settled > 0
+    # To keep the lines would take 20 MB and more.
+    assert max(size for _, size in sizes) < settled + 8_000_000
 
 
 async def test_an_interrupted_import_says_so_and_goes_on_when_it_is_begun_again(
