@@ -106,7 +106,9 @@ async def test_every_connection_of_a_user_is_closed_everywhere_and_nobody_elses(
 async def unhurried(fresh_database_url, tmp_path):
     """A service of one front that lets its clients send as much as they like."""
     args = json.dumps({"pushes_per_s": 1e9})
-    running = await Service.start(fresh_database_url, tmp_path, TEST_FRONT_ARGS=args, BITNEXUS_FRONTS="1")
+    running = await Service.start(
+        fresh_database_url, tmp_path, program="tests.given_fronts", TEST_FRONT_ARGS=args, BITNEXUS_FRONTS="1"
+    )
     yield running
     assert await running.stop() == 0
 
@@ -116,7 +118,7 @@ async def test_polls_that_wait_are_answered_when_their_front_stops(unhurried):
     session = await open_poll(unhurried, ann)
     polling = asyncio.create_task(poll(unhurried, session))
     await unhurried.call("GET", "/health/live")  # on the next connection: the poll has been read before it
-    unhurried.process.send_signal(signal.SIGTERM)
+    unhurried.running.process.send_signal(signal.SIGTERM)
     async with asyncio.timeout(5):  # its window is 10 s
         assert await polling == 500
 

@@ -22,7 +22,8 @@ LINES = "application/x-ndjson"
 async def polled(database_url, tmp_path_factory):
     """A service whose polls wait only briefly."""
     args = json.dumps({"poll_window_s": 0.5})
-    running = await Service.start(database_url, tmp_path_factory.mktemp("polled"), TEST_FRONT_ARGS=args)
+    directory = tmp_path_factory.mktemp("polled")
+    running = await Service.start(database_url, directory, program="tests.given_fronts", TEST_FRONT_ARGS=args)
     yield running
     assert await running.stop() == 0
 
