@@ -17,6 +17,7 @@ from bitnexus.actors.runtime.message import Message, ProcessInfo
 from bitnexus.actors.runtime.process import Process, handles
 from bitnexus.actors.transactions.partition import Partition
 from bitnexus.errors import Forbidden
+from bitnexus.http.channels.messages import DisconnectUser
 from bitnexus.http.front import Front
 from bitnexus.operations.actor import Operations
 from bitnexus.principal import Principal
@@ -83,6 +84,8 @@ TABLE = [
     (operator_messages.ChangeTree(operator("admin", OTHER), verb="kill"), []),
     (operator_messages.ChangePartitions(operator("admin"), count=2), [ADMIN]),
     (operator_messages.ChangePartitions(operator("service"), count=2), []),
+    (DisconnectUser(OTHER), [ADMIN]),
+    (DisconnectUser(ME), [ADMIN]),
 ]
 #: To whom: the processes that open a message to clients.
 OPENED: dict[type[Process], set[type[Message]]] = {
@@ -93,7 +96,7 @@ OPENED: dict[type[Process], set[type[Message]]] = {
     Partition: {internal.GetMetrics, messages.OpenAccount, messages.PostTransfer},
     PartitionSupervisor: {internal.GetMetrics, messages.GetPartitions},
     Notifier: {internal.GetMetrics},
-    Front: {internal.GetMetrics},
+    Front: {internal.GetMetrics, DisconnectUser},
     Operations: {
         internal.GetMetrics,
         *LOOKS,
