@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Any
 
 import pytest
 from phoenix_channels_python_client import PhoenixChannelsProtocolVersion, PHXChannelsClient
@@ -55,7 +56,7 @@ async def test_it_hears_of_transfers_also_after_its_front_was_killed(service):
     # In version 2 this client drops every broadcast, Phoenix's as well: it wants a join_ref in them.
     ann, ben = await service.register(), await service.register()
     await service.fund(ann, 100)
-    heard = asyncio.Queue()
+    heard: asyncio.Queue[Any] = asyncio.Queue()
     topic = f"transaction:{ann.id}"
     async with connect(service, ann, PhoenixChannelsProtocolVersion.V1) as client:
         await client.subscribe_to_topic(topic, heard.put)

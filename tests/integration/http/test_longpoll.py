@@ -35,7 +35,7 @@ class Poller:
         connector = aiohttp.TCPConnector(force_close=True)
         self._http = aiohttp.ClientSession(f"http://127.0.0.1:{service.port}", connector=connector)
         self.query = [("token", user.token), ("vsn", vsn)]
-        self.session = None
+        self.session: str | None = None
 
     async def request(self, method, *, session=None, **options):
         named = session or self.session
@@ -65,6 +65,7 @@ class Poller:
 
     @property
     def front(self):
+        assert self.session is not None
         raw = base64.urlsafe_b64decode(self.session + "==")
         return json.loads(raw[16:])[0]
 
@@ -92,7 +93,7 @@ def ok(join_ref, ref, topic):
 async def test_a_polling_client_joins_and_hears_of_transfers_whichever_front_its_requests_reach(polled, poller):
     ann, ben = await polled.register(), await polled.register()
     await polled.fund(ann, 1000)
-    by_front = {}
+    by_front: dict[str, Poller] = {}
     async with asyncio.timeout(30):
         while len(by_front) < 2:
             client = await poller(polled, ann)
@@ -127,7 +128,7 @@ async def test_a_batch_is_taken_in_its_order_with_binary_messages_in_base64(poll
     client = await poller(polled, ann)
     topic = f"transaction:{ann.id}"
     binary = b"\x00\x01\x01" + bytes((len(topic), 4)) + b"1" + b"3" + topic.encode() + b"work" + b"\xff"
-    beat = [None, "1", "phoenix", "heartbeat", {}]
+    beat: list[object] = [None, "1", "phoenix", "heartbeat", {}]
     assert await client.post(beat, base64.b64encode(binary).decode(), ["1", "4", "t", "e", {}]) == 200
     unmatched = {"status": "error", "response": {"reason": "unmatched topic"}}
     assert await client.poll() == [
@@ -241,7 +242,7 @@ async def test_what_is_no_batch_is_refused(polled, poller, body, status):
 
 async def test_a_polling_client_that_floods_is_cut_off_and_comes_back(polled, poller):
     client = await poller(polled, await polled.register())
-    batch = [[None, "1", "phoenix", "heartbeat", {}]] * 100
+    batch: list[list[object]] = [[None, "1", "phoenix", "heartbeat", {}]] * 100
     async with asyncio.timeout(20):
         while (status := await client.post(*batch)) == 200:
             pass

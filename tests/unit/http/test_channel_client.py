@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -13,6 +14,7 @@ from bitnexus.http.channels.rate import Flooding
 from bitnexus.http.channels.serializer import V2
 from bitnexus.principal import Principal
 
+NO_NODE: Any = None
 ANN = Principal("00000000-0000-4000-8000-000000000001", "user", 1e12)
 TOPIC = f"transaction:{ANN.user_id}"
 
@@ -21,7 +23,7 @@ class Outlet:
     """What was sent, as JSON."""
 
     def __init__(self):
-        self.sent = asyncio.Queue()
+        self.sent: asyncio.Queue[Any] = asyncio.Queue()
 
     def send(self, message):
         self.sent.put_nowait(json.loads(message))
@@ -30,15 +32,22 @@ class Outlet:
         return await asyncio.wait_for(self.sent.get(), 10)
 
 
+class Nobody:
+    """Another reader."""
+
+    def deliver(self, event):
+        pass
+
+
 @pytest.fixture
 async def joined():
     """Clients that have joined a topic which somebody else reads already: no notifier is asked."""
     made = []
 
     async def make(handlers, **options):
-        hub = Hub(None, "http-0", 1.0, asyncio.create_task)
+        hub = Hub(NO_NODE, "http-0", 1.0, asyncio.create_task)
         hub._topics[TOPIC] = _Topic()
-        hub._topics[TOPIC].readers[object()] = None
+        hub._topics[TOPIC].readers[Nobody()] = None
         outlet = Outlet()
         channels = Channels(hub, {("transaction", event): handler for event, handler in handlers.items()}, **options)
         client = Client(ANN, V2(), channels, outlet)

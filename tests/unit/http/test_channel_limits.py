@@ -40,13 +40,14 @@ def test_an_outbox_gives_back_what_was_put_in_order_and_never_holds_more_than_it
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(outbox, "MAX_MESSAGES", 7)
         patch.setattr(outbox, "MAX_SIZE", 60)
-        box, model = Outbox(), []
+        box = Outbox()
+        model: list[str | bytes] = []
         for step in steps:
             if step is None:
                 if model:
                     assert box.pop() == model.pop(0)
                 continue
-            fits = len(model) < 7 and sum(map(len, model)) + len(step) <= 60
+            fits = len(model) < 7 and sum(len(message) for message in model) + len(step) <= 60
             if fits:
                 box.put(step)
                 model.append(step)

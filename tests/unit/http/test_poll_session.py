@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from bitnexus.http.channels.poll_session import MAX_POLLS, PollSession
 from bitnexus.http.channels.serializer import V2
 from bitnexus.principal import Principal
 
+NO_NODE: Any = None
 ANN = Principal("00000000-0000-4000-8000-000000000001", "user", 1e12)
 BEAT = '[null,"%d","phoenix","heartbeat",{}]'
 
@@ -28,8 +30,8 @@ async def make():
     made = []
 
     def session(*, window_s=10.0, pushes_per_s=1e6):
-        hub = Hub(None, "http-0", 1.0, asyncio.create_task)
-        ended = []
+        hub = Hub(NO_NODE, "http-0", 1.0, asyncio.create_task)
+        ended: list[PollSession] = []
         channels = Channels(hub, pushes_per_s=pushes_per_s)
         made.append(PollSession("id", ANN, V2(), channels, window_s, ended.append))
         return made[-1], ended

@@ -158,7 +158,9 @@ def test_version_1_has_no_binary_frames():
 
 def test_surrogates_in_what_a_client_wants_echoed_are_escaped():
     frame = TWO.decode(r'["\ud800",1,"\udfff","e",{}]')
-    TWO.encode(frame).encode()
+    text = TWO.encode(frame)
+    assert isinstance(text, str)
+    text.encode()
     TWO.encode_reply(frame.join_ref, 1, frame.topic, "ok", b"x")
 
 
