@@ -122,6 +122,8 @@ class Connection(asyncio.Protocol):
         self._is_choked = False  # the socket takes no more just now
         self._flush_scheduled = False
         self._ack_due = False
+        self._ack_sent = 0  # as of `_received`
+        self._ack_timer: asyncio.TimerHandle | None = None
         self._pong_due = False
 
     # -- the life of the connection --------------------------------------------------------------------------
@@ -169,8 +171,16 @@ class Connection(asyncio.Protocol):
         except FrameError as error:
             self.close(str(error))
         if self._received != before:
-            self._ack_due = True  # it leaves with what the handlers have posted
-            self._schedule_flush()
+            self._ack_due = True  # it leaves with what the handlers post, now or very soon
+            if self._received - before > len(batches) or self._received - self._ack_sent >= lanes.ACK_FRAMES:
+                self._schedule_flush()
+            elif self._ack_timer is None:
+                self._ack_timer = self._loop.call_later(lanes.ACK_DELAY_S, self._ack_overdue)
+
+    def _ack_overdue(self) -> None:
+        self._ack_timer = None
+        if self._ack_due:
+            self._flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the owner and fail what was in flight."""
@@ -302,6 +312,7 @@ class Connection(asyncio.Protocol):
         self._flush()
 
     def _acknowledgement(self, kind: Kind) -> bytes:
+        self._ack_sent = self._received
         return encode(kind, self._received.to_bytes(_ACK_SIZE, "big"))
 
     # -- outgoing --------------------------------------------------------------------------------------------
