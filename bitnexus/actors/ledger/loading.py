@@ -9,7 +9,7 @@ from bitnexus.actors.ledger.blocks import NOTHING_ANNOTATED
 from bitnexus.actors.ledger.book import Book
 from bitnexus.actors.ledger.commands import Annotated, Command, ExpirePending, Item, accounts_of, subjects_of
 from bitnexus.actors.ledger.stored import account_of, subject_of
-from bitnexus.actors.messages import AnnotateTransfer, PostTransfer
+from bitnexus.actors.messages import AnnotateTransfer, PostTransfer, PostTransfers
 from bitnexus.actors.runtime.message import Message
 from bitnexus.storage.ledger_writer import LedgerConnection
 
@@ -24,6 +24,16 @@ class Sweeper:
 
     def fail(self, error: errors.BitNexusError, /) -> None:
         """Nothing: they will be tried again."""
+
+
+def needs_nothing(book: Book, items: Collection[Item]) -> bool:
+    """Whether the commands are transfers that refer to no other, and all their accounts are in the book already."""
+    return all(
+        isinstance(command, PostTransfer | PostTransfers)
+        and all(id_ in book for id_ in accounts_of(command))
+        and not any(True for _ in subjects_of(command))
+        for command, _ in items
+    )
 
 
 async def load(db: LedgerConnection, book: Book, items: Collection[Item]) -> Annotated:
