@@ -37,6 +37,7 @@ class Ahead:
 
     def __init__(self, book: Book, intake: Intake) -> None:
         self.items: list[Item] = []
+        self.used = 0  # blocks that were decided ahead, and needed not be decided again
         self._book = book
         self._intake = intake
         self._block: Block | None = None
@@ -49,7 +50,10 @@ class Ahead:
     def decided(self, items: list[Item], head: Head) -> Block | None:
         """The block if it is of these commands, and stands on this head; it is asked for once."""
         block, self._block = self._block, None
-        return block if block is not None and block.items == tuple(items) and block.before is head else None
+        if block is None or block.items != tuple(items) or block.before is not head:
+            return None
+        self.used += 1
+        return block
 
     def roll_back(self) -> None:
         """The block that is being written was not written: nothing that stands on it holds."""

@@ -141,6 +141,11 @@ class Writer:
         return len(self._intake) + len(self._ahead.items)
 
     @property
+    def decided_ahead(self) -> int:
+        """How many blocks have been decided while the one before them was being written."""
+        return self._ahead.used
+
+    @property
     def available(self) -> bool:
         """Whether commands are taken."""
         return self._db is not None and not self._intake.stopping
