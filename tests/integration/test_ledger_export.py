@@ -298,9 +298,14 @@ def test_nothing_but_a_regular_file_is_ever_replaced(tmp_path, replace):
 def test_a_file_that_could_not_be_written_to_its_end_leaves_what_was_there(tmp_path):
     path = tmp_path / "export.jsonl"
     path.write_text("before")
-    with pytest.raises(KeyboardInterrupt), created(str(path), replace=True) as output:
-        output.write(b"half of it")
-        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with created(str(path), replace=True) as output:
+            output.write(b"half of it")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert [each.name for each in tmp_path.iterdir()] == [path.name]
     assert path.read_text() == "before"
 
