@@ -299,7 +299,7 @@ def test_a_file_that_could_not_be_written_to_its_end_leaves_what_was_there(tmp_p
     path = tmp_path / "export.jsonl"
     path.write_text("before")
 
-    def interrupted() -> None:
+    def interrupted():
         with created(str(path), replace=True) as output:
             output.write(b"half of it")
             raise KeyboardInterrupt
