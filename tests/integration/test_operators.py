@@ -552,6 +552,7 @@ def test_without_a_database_commands_work_and_are_in_the_audit_when_it_is_back(
 
 
 async def test_every_command_of_these_tests_is_in_the_audit(service: RunningService) -> None:
+    await asyncio.to_thread(printed, service, "resume", "bitnexus/notifier")  # in whatever order they run
     logged = {line["command"] for line in map(json.loads, service.log_lines()) if line["event"] == "operator_command"}
     assert logged
     rows = {row["id"] for row in await asyncio.to_thread(printed, service, "audit", "--limit", "10000")}
