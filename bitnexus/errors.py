@@ -110,6 +110,12 @@ class InvalidCredentials(Unauthorized):
     code, title = "invalid_credentials", "Invalid email or password"
 
 
+class InvalidRefreshToken(Unauthorized):
+    """The refresh token is of no use: made up, expired, exchanged before or revoked."""
+
+    code, title = "invalid_refresh_token", "The refresh token is not valid: log in again"
+
+
 class Forbidden(BitNexusError):
     """Authenticated, but not allowed."""
 

@@ -133,11 +133,18 @@ class Settings(BaseSettings):
         description="Longest wait for an actor's answer, in seconds.",
     )
     access_token_ttl_s: int = Field(
-        3600,
+        900,
         ge=1,
         le=86_400,
         validation_alias="BITNEXUS_ACCESS_TOKEN_TTL_S",
         description="Life of an access token, in seconds.",
+    )
+    refresh_token_ttl_s: int = Field(
+        30 * 86_400,
+        ge=1,
+        le=366 * 86_400,
+        validation_alias="BITNEXUS_REFRESH_TOKEN_TTL_S",
+        description="How long a session may be silent until its user must log in again, in seconds.",
     )
     log_origin: str = Field(
         "bitnexus.localhost/ledger",

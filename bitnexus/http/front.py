@@ -21,7 +21,9 @@ from bitnexus.http.cursors import Cursors
 from bitnexus.http.health import Health
 from bitnexus.http.listener import PortInUse, free_port
 from bitnexus.http.password_threads import PasswordThreads
+from bitnexus.http.refresh_tokens import RefreshTokens
 from bitnexus.http.request_metrics import RequestMetrics
+from bitnexus.http.revocation_feed import RevocationFeed
 from bitnexus.http.services import Services
 from bitnexus.http.traffic import Traffic
 from bitnexus.storage.database import Database
@@ -58,11 +60,22 @@ class Front(Process):
         self._hub = Hub(self.node, self.name, settings.call_timeout_s, self.spawn)
         self._partitions = PartitionRouter(self.node, self.name, TRANSACTIONS, user_of)
         self._partitions.start()
+        self._sockets = Sockets(
+            tokens,
+            self._hub,
+            metrics,
+            origins=self.args.get("origins", ()),
+            idle_s=self.args.get("idle_s", IDLE_S),
+        )
+        revocations = RevocationFeed(self._database, tokens, self._log_out)
+        await revocations.look()
         services = Services(
             front=self.name,
             node=self.node,
             database=self._database,
             tokens=tokens,
+            refresh_tokens=RefreshTokens(secret, settings.refresh_token_ttl_s),
+            revocations=revocations,
             cursors=Cursors(secret),
             passwords=self._passwords,
             metrics=metrics,
@@ -71,16 +84,10 @@ class Front(Process):
             default_asset=settings.default_asset,
             call_timeout_s=settings.call_timeout_s,
         )
-        self._sockets = Sockets(
-            tokens,
-            self._hub,
-            metrics,
-            origins=self.args.get("origins", ()),
-            idle_s=self.args.get("idle_s", IDLE_S),
-        )
         self._traffic = Traffic()
         self._runner = await build_runner(services, self._sockets, self._traffic)
         self._hub.start()
+        self.spawn(revocations.follow())
         await self._listen()
 
     async def terminate(self, reason: ExitReason) -> None:
@@ -115,6 +122,9 @@ class Front(Process):
         site = web.TCPSite(self._runner, host, port, backlog=BACKLOG, reuse_port=True, reuse_address=True)
         await site.start()
         self.log.info("listening", address=site.name)
+
+    def _log_out(self, ended: frozenset[str]) -> None:
+        self.spawn(self._sockets.log_out(ended))
 
     def summary(self) -> dict[str, Scalar]:
         """What is under way."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import enum
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Generic, TypeVar
 
 import orjson
@@ -67,8 +67,9 @@ class Call(Generic[BodyT, QueryT]):
 class Route:
     """Method and path (an aiohttp template), who may call it, its models, and the handler of a :class:`Call`.
 
-    `timed` False: the handler keeps a deadline itself, and need not pay for another. `body_bytes` bounds the body; of
-    those whose bodies may be large, only :data:`MAX_LARGE` are served at a time, the others wait.
+    `bodiless` True: a request may come without the body, which is None then. `timed` False: the handler keeps a
+    deadline itself, and need not pay for another. `body_bytes` bounds the body; of those whose bodies may be large,
+    only :data:`MAX_LARGE` are served at a time, the others wait.
     """
 
     method: str
@@ -78,6 +79,7 @@ class Route:
     access: Access = Access.USER
     body: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
+    bodiless: bool = False
     timed: bool = True
     body_bytes: int = MAX_BODY_BYTES
 
@@ -86,6 +88,8 @@ def endpoint(
     route: Route, tokens: AccessTokens, time_limit_s: float
 ) -> Callable[[web.Request], Awaitable[web.Response]]:
     """The aiohttp handler of a route. One coroutine: on the hot path each more costs a microsecond."""
+    if route.bodiless:
+        return _with_or_without_body(route, tokens, time_limit_s)
     body_of = TypeAdapter[Any](route.body) if route.body else None
     query_of = TypeAdapter[Any](route.query) if route.query else None
     access, handler, timed, body_bytes = route.access, route.handler, route.timed, route.body_bytes
@@ -106,6 +110,18 @@ def endpoint(
             raise CallTimeout from error
 
     return handle if body_bytes <= MAX_BODY_BYTES else _in_turn(handle, tokens, body_bytes)
+
+
+def _with_or_without_body(
+    route: Route, tokens: AccessTokens, time_limit_s: float
+) -> Callable[[web.Request], Awaitable[web.Response]]:
+    with_body = endpoint(replace(route, bodiless=False), tokens, time_limit_s)
+    without = endpoint(replace(route, bodiless=False, body=None), tokens, time_limit_s)
+
+    async def handle_either(request: web.Request) -> web.Response:
+        return await (with_body if request.can_read_body else without)(request)
+
+    return handle_either
 
 
 def _in_turn(

@@ -14,24 +14,26 @@ from bitnexus.storage.database import Executor
 Role = Literal["user", "service", "admin"]
 
 _COLUMNS = """
-    id::text, email, name, password_hash, role,
+    id::text, ordinal, version, email, name, password_hash, role,
     (extract(epoch FROM inserted_at) * 1000000)::bigint AS inserted_at_us,
     (extract(epoch FROM updated_at) * 1000000)::bigint AS updated_at_us
 """
 _INSERT = f"""
     INSERT INTO users (id, email, name, password_hash, role) VALUES ($1, $2, $3, $4, $5) RETURNING {_COLUMNS}
 """  # noqa: S608 - constants alone
-_BY_EMAIL = f"SELECT {_COLUMNS} FROM users WHERE lower(email) = lower($1)"  # noqa: S608
-_BY_ID = f"SELECT {_COLUMNS} FROM users WHERE id = $1"  # noqa: S608
-_ANY_ADMIN = "SELECT EXISTS (SELECT FROM users WHERE role = 'admin')"
+_BY_EMAIL = f"SELECT {_COLUMNS} FROM users WHERE lower(email) = lower($1) AND deleted_at IS NULL"  # noqa: S608
+_BY_ID = f"SELECT {_COLUMNS} FROM users WHERE id = $1 AND deleted_at IS NULL"  # noqa: S608
+_ANY_ADMIN = "SELECT EXISTS (SELECT FROM users WHERE role = 'admin' AND deleted_at IS NULL)"
 _SET_PASSWORD_HASH = "UPDATE users SET password_hash = $2, updated_at = now() WHERE id = $1"  # noqa: S105
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A row of ``users``."""
+    """A row of ``users`` that is not deleted. `ordinal` orders users; `version` counts the changes that they see."""
 
     id: str
+    ordinal: int
+    version: int
     email: str
     name: str
     password_hash: str = field(repr=False)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from aiohttp import web
 
 from bitnexus.actors.ledger.accounts import canonical_uuid
-from bitnexus.actors.representation import timestamp
 from bitnexus.errors import NotFound, Unauthorized
+from bitnexus.http.api.user_fields import shown
 from bitnexus.http.routes import Call, Route, data
 from bitnexus.http.services import Services
 from bitnexus.storage import users
@@ -54,15 +54,3 @@ class Users:
     async def _by_id(self, user_id: str) -> User | None:
         async with self._services.database.connection() as connection:
             return await users.by_id(connection, user_id)
-
-
-def shown(user: User) -> dict[str, Any]:
-    """A user as answers show it."""
-    return {
-        "id": user.id,
-        "email": user.email,
-        "name": user.name,
-        "role": user.role,
-        "inserted_at": timestamp(user.inserted_at_us),
-        "updated_at": timestamp(user.updated_at_us),
-    }

@@ -86,6 +86,13 @@ class Sockets:
         self._draining = True
         await asyncio.gather(*(socket.close(WSCloseCode.SERVICE_RESTART, "restart") for socket in set(self._open)))
 
+    async def log_out(self, ended: frozenset[str]) -> None:
+        """Close the sockets of these sessions and users with 1008."""
+        theirs = [
+            each for each in self._open if not ended.isdisjoint((each.principal.session_id, each.principal.user_id))
+        ]
+        await asyncio.gather(*(socket.close(WSCloseCode.POLICY_VIOLATION, "logged out") for socket in theirs))
+
     def resume(self) -> None:
         """After a drain: take new ones again."""
         self._draining = False
@@ -138,6 +145,7 @@ class ChannelSocket:
     def __init__(
         self, websocket: web.WebSocketResponse, request: web.Request, principal: Principal, hub: Hub, idle_s: float
     ) -> None:
+        self.principal = principal
         self._websocket = websocket
         self._request = request
         self._hub = hub
