@@ -152,6 +152,12 @@ class AuditUnavailable(BitNexusError):
     code, status, title, retry_after_s = "audit_unavailable", 503, "The command cannot be recorded", 5
 
 
+class AccountsNotEmpty(Conflict):
+    """The user cannot be deleted: money is in their accounts, or on its way; nothing was done."""
+
+    code, title = "accounts_not_empty", "There is money in the user's accounts, or something pending"
+
+
 class TooManyInFlight(BitNexusError):
     """The user has too many commands in flight; refused before any effect."""
 

@@ -27,7 +27,9 @@ _SWEEP: Final = """
 """
 _INSERT: Final = """
     INSERT INTO sessions (id, user_id, refresh_hash, expires_at, access_until)
-    VALUES ($1, $2, $3, now() + make_interval(secs => $4), now() + make_interval(secs => $5))
+    SELECT $1, id, $3, now() + make_interval(secs => $4), now() + make_interval(secs => $5)
+    FROM users WHERE id = $2 AND password_hash = $6 AND deleted_at IS NULL FOR SHARE
+    RETURNING true
 """
 _ROTATE: Final = """
     UPDATE sessions SET refresh_hash = $3, refreshed_at = now(), expires_at = now() + make_interval(secs => $4),
@@ -63,14 +65,19 @@ async def insert(
     *,
     session_id: str,
     user_id: str,
+    password_hash: str,
     refresh_hash: bytes,
     refresh_ttl_s: float,
     access_ttl_s: float,
-) -> list[Revoked]:
-    """Begin a session; what of the user's had to end for it. In a transaction of the caller's."""
+) -> list[Revoked] | None:
+    """Begin a session; what of the user's had to end for it. In a transaction of the caller's.
+
+    None: the password was changed or the user deleted while it was verified, and nobody is logged in.
+    """
     await executor.execute(_SWEEP, _SWEPT)
     access_s = access_ttl_s + _CLOCKS_APART_S
-    await executor.execute(_INSERT, session_id, user_id, refresh_hash, refresh_ttl_s, access_s)
+    if not await executor.fetchval(_INSERT, session_id, user_id, refresh_hash, refresh_ttl_s, access_s, password_hash):
+        return None
     return _revoked(await executor.fetch(_REVOKE_SURPLUS, user_id, MAX_PER_USER))
 
 

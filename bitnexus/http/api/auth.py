@@ -123,10 +123,9 @@ class Auth:
         fits, outdated = await services.passwords.verify(given.password, user.password_hash if user else None)
         if user is None or not fits:
             raise InvalidCredentials
-        if outdated:
-            await self._renew_hash(user, given.password)
+        password_hash = await self._renewed_hash(user, given.password) if outdated else user.password_hash
         await self._mend_account(user)
-        return await self._begin(user)
+        return await self._begin(user, password_hash)
 
     async def refresh(self, call: Call[Refresh, None]) -> web.Response:
         """The next access token and refresh token of a session; the refresh token that was shown is used up.
@@ -174,7 +173,7 @@ class Auth:
             services.revocations.revoke(await sessions.revoke(connection, session_id))
         return web.Response(status=204)
 
-    async def _begin(self, user: User) -> web.Response:
+    async def _begin(self, user: User, password_hash: str) -> web.Response:
         services, session_id = self._services, str(uuid.uuid4())
         refresh_token = services.refresh_tokens.make(session_id, secrets.token_bytes(RANDOM_BYTES))
         async with services.database.connection() as connection, connection.transaction():
@@ -182,10 +181,13 @@ class Auth:
                 connection,
                 session_id=session_id,
                 user_id=user.id,
+                password_hash=password_hash,
                 refresh_hash=hash_of(refresh_token),
                 refresh_ttl_s=services.refresh_tokens.ttl_s,
                 access_ttl_s=services.tokens.ttl_s,
             )
+        if revoked is None:
+            raise InvalidCredentials
         services.revocations.revoke(revoked)
         return data(self._granted(user, session_id, refresh_token))
 
@@ -200,10 +202,22 @@ class Auth:
             "user": shown(user),
         }
 
-    async def _renew_hash(self, user: User, password: str) -> None:
-        password_hash = await self._services.passwords.hash(password)
-        async with self._services.database.connection() as connection:
-            await users.set_password_hash(connection, user.id, password_hash)
+    async def _renewed_hash(self, user: User, password: str) -> str:
+        """The hash of the same password by today's parameters, or the one that somebody else has put there meanwhile.
+
+        Raises:
+            InvalidCredentials: it is another password's.
+        """
+        services = self._services
+        new_hash = await services.passwords.hash(password)
+        async with services.database.connection() as connection:
+            if await users.renew_hash(connection, user.id, old_hash=user.password_hash, new_hash=new_hash):
+                return new_hash
+            now = await users.by_id(connection, user.id)
+        fits, _ = await services.passwords.verify(password, now.password_hash if now else None)
+        if now is None or not fits:
+            raise InvalidCredentials
+        return now.password_hash
 
     async def _mend_account(self, user: User) -> None:
         """Open the account that an interrupted registration left unopened; a login does not fail for it."""
