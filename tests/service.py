@@ -108,6 +108,7 @@ class Service:
             "BITNEXUS_DATA_DIR": str(directory / "var"),
             "BITNEXUS_LOG_FORMAT": "json",
             "BITNEXUS_ACCESS_TOKEN_TTL_S": "86400",  # a run may be long, and logs in once
+            "BITNEXUS_RATE_LIMITS": "false",
             "BITNEXUS_PARTITIONS": "2",
             **environment,
         }

@@ -59,7 +59,7 @@ async def build_runner(services: Services, sockets: Sockets, traffic: Traffic) -
     time_limit_s = services.call_timeout_s + TIME_LIMIT_MARGIN_S
     exact: dict[tuple[str, str], Handler] = {}
     for route in route_table(services):
-        handler = endpoint(route, services.tokens, time_limit_s)
+        handler = endpoint(route, services.tokens, services.limits, time_limit_s)
         app.router.add_route(route.method, route.path, handler)
         if route.method == "GET":
             app.router.add_route("HEAD", route.path, handler)

@@ -19,6 +19,7 @@ from bitnexus.http.channels.hub import Hub
 from bitnexus.http.channels.socket import IDLE_S, Sockets
 from bitnexus.http.cursors import Cursors
 from bitnexus.http.health import Health
+from bitnexus.http.limits import Limits
 from bitnexus.http.listener import PortInUse, free_port
 from bitnexus.http.password_threads import PasswordThreads
 from bitnexus.http.refresh_tokens import RefreshTokens
@@ -76,6 +77,7 @@ class Front(Process):
             tokens=tokens,
             refresh_tokens=RefreshTokens(secret, settings.refresh_token_ttl_s),
             revocations=revocations,
+            limits=Limits(settings),
             cursors=Cursors(secret),
             passwords=self._passwords,
             metrics=metrics,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from bitnexus.actors.runtime.node import Node
 from bitnexus.http.cursors import Cursors
 from bitnexus.http.health import Health
+from bitnexus.http.limits import Limits
 from bitnexus.http.password_threads import PasswordThreads
 from bitnexus.http.refresh_tokens import RefreshTokens
 from bitnexus.http.request_metrics import RequestMetrics
@@ -26,6 +27,7 @@ class Services:
     tokens: AccessTokens
     refresh_tokens: RefreshTokens
     revocations: RevocationFeed
+    limits: Limits
     cursors: Cursors
     passwords: PasswordThreads
     metrics: RequestMetrics

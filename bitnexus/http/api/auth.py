@@ -95,8 +95,10 @@ class Auth:
 
         Raises:
             Conflict: the email is taken.
+            TooManyRequests: from this address, or for this email.
         """
         services, wanted = self._services, call.body.user
+        services.limits.registration(call.request, wanted.email)
         password_hash = await services.passwords.hash(wanted.password)
         async with services.database.connection() as connection:
             user = await users.insert(
@@ -115,14 +117,17 @@ class Auth:
 
         Raises:
             InvalidCredentials: unknown user or wrong password: the same answer after the same work.
+            TooManyRequests: too many have failed, whether there is such a user or not.
         """
         services, given = self._services, call.body.user
+        attempt = services.limits.attempt(call.request, given.email)
         async with services.database.connection() as connection:
             user = await users.by_email(connection, given.email)
         # The connection is given back meanwhile: hashing takes longer than any query.
         fits, outdated = await services.passwords.verify(given.password, user.password_hash if user else None)
         if user is None or not fits:
             raise InvalidCredentials
+        attempt.succeeded()
         password_hash = await self._renewed_hash(user, given.password) if outdated else user.password_hash
         await self._mend_account(user)
         return await self._begin(user, password_hash)

@@ -143,7 +143,7 @@ class Users:
         password_hash = None
         if changes.password is not None:
             if user.id == call.principal.user_id:
-                await self._check_password(user, changes.current_password)
+                await self._check_password(call.request, user, changes.current_password)
             password_hash = await services.passwords.hash(changes.password)
         async with services.database.connection() as connection, connection.transaction():
             changed = await users.update(
@@ -182,12 +182,14 @@ class Users:
         await services.revocations.look()
         return web.Response(status=204)
 
-    async def _check_password(self, user: User, given: str | None) -> None:
+    async def _check_password(self, request: web.Request, user: User, given: str | None) -> None:
         if given is None:
             raise InvalidFields(violations=(Violation("#/user/current_password", "Field required"),))
+        attempt = self._services.limits.attempt(request, user.email)
         fits, _ = await self._services.passwords.verify(given, user.password_hash)
         if not fits:
             raise InvalidFields(violations=(Violation("#/user/current_password", "Is not your password"),))
+        attempt.succeeded()
 
     async def _visible(self, call: Call[UpdateUser, None] | Call[None, None]) -> User:
         wanted, principal = call.request.match_info["id"], call.principal
