@@ -37,15 +37,21 @@ class RunningService:
     """One run of ``run.py``: `start`, then signals; `close` leaves nothing behind, whatever happened.
 
     `directory`, its own, holds the data directory ``var``, what the service prints (``out``) and its log lines
-    (``log``); a second run in the same directory has the same data. `environment` adds to the settings.
+    (``log``); a second run in the same directory has the same data. `environment` adds to the settings. `program`, a
+    module, is run in the place of run.py.
     """
 
     def __init__(
-        self, directory: Path, environment: Mapping[str, str] | None = None, *, port: int | None = None
+        self,
+        directory: Path,
+        environment: Mapping[str, str] | None = None,
+        *,
+        port: int | None = None,
+        program: str | None = None,
     ) -> None:
         self.directory = directory.resolve()
         self.port = free_port() if port is None else port
-        inherited = {name: value for name, value in os.environ.items() if not is_setting(name)}
+        inherited = {name: value for name, value in os.environ.items() if not _is_setting(name)}
         self.environment = {
             **inherited,
             "PYTHONPATH": str(ROOT),
@@ -57,6 +63,7 @@ class RunningService:
             "BITNEXUS_PARTITIONS": "2",  # more than the default: what goes wrong between two must show
             **(environment or {}),
         }
+        self._command = [str(ROOT / "run.py")] if program is None else ["-m", program]
         self._log = self.directory / "log"
         self._out = self.directory / "out"
         self._log_read_to = 0
@@ -81,7 +88,7 @@ class RunningService:
         self._log_read_to = self._log.stat().st_size if self._log.exists() else 0
         with self._out.open("wb") as out, self._log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, str(ROOT / "run.py")],
+                [sys.executable, *self._command],
                 cwd=self.directory,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
@@ -159,6 +166,11 @@ class RunningService:
         self._read_log()
         return self._pids.get(name)
 
+    def pids(self) -> dict[str, int]:
+        """The newest process of each name in the tree."""
+        self._read_log()
+        return dict(self._pids)
+
     def names(self) -> dict[int, str]:
         """What each process is, by its id: its name in the tree, ``main`` for run.py, ``postgresql``, ``thespian``."""
         self._read_log()
@@ -219,8 +231,7 @@ def accepts_connections(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def is_setting(name: str) -> bool:
-    """Whether a variable of the environment is one that a service under test must not inherit."""
+def _is_setting(name: str) -> bool:
     if name == "BITNEXUS_LOOP":  # so that everything can be tested on either loop
         return False
     return name.startswith("BITNEXUS_") or name in {"PORT", "HOST", "DATABASE_URL", "SECRET_KEY_BASE", "POOL_SIZE"}

@@ -1,75 +1,26 @@
-"""A whole service for tests, as processes of its own: ``python -m tests.service`` runs the tree, `Service` drives it.
-
-The launcher forks, so it needs a process without threads and loops: the test's own has both.
-"""
+"""A client of a whole service under test: `Service` starts one (see running.py), and speaks HTTP with it."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
 import os
 import signal
-import sys
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import asyncpg
-import orjson
 import psutil
 
 from bitnexus.actors.ledger.accounts import world_account_id
 from bitnexus.passwords import hash_password
-from tests.running import free_port, is_setting
+from tests.running import RunningService
 
-START_TIMEOUT_S = 30
-STOP_TIMEOUT_S = 15
+RESTART_TIMEOUT_S = 30
 ASSET = "USD/2"
 ADMIN_EMAIL, ADMIN_PASSWORD = "admin@example.com", "correct horse battery"
-
-
-def run() -> None:
-    """Run the tree until SIGTERM or the end of stdin; "ready" on stdout when every process is up.
-
-    A line on stdin is answered with the pids of the processes that are up, by name, as JSON.
-    """
-    from bitnexus.application import partitions
-    from bitnexus.config import get_settings, logging
-    from bitnexus.supervision.launcher import Launcher
-    from bitnexus.supervision.spec import ChildSpec, ProcessStart, SupervisorFlags
-
-    settings = get_settings()
-    logging.configure(settings, process="main")
-    args = json.loads(os.environ.get("TEST_FRONT_ARGS", "{}"))
-    fronts = [
-        ChildSpec(f"http-{n}", ProcessStart("bitnexus.http.front:Front", args), shutdown=8000)
-        for n in range(settings.fronts)
-    ]
-    ledger = ChildSpec("ledger", ProcessStart("bitnexus.actors.ledger.actor:Ledger"))
-    notifier = ChildSpec("notifier", ProcessStart("bitnexus.actors.notifier.actor:Notifier"))
-    operations = ChildSpec("operations", ProcessStart("bitnexus.operations.actor:Operations"))
-    flags = SupervisorFlags(intensity=50, period_s=5)
-    children = [operations, ledger, partitions(settings, flags), notifier, *fronts]
-    launcher = Launcher("bitnexus", flags, children)
-    launcher.start()
-    print("ready", flush=True)  # noqa: T201 - it is what the test waits for
-    stopped = asyncio.Event()
-    launcher.loop.add_signal_handler(signal.SIGTERM, stopped.set)
-
-    def tell_pids() -> None:
-        if not sys.stdin.readline():
-            stopped.set()  # the test is gone
-            return
-        infos = [launcher.node.whereis(name) for name in launcher.node.names()]
-        print(json.dumps({info.name: info.pid for info in infos if info}), flush=True)  # noqa: T201
-
-    launcher.loop.add_reader(sys.stdin, tell_pids)
-    launcher.loop.run_until_complete(stopped.wait())
-    in_time = launcher.loop.run_until_complete(launcher.stop(10))
-    sys.exit(0 if in_time else 1)
 
 
 @dataclass(slots=True)
@@ -88,45 +39,39 @@ class User:
 
 @dataclass(slots=True)
 class Service:
-    """A running tree and an HTTP client for it."""
+    """A running service, its log in ``directory/log``, and an HTTP client for it."""
 
-    process: asyncio.subprocess.Process
-    port: int
+    running: RunningService
     session: aiohttp.ClientSession
-    environment: dict[str, str] = field(repr=False)
 
     @classmethod
-    async def start(cls, database_url: str, directory: Path, **environment: str) -> Service:
-        """Start a tree on a free port; its lines go to ``directory/log``."""
-        port = free_port()
-        merged = {
-            **{name: value for name, value in os.environ.items() if not is_setting(name)},
+    async def start(
+        cls, database_url: str, directory: Path, *, program: str | None = None, **environment: str
+    ) -> Service:
+        """Start one on a free port; `program` takes the place of run.py."""
+        settings = {
             "DATABASE_URL": database_url,
-            "PORT": str(port),
             "SECRET_KEY_BASE": "test-" * 16,
             "BITNEXUS_PROFILE": "test",
-            "BITNEXUS_DATA_DIR": str(directory / "var"),
-            "BITNEXUS_LOG_FORMAT": "json",
-            "BITNEXUS_ACCESS_TOKEN_TTL_S": "86400",  # a run may be long, and logs in once
-            "BITNEXUS_RATE_LIMITS": "false",
-            "BITNEXUS_PARTITIONS": "2",
             **environment,
         }
-        with (directory / "log").open("ab") as log:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "tests.service",
-                env=merged,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=log,
-            )
-        assert process.stdout is not None
-        async with asyncio.timeout(START_TIMEOUT_S):
-            line = await process.stdout.readline()
-        assert line == b"ready\n", (directory / "log").read_text()
-        return cls(process, port, new_session(port), merged)
+        running = RunningService(directory, settings, program=program)
+        try:
+            await asyncio.to_thread(running.start)
+        except BaseException:
+            running.close()
+            raise
+        return cls(running, new_session(running.port))
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return self.running.port
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Its settings, and what else was in the environment."""
+        return self.running.environment
 
     async def reconnect(self) -> None:
         """Leave the connections to killed fronts behind."""
@@ -134,22 +79,14 @@ class Service:
         self.session = new_session(self.port)
 
     async def stop(self) -> int:
-        """Stop the tree in order; its exit code."""
+        """Stop it in order; its exit code."""
         await self.session.close()
-        if self.process.returncode is None:
-            self.process.terminate()
-            try:
-                async with asyncio.timeout(STOP_TIMEOUT_S):
-                    await self.process.wait()
-            except TimeoutError:
-                for child in psutil.Process(self.process.pid).children(recursive=True):
-                    with contextlib.suppress(psutil.NoSuchProcess):
-                        child.kill()
-                self.process.kill()
-                await self.process.wait()
-                raise
-        assert self.process.returncode is not None
-        return self.process.returncode
+        try:
+            if self.running.process.poll() is None:
+                self.running.process.terminate()
+            return await asyncio.to_thread(self.running.wait)
+        finally:
+            await asyncio.to_thread(self.running.close)
 
     async def call(
         self, method: str, path: str, *, user: User | None = None, json: Any = None, **options: Any
@@ -213,25 +150,17 @@ class Service:
 
     async def pids(self) -> dict[str, int]:
         """The processes of the tree that are up now, by name."""
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(b"pids\n")
-        answer: dict[str, int] = orjson.loads(await self.process.stdout.readline())
-        return answer
+        return {name: pid for name, pid in self.running.pids().items() if psutil.pid_exists(pid)}
 
     async def kill(self, name: str) -> None:
         """SIGKILL one process of the tree and wait until its successor is up."""
         old = (await self.pids())[name]
         os.kill(old, signal.SIGKILL)
-        async with asyncio.timeout(START_TIMEOUT_S):
-            while (await self.pids()).get(name, old) == old:
+        async with asyncio.timeout(RESTART_TIMEOUT_S):
+            while not self.running.has_pid(name, other_than=old):  # it tells nobody
                 await asyncio.sleep(0.02)
 
 
 def new_session(port: int) -> aiohttp.ClientSession:
     """A client of the service at this port."""
     return aiohttp.ClientSession(f"http://127.0.0.1:{port}", cookie_jar=aiohttp.DummyCookieJar())
-
-
-if __name__ == "__main__":
-    run()

@@ -44,12 +44,13 @@ class Transport(Addressing, Running):
     def __init__(self, origin: object, *args: Any) -> None:
         super().__init__()
         self._parentAddr: ActorAddress | None = None
-        port = 0
+        port, is_external = 0, True
         if isinstance(origin, ExternalInterfaceTransportInit):
             self._adminAddr = self.getAdminAddr(args[0])
         elif isinstance(origin, ExternalCopy):
             (self._adminAddr,) = args
         elif isinstance(origin, Endpoint):
+            is_external = False
             self._parentAddr, self._adminAddr = origin.parent, origin.admin
             forking.leave_inherited_loop()
             forking.cut_inherited_sockets()
@@ -61,7 +62,7 @@ class Transport(Addressing, Running):
             msg = f"a transport cannot be made from {origin!r}"
             raise TypeError(msg)
         settings = get_settings()
-        self.loop = new_event_loop()
+        self.loop = new_event_loop(for_single_answers=is_external)
         keys = membership.keys(node_cookie(settings))
         self.peers = Peers(self.loop, keys, self._envelope_received, tls.contexts(settings.node_tls))
         self.loop.run_until_complete(self.peers.listen(settings.node_host, port))

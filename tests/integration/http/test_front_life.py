@@ -40,7 +40,7 @@ async def one_front(fresh_database_url, tmp_path):
 @pytest_asyncio.fixture
 async def strict_service(fresh_database_url, tmp_path):
     args = json.dumps({"idle_s": 0.3, "origins": ["https://app.example.com"]})
-    running = await Service.start(fresh_database_url, tmp_path, TEST_FRONT_ARGS=args)
+    running = await Service.start(fresh_database_url, tmp_path, program="tests.given_fronts", TEST_FRONT_ARGS=args)
     yield running
     assert await running.stop() == 0
 
@@ -61,7 +61,7 @@ async def test_a_request_in_flight_is_finished_when_the_service_stops(one_front)
     writer.write(HEAD + BODY[:10])
     await writer.drain()
     await one_front.call("GET", "/health/live")
-    one_front.process.send_signal(signal.SIGTERM)
+    one_front.running.process.send_signal(signal.SIGTERM)
     await refuses_connections(one_front.port)
     writer.write(BODY[10:])
     answer = await asyncio.wait_for(reader.read(), 10)
@@ -73,7 +73,7 @@ async def test_a_request_in_flight_is_finished_when_the_service_stops(one_front)
 async def test_sockets_are_closed_with_1012_when_the_service_stops(one_front):
     ann = await one_front.register()
     async with one_front.session.ws_connect(f"/socket/websocket?vsn=2.0.0&token={ann.token}") as ws:
-        one_front.process.send_signal(signal.SIGTERM)
+        one_front.running.process.send_signal(signal.SIGTERM)
         message = await ws.receive(timeout=10)
         assert message.type is aiohttp.WSMsgType.CLOSE
         assert ws.close_code == 1012

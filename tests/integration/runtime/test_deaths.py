@@ -100,12 +100,11 @@ def test_a_killed_logger_is_replaced_and_nobody_minds(journal, log):
             children = [child for child in admin.children() if child.status() != psutil.STATUS_ZOMBIE]
             return {child.pid for child in children} - {tree.launcher.root_pid}
 
-        pids = {name: tree.pid(name) for name in tree.node.names()}
-        for _ in range(2):
-            (killed,) = before = loggers()
-            os.kill(killed, signal.SIGKILL)
-            tree.until(lambda: len(loggers()) == 1 and loggers() != before, "a new logger")  # noqa: B023  # called here
-            assert tree.ping("a").pid == pids["a"]
+        pid = tree.pid("a")
+        (killed,) = before = loggers()
+        os.kill(killed, signal.SIGKILL)
+        tree.until(lambda: len(loggers()) == 1 and loggers() != before, "a new logger")
+        assert tree.ping("a").pid == pid
         assert tree.stop() is True  # in order: nobody has died meanwhile
     assert not log("thespian")
 
