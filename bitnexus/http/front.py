@@ -17,6 +17,7 @@ from bitnexus.config import get_settings
 from bitnexus.http.app import build_runner
 from bitnexus.http.channels.hub import Hub
 from bitnexus.http.channels.socket import IDLE_S, Sockets
+from bitnexus.http.cors import Cors, origins
 from bitnexus.http.cursors import Cursors
 from bitnexus.http.health import Health
 from bitnexus.http.limits import Limits
@@ -43,8 +44,8 @@ class Front(Process):
     """Serves the API and the channels at the settings' host and port, together with the other fronts.
 
     args (all optional): `host`, `port` instead of the settings'; `origins`, the patterns of pages that may open sockets
-    (none: those of the same host); `idle_s`, after which a silent socket is closed, instead of 60; `drain_s` instead of
-    :data:`DRAIN_S`.
+    besides those of the settings (none: those of the same host); `idle_s`, after which a silent socket is closed,
+    instead of 60; `drain_s` instead of :data:`DRAIN_S`.
     """
 
     async def init(self) -> None:
@@ -61,11 +62,13 @@ class Front(Process):
         self._hub = Hub(self.node, self.name, settings.call_timeout_s, self.spawn)
         self._partitions = PartitionRouter(self.node, self.name, TRANSACTIONS, user_of)
         self._partitions.start()
+        pages = origins(settings.cors_origins)
         self._sockets = Sockets(
             tokens,
             self._hub,
             metrics,
             origins=self.args.get("origins", ()),
+            pages=pages,
             idle_s=self.args.get("idle_s", IDLE_S),
         )
         revocations = RevocationFeed(self._database, tokens, self._log_out)
@@ -87,7 +90,8 @@ class Front(Process):
             call_timeout_s=settings.call_timeout_s,
         )
         self._traffic = Traffic()
-        self._runner = await build_runner(services, self._sockets, self._traffic)
+        cors = Cors(pages) if pages else None
+        self._runner = await build_runner(services, self._sockets, self._traffic, cors)
         self._hub.start()
         self.spawn(revocations.follow())
         await self._listen()

@@ -49,12 +49,14 @@ class Sockets:
         metrics: RequestMetrics,
         *,
         origins: Sequence[str] = (),
+        pages: frozenset[str] = frozenset(),
         idle_s: float = IDLE_S,
     ) -> None:
         self._tokens = tokens
         self._hub = hub
         self._metrics = metrics
         self._origins = tuple(origins)
+        self._pages = pages
         self._idle_s = idle_s
         self._open: set[ChannelSocket] = set()
         self._draining = False
@@ -107,7 +109,7 @@ class Sockets:
         if request.query.get("vsn") != serializer.VERSION:
             raise Forbidden(f"Only vsn={serializer.VERSION} is served")
         origin = request.headers.get("Origin")
-        if origin is not None and not allowed(origin, request.host, self._origins):
+        if origin is not None and origin not in self._pages and not allowed(origin, request.host, self._origins):
             raise Forbidden("Pages of this origin may not connect")
         token = token_of(request)
         if token is None:
