@@ -14,18 +14,9 @@ _METHODS: Final = "GET, HEAD, POST, PUT, PATCH, DELETE"
 _REQUEST_HEADERS: Final = (
     "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, X-Request-Id, traceparent"
 )
-_ANSWER_HEADERS: Final = ", ".join(
-    (
-        "ETag",
-        "Idempotent-Replayed",
-        "Link",
-        "Location",
-        "RateLimit",
-        "RateLimit-Policy",
-        "Retry-After",
-        "WWW-Authenticate",
-        "X-Request-Id",
-    )
+_ANSWER_HEADERS: Final = (
+    "ETag, Idempotent-Replayed, Link, Location, RateLimit, RateLimit-Policy, Retry-After, "
+    "WWW-Authenticate, X-Request-Id"
 )
 
 

@@ -7,6 +7,7 @@ import hashlib
 import itertools
 import uuid
 from dataclasses import dataclass, field
+from typing import Any
 
 import asyncpg
 import hypothesis.strategies as st
@@ -15,7 +16,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 
 from bitnexus.storage import sessions, users
 
-TTL = {"refresh_ttl_s": 3600, "access_ttl_s": 60}
+TTL: dict[str, Any] = {"refresh_ttl_s": 3600, "access_ttl_s": 60}
 
 
 @dataclass
@@ -142,9 +143,14 @@ def test_a_user_has_a_bounded_number_of_sessions_and_the_longest_silent_ends_fir
         try:
             for number in range(sessions.MAX_PER_USER + 3):
                 begun.append(str(uuid.uuid4()))
-                hash_ = number.to_bytes(32, "big")
-                made = {"session_id": begun[-1], "user_id": user_id, "password_hash": "x", "refresh_hash": hash_}
-                revoked = await sessions.insert(db, **made, **TTL)
+                revoked = await sessions.insert(
+                    db,
+                    session_id=begun[-1],
+                    user_id=user_id,
+                    password_hash="x",
+                    refresh_hash=number.to_bytes(32, "big"),
+                    **TTL,
+                )
                 assert revoked is not None
                 ended += [each.id for each in revoked]
             assert ended == begun[:3]

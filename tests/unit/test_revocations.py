@@ -23,7 +23,7 @@ def refused(list_, session_id="", user_id=USER, issued_at=500.0):
 @given(st.lists(st.tuples(st.sampled_from(SESSIONS), TIMES, TIMES), max_size=30), st.integers(1, 10), st.lists(TIMES))
 def test_no_token_of_a_revoked_session_is_ever_accepted_however_short_the_list(revoked, most, looks):
     kept = Revocations(most)
-    first = {}
+    first: dict[str, tuple[float, float]] = {}
     for id_, at, lives_s in revoked:
         kept.add([Revoked(id_, at, at + lives_s)])
         first.setdefault(id_, (at, at + lives_s))

@@ -3,6 +3,7 @@ from __future__ import annotations
 import statistics
 import time
 import uuid
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -59,7 +60,8 @@ async def register(service, headers, email=None):
     return status, email
 
 
-def is_429(status, answer, headers, policy):
+def is_429(refused, policy):
+    status, answer, headers = refused
     assert (status, answer["code"]) == (429, "too_many_requests")
     assert headers["RateLimit-Policy"].startswith(f'"{policy}";q=')
     assert headers["RateLimit"] == f'"{policy}";r=0;t={headers["Retry-After"]}'
@@ -77,7 +79,7 @@ async def test_failed_logins_are_bounded_for_an_email_alike_whether_there_is_suc
             spelled = email.upper() if number % 2 else email
             found.append(await log_in(limited, spelled, "wrong password", elsewhere))
         assert [status for status, _, _ in found] == [401, 401, 401, 429]
-        assert is_429(*found[-1], "login-account")
+        assert is_429(found[-1], "login-account")
         answers[email] = [(status, answer | {"request_id": ""}) for status, answer, _ in found]
     first, second = answers.values()
     assert first == second
@@ -94,7 +96,7 @@ async def test_logins_that_succeed_do_not_count(limited, address):
 async def test_failed_logins_are_bounded_for_an_address_whichever_emails_it_tries(limited, address):
     found = [await log_in(limited, f"{uuid.uuid4().hex}@example.com", "wrong password", address) for _ in range(7)]
     assert [status for status, _, _ in found] == [401] * 6 + [429]
-    assert is_429(*found[-1], "login-address")
+    assert is_429(found[-1], "login-address")
     elsewhere = {"X-Forwarded-For": f"203.0.113.{next(addresses)}"}
     assert (await log_in(limited, "nobody@example.com", "wrong password", elsewhere))[0] == 401
 
@@ -125,13 +127,14 @@ async def test_requests_of_a_user_are_bounded_and_no_other_user_is_hindered(limi
     (_, ann), (_, ben) = await register(limited, address), await register(limited, address)
     tokens = [(await log_in(limited, email, PASSWORD, address))[1]["data"]["access_token"] for email in (ann, ben)]
     first, second = ({"Authorization": f"Bearer {token}"} | address for token in tokens)
-    answers, started = [], time.monotonic()
+    answers: list[Any] = []
+    started = time.monotonic()
     while not answers or answers[-1][0] == 200:
         answers.append(await limited.call("GET", ME, headers=first))
         assert len(answers) < 100
     least, most = 21, 21 + 2 * (time.monotonic() - started) + 1
     assert least <= len(answers) <= most
-    assert is_429(*answers[-1], "user")
+    assert is_429(answers[-1], "user")
     assert "RateLimit" not in answers[0][2], "while much is left, nothing is said"
     assert answers[-2][2]["RateLimit"].startswith('"user";r=0;t=')
     assert (await limited.call("GET", ME, headers=second))[0] == 200
@@ -158,7 +161,7 @@ async def status_of(service, path, headers):
 
 async def test_a_login_takes_as_long_for_an_unknown_user_as_for_a_wrong_password(service):
     user = await service.register()
-    took = {True: [], False: []}
+    took: dict[bool, list[float]] = {True: [], False: []}
     for number in range(40):
         known = bool(number % 2)
         started = time.perf_counter()

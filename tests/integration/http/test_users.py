@@ -138,7 +138,8 @@ async def test_an_admin_makes_users_of_any_role(service):
 async def test_the_list_of_users_has_each_once(service):
     made = [await service.register() for _ in range(5)]
     admin = await service.admin()
-    found, path = [], f"{USERS}?limit=2"
+    found: list[str] = []
+    path: str | None = f"{USERS}?limit=2"
     while path and not {user.id for user in made} <= set(found):
         status, answer, headers = await service.call("GET", path, user=admin)
         assert status == 200

@@ -75,7 +75,7 @@ def test_exactly_the_quota_is_allowed_at_once_and_each_answer_can_tell_what_is_l
     for quota in (1, 3, 7, 10, 60, 10_000):
         throttle = Throttle(Policy("p", quota, 60), Clock())
         for left in reversed(range(quota)):
-            headers = {}
+            headers: dict[str, str] = {}
             throttle.tell(headers, throttle.take("key"))
             assert headers["RateLimit"].startswith(f'"p";r={left};t=')
         assert not allowed(throttle)
