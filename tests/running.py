@@ -58,6 +58,8 @@ class RunningService:
             "PORT": str(self.port),
             "BITNEXUS_DATA_DIR": str(self.directory / "var"),
             "BITNEXUS_LOG_FORMAT": "json",
+            "BITNEXUS_ACCESS_TOKEN_TTL_S": "86400",  # a run may be long, and logs in once
+            "BITNEXUS_RATE_LIMITS": "false",
             "BITNEXUS_PARTITIONS": "2",  # more than the default: what goes wrong between two must show
             **(environment or {}),
         }

@@ -17,11 +17,15 @@ from bitnexus.config import get_settings
 from bitnexus.http.app import build_runner
 from bitnexus.http.channels.hub import Hub
 from bitnexus.http.channels.socket import IDLE_S, Sockets
+from bitnexus.http.cors import Cors, origins
 from bitnexus.http.cursors import Cursors
 from bitnexus.http.health import Health
+from bitnexus.http.limits import Limits
 from bitnexus.http.listener import PortInUse, free_port
 from bitnexus.http.password_threads import PasswordThreads
+from bitnexus.http.refresh_tokens import RefreshTokens
 from bitnexus.http.request_metrics import RequestMetrics
+from bitnexus.http.revocation_feed import RevocationFeed
 from bitnexus.http.services import Services
 from bitnexus.http.traffic import Traffic
 from bitnexus.storage.database import Database
@@ -40,8 +44,8 @@ class Front(Process):
     """Serves the API and the channels at the settings' host and port, together with the other fronts.
 
     args (all optional): `host`, `port` instead of the settings'; `origins`, the patterns of pages that may open sockets
-    (none: those of the same host); `idle_s`, after which a silent socket is closed, instead of 60; `drain_s` instead of
-    :data:`DRAIN_S`.
+    besides those of the settings (none: those of the same host); `idle_s`, after which a silent socket is closed,
+    instead of 60; `drain_s` instead of :data:`DRAIN_S`.
     """
 
     async def init(self) -> None:
@@ -58,11 +62,25 @@ class Front(Process):
         self._hub = Hub(self.node, self.name, settings.call_timeout_s, self.spawn)
         self._partitions = PartitionRouter(self.node, self.name, TRANSACTIONS, user_of)
         self._partitions.start()
+        pages = origins(settings.cors_origins)
+        self._sockets = Sockets(
+            tokens,
+            self._hub,
+            metrics,
+            origins=self.args.get("origins", ()),
+            pages=pages,
+            idle_s=self.args.get("idle_s", IDLE_S),
+        )
+        revocations = RevocationFeed(self._database, tokens, self._log_out)
+        await revocations.look()
         services = Services(
             front=self.name,
             node=self.node,
             database=self._database,
             tokens=tokens,
+            refresh_tokens=RefreshTokens(secret, settings.refresh_token_ttl_s),
+            revocations=revocations,
+            limits=Limits(settings),
             cursors=Cursors(secret),
             passwords=self._passwords,
             metrics=metrics,
@@ -71,16 +89,11 @@ class Front(Process):
             default_asset=settings.default_asset,
             call_timeout_s=settings.call_timeout_s,
         )
-        self._sockets = Sockets(
-            tokens,
-            self._hub,
-            metrics,
-            origins=self.args.get("origins", ()),
-            idle_s=self.args.get("idle_s", IDLE_S),
-        )
         self._traffic = Traffic()
-        self._runner = await build_runner(services, self._sockets, self._traffic)
+        cors = Cors(pages) if pages else None
+        self._runner = await build_runner(services, self._sockets, self._traffic, cors)
         self._hub.start()
+        self.spawn(revocations.follow())
         await self._listen()
 
     async def terminate(self, reason: ExitReason) -> None:
@@ -115,6 +128,9 @@ class Front(Process):
         site = web.TCPSite(self._runner, host, port, backlog=BACKLOG, reuse_port=True, reuse_address=True)
         await site.start()
         self.log.info("listening", address=site.name)
+
+    def _log_out(self, ended: frozenset[str]) -> None:
+        self.spawn(self._sockets.log_out(ended))
 
     def summary(self) -> dict[str, Scalar]:
         """What is under way."""

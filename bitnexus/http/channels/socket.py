@@ -49,12 +49,14 @@ class Sockets:
         metrics: RequestMetrics,
         *,
         origins: Sequence[str] = (),
+        pages: frozenset[str] = frozenset(),
         idle_s: float = IDLE_S,
     ) -> None:
         self._tokens = tokens
         self._hub = hub
         self._metrics = metrics
         self._origins = tuple(origins)
+        self._pages = pages
         self._idle_s = idle_s
         self._open: set[ChannelSocket] = set()
         self._draining = False
@@ -86,6 +88,13 @@ class Sockets:
         self._draining = True
         await asyncio.gather(*(socket.close(WSCloseCode.SERVICE_RESTART, "restart") for socket in set(self._open)))
 
+    async def log_out(self, ended: frozenset[str]) -> None:
+        """Close the sockets of these sessions and users with 1008."""
+        theirs = [
+            each for each in self._open if not ended.isdisjoint((each.principal.session_id, each.principal.user_id))
+        ]
+        await asyncio.gather(*(socket.close(WSCloseCode.POLICY_VIOLATION, "logged out") for socket in theirs))
+
     def resume(self) -> None:
         """After a drain: take new ones again."""
         self._draining = False
@@ -100,7 +109,7 @@ class Sockets:
         if request.query.get("vsn") != serializer.VERSION:
             raise Forbidden(f"Only vsn={serializer.VERSION} is served")
         origin = request.headers.get("Origin")
-        if origin is not None and not allowed(origin, request.host, self._origins):
+        if origin is not None and origin not in self._pages and not allowed(origin, request.host, self._origins):
             raise Forbidden("Pages of this origin may not connect")
         token = token_of(request)
         if token is None:
@@ -138,6 +147,7 @@ class ChannelSocket:
     def __init__(
         self, websocket: web.WebSocketResponse, request: web.Request, principal: Principal, hub: Hub, idle_s: float
     ) -> None:
+        self.principal = principal
         self._websocket = websocket
         self._request = request
         self._hub = hub
