@@ -1,4 +1,7 @@
-"""Carries the orders of a plan out, one after another, and looks whether the tree has become what the steps say."""
+"""Carries the orders of a plan out, one after another, and looks whether the tree has become what the steps say.
+
+It looks after each order: what is not up again is not followed by the next one's end.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +60,10 @@ class Execution:
                 return Result("failed", given, f"{_named(order)}: {error.detail}")
             if complaint:
                 return Result("unfinished" if order.verb == "drain" else "failed", given, complaint)
-        return await self._until_settled(given, deadline)
+            left = await self._until_settled(list(order.steps), deadline)
+            if left:
+                return Result("unfinished", given, left)
+        return Result("done", given)
 
     async def _give(self, order: Order, within_s: float) -> Message:
         message: Message
@@ -73,19 +79,20 @@ class Execution:
         grace_s = _GRACE_S if order.verb == "drain" else 0.0
         return await self._node.call(order.to, message, timeout_s=within_s + grace_s)
 
-    async def _until_settled(self, steps: list[Step], deadline: float) -> Result:
+    async def _until_settled(self, steps: list[Step], deadline: float) -> str:
+        """What is still not as the steps would have it at the deadline; "" as soon as everything is."""
         loop = asyncio.get_running_loop()
         if not any(step.action in ("start", "stop", "kill", "end") for step in steps):
-            return Result("done", steps)
+            return ""
         while True:
             try:
                 left = unsettled(steps, await survey(self._node, self._root_name))
             except RuntimeFault as error:
                 left = [error.detail]
             if not left:
-                return Result("done", steps)
+                return ""
             if loop.time() >= deadline:
-                return Result("unfinished", steps, "; ".join(left))
+                return "; ".join(left)
             await asyncio.sleep(_LOOK_S)
 
 

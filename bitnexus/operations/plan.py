@@ -7,6 +7,7 @@ that is told to restart a child stops the subtree from the last to the first and
 | verb | order to | steps |
 |---|---|---|
 | restart | the supervisor | stop in reverse order, start in order; of one that is stopped: start |
+| restart of replicas | their supervisor, for each | stop one, start it; then the next |
 | stop, start | the supervisor | one half of it |
 | kill | the supervisor | it ends and all below with it; then whatever its supervisor's strategy says |
 | suspend, drain | each worker | in reverse start order, so that what comes from outside ends first |
@@ -113,6 +114,8 @@ def _refuse_oneself(branch: Branch, verb: str, own_path: str) -> None:
 def _of_child(branch: Branch, parent: Branch, verb: str) -> Plan:
     if not parent.is_alive:
         raise CommandRefused(f"{parent.path} is {parent.status}, and nothing below it can be told: start it first.")
+    if verb == "restart" and branch.replicas and branch.status == "running":
+        return _of_replicas(branch)
     is_down = branch.status == "stopped"
     warnings: list[str] = []
     if verb == "kill":
@@ -135,6 +138,19 @@ def _of_child(branch: Branch, parent: Branch, verb: str) -> Plan:
             verb = "start"
     orders = (Order("supervisor", parent.name, verb, branch.name, tuple(steps)),) if steps else ()
     return Plan(orders, tuple(warnings))
+
+
+def _of_replicas(branch: Branch) -> Plan:
+    """One child after another, so that there is always somebody; their supervisor stays."""
+    # Those that do not run come first: the more of them stand, the less is missed when one goes.
+    children = sorted(branch.children, key=lambda each: each.status == "running")
+    kept = [each for each in children if each.restart != "temporary"]
+    plans = [_of_child(each, branch, "restart") for each in kept]
+    warnings = [f"{branch.name} stays: its children stand in for each other, and go one after another."]
+    warnings += [f"{each.name} is temporary, and left as it is." for each in children if each not in kept]
+    if len(kept) == 1 and kept[0].is_alive:
+        warnings.append(f"{kept[0].name} is the only one: nobody stands in for it while it is away.")
+    return Plan(tuple(order for each in plans for order in each.orders), tuple(warnings))
 
 
 def stopping(branch: Branch, by: str) -> Iterator[Step]:
