@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-#: A client in the middle of its work has sent its next request by then, and learns from the answer that this front goes.
+#: A client in the middle of its work has sent its next request by then: the answer tells it that this front goes.
 LINGER_S: Final = 0.5
 #: At most so much of the time that a drain may take: others wait for its end.
 _LINGER_SHARE: Final = 0.25
@@ -44,8 +44,11 @@ class Traffic:
         began = loop.time()
         self.draining = True
         linger_until = began + min(LINGER_S, timeout_s * _LINGER_SHARE)
-        while connections() and loop.time() < linger_until:
-            await asyncio.sleep(_LOOK_S)
+        while connections():
+            left_s = linger_until - loop.time()
+            if left_s <= 0:
+                break
+            await asyncio.sleep(min(left_s, _LOOK_S))
         return await self._finish(timeout_s - (loop.time() - began))
 
     async def _finish(self, timeout_s: float) -> bool:

@@ -48,22 +48,27 @@ class Execution:
         deadline = loop.time() + within_s
         given: list[Step] = []
         for order in plan.orders:
+            if loop.time() >= deadline:
+                return Result("unfinished", given, f"there was no time left for {_named(order)}")
             given += order.steps
-            left_s = deadline - loop.time()
-            if left_s <= 0:
-                return Result("unfinished", given[: -len(order.steps)], f"there was no time left for {_named(order)}")
-            try:
-                complaint = _complaint(order, await self._give(order, left_s))
-            except CallTimeout:
-                return Result("unfinished", given, f"{order.to} has not finished in time; it goes on")
-            except BitNexusError as error:
-                return Result("failed", given, f"{_named(order)}: {error.detail}")
-            if complaint:
-                return Result("unfinished" if order.verb == "drain" else "failed", given, complaint)
-            left = await self._until_settled(list(order.steps), deadline)
-            if left:
-                return Result("unfinished", given, left)
+            outcome, detail = await self._carry_out(order, deadline)
+            if outcome != "done":
+                return Result(outcome, given, detail)
         return Result("done", given)
+
+    async def _carry_out(self, order: Order, deadline: float) -> tuple[str, str]:
+        """The outcome of one order, as a Result has it, and why."""
+        try:
+            answer = await self._give(order, deadline - asyncio.get_running_loop().time())
+        except CallTimeout:
+            return "unfinished", f"{order.to} has not finished in time; it goes on"
+        except BitNexusError as error:
+            return "failed", f"{_named(order)}: {error.detail}"
+        complaint = _complaint(order, answer)
+        if complaint:
+            return "unfinished" if order.verb == "drain" else "failed", complaint
+        left = await self._until_settled(list(order.steps), deadline)
+        return ("unfinished", left) if left else ("done", "")
 
     async def _give(self, order: Order, within_s: float) -> Message:
         message: Message

@@ -10,8 +10,8 @@ from bitnexus.actors.operator_messages import MAX_WITHIN_S, ChangePartitions, St
 from bitnexus.actors.runtime.node import Node
 from bitnexus.errors import BadRequest, CommandRefused, UnknownMessage
 from bitnexus.operations.looking import ANSWER_S, Looking
-from bitnexus.supervision.partition_supervisor import MAX_PARTITIONS
 from bitnexus.operations.tree import Branch
+from bitnexus.supervision.partition_supervisor import MAX_PARTITIONS
 from bitnexus.supervision.slots import SLOTS, moves, partition_name
 
 

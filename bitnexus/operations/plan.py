@@ -98,6 +98,9 @@ def plan(place: Place, verb: str, *, own_path: str, actor_status: str = "") -> P
                 f"The root is the node: it is started and stopped with the service. {verb} what is below it instead."
             )
         _refuse_oneself(place.branch, verb, own_path)
+        is_restart = verb == "restart" and place.parent.is_alive
+        if is_restart and place.branch.replicas and place.branch.status == "running":
+            return _of_replicas(place.branch)
         return _of_child(place.branch, place.parent, verb)
     _refuse_oneself(place.branch, verb, own_path)
     return _of_workers(place.branch, verb, own_path)
@@ -114,8 +117,6 @@ def _refuse_oneself(branch: Branch, verb: str, own_path: str) -> None:
 def _of_child(branch: Branch, parent: Branch, verb: str) -> Plan:
     if not parent.is_alive:
         raise CommandRefused(f"{parent.path} is {parent.status}, and nothing below it can be told: start it first.")
-    if verb == "restart" and branch.replicas and branch.status == "running":
-        return _of_replicas(branch)
     is_down = branch.status == "stopped"
     warnings: list[str] = []
     if verb == "kill":

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -46,6 +47,7 @@ def test_an_address_of_another_machine_is_no_port_in_use():
 
 
 async def test_a_socket_that_leaves_the_shared_port_resets_nobody_and_its_clients_come_to_another():
+    assert Path("/proc/sys/net/ipv4/tcp_migrate_req").read_text() != "1\n", "the kernel does it by itself"
     port = free_port("127.0.0.1", 0)
     (leaving,) = listening_sockets("127.0.0.1", port)
     leaving.listen()
@@ -53,7 +55,7 @@ async def test_a_socket_that_leaves_the_shared_port_resets_nobody_and_its_client
     early = socket.create_connection(("127.0.0.1", port))
     await let_nobody_begin([leaving])
     late = socket.socket()
-    late.setblocking(False)
+    late.setblocking(False)  # noqa: FBT003 - as it is called
     coming = asyncio.ensure_future(loop.sock_connect(late, ("127.0.0.1", port)))
     accepted, _ = await loop.sock_accept(leaving)  # what had begun is there; nothing else is
     with pytest.raises(BlockingIOError):
