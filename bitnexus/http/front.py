@@ -21,7 +21,7 @@ from bitnexus.http.cors import Cors, origins
 from bitnexus.http.cursors import Cursors
 from bitnexus.http.health import Health
 from bitnexus.http.limits import Limits
-from bitnexus.http.listener import PortInUse, free_port
+from bitnexus.http.listener import PortInUse, free_port, let_nobody_begin, listening_sockets
 from bitnexus.http.password_threads import PasswordThreads
 from bitnexus.http.refresh_tokens import RefreshTokens
 from bitnexus.http.request_metrics import RequestMetrics
@@ -109,10 +109,16 @@ class Front(Process):
 
     async def drain(self, within_s: float) -> int:
         """Accept no more and finish what is in flight: new connections go to the other fronts."""
+        if self._runner.sites:
+            await let_nobody_begin(self._listening)
         for site in tuple(self._runner.sites):
             await site.stop()
-        await asyncio.gather(self._sockets.drain(), self._traffic.drain(within_s))
+        await asyncio.gather(self._sockets.drain(), self._traffic.drain(within_s, self._connections))
         return self._traffic.under_way
+
+    def _connections(self) -> int:
+        server = self._runner.server
+        return 0 if server is None else len(server.connections)
 
     async def undrain(self) -> None:
         """Accept again."""
@@ -124,10 +130,11 @@ class Front(Process):
     async def _listen(self) -> None:
         settings = get_settings()
         host, port = self.args.get("host", settings.host), self.args.get("port", settings.port)
-        # Both options: the port is shared with the other fronts, and free at once after a restart.
-        site = web.TCPSite(self._runner, host, port, backlog=BACKLOG, reuse_port=True, reuse_address=True)
-        await site.start()
-        self.log.info("listening", address=site.name)
+        self._listening = listening_sockets(host, port)
+        for listening in self._listening:
+            site = web.SockSite(self._runner, listening, backlog=BACKLOG)
+            await site.start()
+            self.log.info("listening", address=site.name)
 
     def _log_out(self, ended: frozenset[str]) -> None:
         self.spawn(self._sockets.log_out(ended))
