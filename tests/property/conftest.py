@@ -1,4 +1,4 @@
-"""Properties compute and wait for nobody: that one hangs may show later than elsewhere, a busy machine is no failure."""
+"""Properties compute and wait for nobody: one that hangs may show late, and a busy machine is no failure."""
 
 from __future__ import annotations
 
