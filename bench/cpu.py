@@ -23,6 +23,17 @@ def seconds_of(pid: int) -> float:
     return sum(int(thread.split()[0]) for thread in threads) / 1e9
 
 
+def family_seconds(pid: int) -> float:
+    """The time of a process and of all below it, those among them that have ended (once their parent has noticed).
+
+    A session of PostgreSQL is a process that ends with it: `snapshot` of those that live would lose its time.
+    """
+    with contextlib.suppress(psutil.NoSuchProcess):
+        times = psutil.Process(pid).cpu_times()
+        return sum(map(seconds_of, descendants(pid))) + float(times.children_user + times.children_system)
+    return 0.0
+
+
 def snapshot(kinds: Mapping[int, str]) -> dict[str, float]:
     """Seconds by kind, for the processes with these ids."""
     seconds: dict[str, float] = defaultdict(float)

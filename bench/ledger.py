@@ -36,8 +36,11 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import ledger_long, ledger_writer
+from bench.cpu import family_seconds, generator_seconds, snapshot
 from bench.ledger_load import (
+    LEDGER,
     MOST_CALLERS,
+    NOTIFIER,
     LedgerProcess,
     Load,
     callers_for,
@@ -59,11 +62,12 @@ PEER: Final = "pgbench"
 #: By batch: how many times pgbench's transfers.
 GOALS: Final = {1_000: 10.0}
 WARM_UP_S: Final = 1.0
+KINDS: Final = (LEDGER, NOTIFIER, "postgresql", "asking")
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One contestant's part of one round; `batch` 0 is pgbench."""
+    """One contestant's part of one round; `batch` 0 is pgbench. CPU in µs per transfer, by kind of process."""
 
     contestant: str
     batch: int
@@ -73,13 +77,14 @@ class Round:
     per_second: float
     p50_ms: float
     p99_ms: float
+    cpu_us: dict[str, float]
 
 
 class Bench:
     """The ledger, and the peer if there is one, on one server."""
 
-    def __init__(self, ledger: LedgerProcess, peer: PgBench | None, console: Console) -> None:
-        self._ledger, self._peer, self._console = ledger, peer, console
+    def __init__(self, ledger: LedgerProcess, peer: PgBench | None, server: EmbeddedPostgres, console: Console) -> None:
+        self._ledger, self._peer, self._server, self._console = ledger, peer, server, console
         self._accounts: list[str] = []
         self.complaints: list[str] = []
 
@@ -102,23 +107,35 @@ class Bench:
 
     async def _of_peer(self, form: str, number: int, seconds: float) -> Round:
         assert self._peer is not None
+        before = self._cpu()
         ran = await self._peer.load(form, seconds)
-        return Round(f"{PEER}, {form}", 0, number, MOST_CALLERS, ran.transfers, ran.per_second, ran.p50_ms, ran.p99_ms)
+        cpu_us = self._cpu_us(before, ran.transfers)
+        speeds = (ran.per_second, ran.p50_ms, ran.p99_ms)
+        return Round(peer_name(form), 0, number, MOST_CALLERS, ran.transfers, *speeds, cpu_us)
 
     async def _of_ledger(self, batch: int, number: int, seconds: float) -> Round:
         made, callers, size = made_before(self._accounts, batch, seconds), callers_for(batch), await self._size()
-        stop_at = time.perf_counter() + seconds
+        before, stop_at = self._cpu(), time.perf_counter() + seconds
 
         def is_over(_: Load) -> bool:
             return time.perf_counter() > stop_at
 
         seen = await load(self._ledger, made, callers=callers, batch=batch, until=is_over)
-        recorded = await self._size() - size
+        cpu_us, recorded = self._cpu_us(before, seen.transfers), await self._size() - size
         if recorded != seen.transfers:
             self.complaints.append(f"batches of {batch}: {seen.transfers} were answered, {recorded} are in the log")
         name = f"ledger, {batch:,}"
         rate, p50_ms, p99_ms = seen.per_second, seen.latency_ms(0.5), seen.latency_ms(0.99)
-        return Round(name, batch, number, callers, seen.transfers, rate, p50_ms, p99_ms)
+        return Round(name, batch, number, callers, seen.transfers, rate, p50_ms, p99_ms, cpu_us)
+
+    def _cpu(self) -> dict[str, float]:
+        """Seconds so far; "asking" is this process, and pgbench once it has ended."""
+        assert self._server.pid is not None
+        names = {self._ledger.pid: LEDGER, self._ledger.pid_of(NOTIFIER): NOTIFIER}
+        return {**snapshot(names), "postgresql": family_seconds(self._server.pid), "asking": generator_seconds()}
+
+    def _cpu_us(self, before: dict[str, float], transfers: int) -> dict[str, float]:
+        return {kind: (seconds - before[kind]) / transfers * 1e6 for kind, seconds in self._cpu().items()}
 
     async def _size(self) -> int:
         head = await self._ledger.ask(GetHead())
@@ -143,9 +160,9 @@ def table(rounds: Sequence[Round]) -> Table:
         caption="Latencies are those of a whole batch; × is the median ratio within a round, and its extent.",
     )
     for column in ("contestant", "clients", "min /s", "median /s", "max /s", "p50 ms", "p99 ms"):
-        shown.add_column(column, justify="left" if column == "contestant" else "right")
+        shown.add_column(column, justify="left" if column == "contestant" else "right", no_wrap=True)
     for form in SCRIPTS:
-        shown.add_column(f"× {form}", justify="right")
+        shown.add_column(f"× {form}", justify="right", no_wrap=True)
     for name in dict.fromkeys(one.contestant for one in rounds):
         group = [one for one in rounds if one.contestant == name]
         speeds = [one.per_second for one in group]
@@ -156,8 +173,21 @@ def table(rounds: Sequence[Round]) -> Table:
             *(f"{value:,.0f}" for value in (min(speeds), statistics.median(speeds), max(speeds))),
             f"{statistics.median(one.p50_ms for one in group):.1f}",
             f"{statistics.median(one.p99_ms for one in group):.1f}",
-            *(f"{statistics.median(each):.2f} ({min(each):.2f} … {max(each):.2f})" if each else "" for each in found),
+            *(f"{statistics.median(each):.1f} ({min(each):.1f}–{max(each):.1f})" if each else "" for each in found),
         )
+    return shown
+
+
+def cpu_table(rounds: Sequence[Round]) -> Table:
+    """Where the time goes, which says more than the rate when others use the machine as well."""
+    shown = Table(title="CPU per transfer, µs (median of the rounds)")
+    shown.add_column("contestant", no_wrap=True)
+    for kind in (*KINDS, "all but asking"):
+        shown.add_column(kind, justify="right")
+    for name in dict.fromkeys(one.contestant for one in rounds):
+        found = [one.cpu_us for one in rounds if one.contestant == name]
+        medians = [statistics.median(each[kind] for each in found) for kind in KINDS]
+        shown.add_row(name, *(f"{value:.1f}" for value in (*medians, sum(medians[:-1]))))
     return shown
 
 
@@ -205,10 +235,10 @@ def compare(options: argparse.Namespace, console: Console) -> int:
         migrator.migrate(server.url)
         peer = None if path is None else PgBench(path, server, clients=MOST_CALLERS, accounts=options.accounts)
         with ledger_process(server.url, Path(directory, "var")) as ledger:
-            bench = Bench(ledger, peer, console)
+            bench = Bench(ledger, peer, server, console)
             rounds = ledger.loop.run_until_complete(bench.run(options))
         complaints = [*bench.complaints, *asyncio.run(_surpluses(server.url, peer))]
-    console.print(table(rounds))
+    console.print(table(rounds), cpu_table(rounds))
     found = summary(rounds, options, complaints)
     for goal in found["goals"]:
         if goal["goal"] is not None:

@@ -28,6 +28,7 @@ ASSET: Final = "USD/2"
 USER: Final = str(uuid4())
 FUNDS: Final = 10**12
 LEDGER: Final = "ledger"
+NOTIFIER: Final = "notifier"
 #: Transfers that are asked for at a time, over all callers; the ledger lets 32,768 wait.
 IN_FLIGHT: Final = 16_384
 MOST_CALLERS: Final = 64
@@ -101,8 +102,12 @@ class LedgerProcess:
 
     @property
     def pid(self) -> int:
+        """The ledger's process."""
+        return self.pid_of(LEDGER)
+
+    def pid_of(self, name: str) -> int:
         """The process that holds the name now."""
-        info = self._launcher.node.whereis(LEDGER)
+        info = self._launcher.node.whereis(name)
         assert info is not None
         return info.pid
 
@@ -113,12 +118,12 @@ class LedgerProcess:
 
 @contextmanager
 def ledger_process(url: str, directory: Path) -> Iterator[LedgerProcess]:
-    """A tree for this block: a ledger and the notifier that hears of its blocks. Needs a process without a loop."""
+    """A tree for this block: a ledger, and the notifier that hears of its blocks. Needs a process without a loop."""
     settings = Settings(profile="test", data_dir=directory, log_format="json", log_level="error", database_url=url)
     use(settings)
     children = [
         ChildSpec(LEDGER, ProcessStart("bitnexus.actors.ledger.actor:Ledger")),
-        ChildSpec("notifier", ProcessStart("bitnexus.actors.notifier.actor:Notifier")),
+        ChildSpec(NOTIFIER, ProcessStart("bitnexus.actors.notifier.actor:Notifier")),
     ]
     launcher = Launcher("bitnexus", SupervisorFlags(), children)
     launcher.start()

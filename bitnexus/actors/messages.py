@@ -440,7 +440,7 @@ class Head(Message, frozen=True, tag="Head/1"):
 
 
 class GetPartitions(Message, frozen=True, tag="GetPartitions/2"):
-    """Ask the supervisor ``transactions`` which partition serves whom; answered by :class:`Partitions`."""
+    """Ask a partition supervisor, ``transactions``, which partition serves whom; answered by :class:`Partitions`."""
 
     def permits(self, sender: Principal) -> bool:  # noqa: ARG002
         """Whoever has the cookie."""
@@ -459,18 +459,14 @@ class Partitions(Message, frozen=True, tag="Partitions/2"):
 
 
 class SetPartitions(Message, frozen=True, tag="SetPartitions/1"):
-    """Have the supervisor ``transactions`` change the number of its partitions, 1 to 256, while everything goes on.
+    """Have a partition supervisor change the number of its partitions, 1 to 256, while everything goes on.
 
     Answered by :class:`PartitionsSet` when it is done; it goes on when nobody waits for that. Conflict while another
-    change is under way, NoProcess when a new partition does not start: then nothing has changed. It lasts until the
-    supervisor is restarted, which begins with BITNEXUS_PARTITIONS.
+    change is under way, NoProcess when a new partition does not start: then nothing has changed. Operators send
+    operator_messages.ChangePartitions, which leaves a record.
     """
 
     count: int
-
-    def permits(self, sender: Principal) -> bool:
-        """An operator."""
-        return sender.role == "admin"
 
 
 class PartitionsSet(Message, frozen=True, tag="PartitionsSet/1"):

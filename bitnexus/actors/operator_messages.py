@@ -180,6 +180,18 @@ class ChangeTree(OperatorCommand, frozen=True, tag="ChangeTree/1"):
         return super().permits(sender)
 
 
+class ChangePartitions(OperatorCommand, frozen=True, tag="ChangePartitions/1"):
+    """Have `count` partitions, 1 to 256, below the partition supervisor at `path`; answered by messages.PartitionsSet.
+
+    Everything goes on meanwhile. CallTimeout: it is not done after `within_s`, and goes on. With `dry_run` it is only
+    said how many slots would move. It lasts until the supervisor is restarted.
+    """
+
+    count: int = 0
+    dry_run: bool = False
+    within_s: float = WITHIN_S
+
+
 class Step(Message, frozen=True, tag="Step/1"):
     """One thing that is done to one process or light actor: `action` is a verb, or "end" for what dies with another.
 

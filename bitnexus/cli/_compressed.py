@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import os
+import stat
 import sys
 import zlib
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Final, cast
 
@@ -28,15 +30,19 @@ def created(name: str, *, replace: bool = False) -> Iterator[IO[bytes]]:
 
     Raises:
         FileExistsError: there is one, and it is not to be replaced.
-        OSError: it cannot be written; nothing of it is left.
+        OSError: it cannot be written, and nothing of it is left; or what is there is no file but a device, say.
     """
     if name == "-":
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
     path = Path(name)
-    if not replace and path.exists():
-        raise FileExistsError(name)
+    with suppress(FileNotFoundError):
+        # Whatever is replaced is gone, and root may replace anything: a device, a pipe, a link to somewhere else.
+        if not stat.S_ISREG(path.lstat().st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file")
+        if not replace:
+            raise FileExistsError(name)
     draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
     try:
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:

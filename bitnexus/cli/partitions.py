@@ -2,55 +2,74 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import Final
 
 import click
 
-from bitnexus.cli._operator import ANSWER_S, json_option, run
+from bitnexus.cli._operator import Connected, json_option, print_json, run
 
-if TYPE_CHECKING:
-    from bitnexus.actors.runtime.message import Message
-
-M = TypeVar("M", bound="Message")
+#: What an answer may take to come back beyond the command's own time.
+_GRACE_S: Final = 5.0
+PATH: Final = "bitnexus/transactions"
 
 
 @click.command("partitions")
 @click.argument("count", type=click.IntRange(1, 256), required=False, metavar="[N]")
-@click.option("--within", "within_s", default=60.0, show_default=True, help="Seconds to wait; it goes on in any case.")
+@click.option("--dry-run", is_flag=True, help="Only say how many users would move.")
+@click.option(
+    "--within",
+    "within_s",
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    type=click.FloatRange(0, 600, min_open=True),
+    help="How long to wait for it; it goes on in any case.",
+)
 @json_option
-def command(*, count: int | None, within_s: float, as_json: bool) -> None:
+def command(*, count: int | None, dry_run: bool, within_s: float, as_json: bool) -> None:
     """Show how many partitions there are, or have N of them from now on.
 
     Users move between partitions while transfers go on: none fails, a few wait some milliseconds longer. It lasts until
     the partitions' supervisor is restarted; BITNEXUS_PARTITIONS is the number it begins with.
     """
-    from bitnexus.actors.messages import GetPartitions, Partitions, PartitionsSet, SetPartitions
-
     if count is None:
-        found = _ask(GetPartitions(), Partitions, ANSWER_S)
-        _print({"count": found.count}, _number_of(found.count), as_json=as_json)
-        return
-    done = _ask(SetPartitions(count), PartitionsSet, within_s)
-    fields = {"before": done.before, "count": done.count, "slots": done.slots, "seconds": round(done.seconds, 3)}
-    if done.before == done.count:
-        text = f"There were {_number_of(done.count)} already."
+        _show(as_json=as_json)
     else:
-        share = f"{done.slots / 1024:.0%} of the users moved in {done.seconds:.2f} s"
-        text = f"{_number_of(done.count)} instead of {done.before}: {share}."
-    _print(fields, text, as_json=as_json)
+        _change(count, dry_run=dry_run, within_s=within_s, as_json=as_json)
 
 
-def _ask(message: Message, wanted: type[M], timeout_s: float) -> M:
-    from bitnexus.actors.transactions.partitioning import TRANSACTIONS
+def _show(*, as_json: bool) -> None:
+    from bitnexus.actors.operator_messages import ShowState, StateShown
 
-    return run(lambda node: node.call(TRANSACTIONS, message, wanted, timeout_s=timeout_s))
+    async def work(node: Connected) -> StateShown:
+        return await node.ask(ShowState(node.operator, PATH), StateShown, retry=True)
+
+    shown = run(work)
+    if as_json:
+        print_json(shown)
+    else:
+        click.echo(_number_of(int(shown.fields["partitions"] or 0)))
+
+
+def _change(count: int, *, dry_run: bool, within_s: float, as_json: bool) -> None:
+    from bitnexus.actors.messages import PartitionsSet
+    from bitnexus.actors.operator_messages import ChangePartitions
+    from bitnexus.supervision.slots import SLOTS
+
+    async def work(node: Connected) -> PartitionsSet:
+        message = ChangePartitions(node.operator, PATH, count, dry_run=dry_run, within_s=within_s)
+        return await node.ask(message, PartitionsSet, timeout_s=within_s + _GRACE_S)
+
+    done = run(work)
+    if as_json:
+        print_json(done)
+    elif done.before == done.count:
+        click.echo(f"There are {_number_of(done.count)} already.")
+    else:
+        share = f"{done.slots / SLOTS:.0%} of the users"
+        what = f"{share} would move." if dry_run else f"{share} moved, in {done.seconds:.2f} s."
+        click.echo(f"{_number_of(done.count)} instead of {done.before}: {what}")
 
 
 def _number_of(count: int) -> str:
     return "1 partition" if count == 1 else f"{count} partitions"
-
-
-def _print(fields: dict[str, float], text: str, *, as_json: bool) -> None:
-    import orjson
-
-    click.echo(orjson.dumps(fields).decode() if as_json else text)

@@ -10,19 +10,16 @@ was begun goes on, and the record of it says that nobody told how it ended.
 
 from __future__ import annotations
 
-import time
-import uuid
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
-from typing import Any, Final, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
 
+from bitnexus.actors.messages import PartitionsSet
 from bitnexus.actors.operator_messages import (
-    ENTRANCES,
     MAX_WITHIN_S,
+    ChangePartitions,
     ChangeTree,
     HistoryShown,
     MessagesTraced,
-    Operator,
     OperatorCommand,
     ShowHistory,
     ShowState,
@@ -40,22 +37,21 @@ from bitnexus.actors.runtime.message import Message
 from bitnexus.actors.runtime.process import Process, handles
 from bitnexus.actors.runtime.reasons import ExitReason
 from bitnexus.config import get_settings
-from bitnexus.errors import AuditUnavailable, BadRequest, BitNexusError, Conflict, Overloaded
+from bitnexus.errors import AuditUnavailable, BadRequest, BitNexusError, CallTimeout, Conflict, Overloaded
 from bitnexus.operations.audit import Audit
 from bitnexus.operations.execution import Execution, Result
 from bitnexus.operations.looking import Looking
+from bitnexus.operations.partitions import PartitionChanges, PartitionsPlan
 from bitnexus.operations.plan import Plan, plan
+from bitnexus.operations.records import begun, ended, whoever
 from bitnexus.storage.database import Database
 from bitnexus.storage.operator_commands import CommandRow
 
 POOL_SIZE: Final = 2
 #: Commands under way; operators are few.
 MAX_AT_WORK: Final = 100
-MAX_PATH: Final = 500
-MAX_NAME: Final = 100
 #: What ends whatever else is being done there: a drain that takes too long, a stop that hangs.
 _ALWAYS: Final = ("resume", "kill")
-_MAX_DETAIL: Final = 2_000
 
 A = TypeVar("A", bound=Message)
 C = TypeVar("C", bound=OperatorCommand)
@@ -74,6 +70,7 @@ class Operations(Process):
         root_name = self.path.partition("/")[0]
         self._looking = Looking(self.node, root_name)
         self._execution = Execution(self.node, root_name)
+        self._partitions = PartitionChanges(self.node, self._looking)
         self._at_work: dict[str, tuple[str, str]] = {}  # command → path, what is being done there
         self._commands = 0
         self.spawn(self._audit.run())
@@ -115,7 +112,7 @@ class Operations(Process):
         return await self._look("trace", message, context, self._looking.trace)
 
     async def _look(self, verb: str, message: C, context: Context, look: Callable[[C], Awaitable[A]]) -> A:
-        row = _begun(verb, message, _whoever(message.operator, context))
+        row = begun(verb, message, whoever(message.operator, context))
         outcome, detail = "done", ""
         with self._one_more():
             try:
@@ -126,7 +123,7 @@ class Operations(Process):
             finally:
                 # A trace shows who does what: each of them is recorded.
                 if verb == "trace" or self._audit.is_new_look(row.operator_id, row.entrance, verb, row.path):
-                    await self._record_look(_ended(row, outcome, detail))
+                    await self._record_look(ended(row, outcome, detail))
 
     async def _record_look(self, row: CommandRow) -> None:
         try:
@@ -141,7 +138,7 @@ class Operations(Process):
     @handles(ChangeTree, clients=True)
     async def change(self, message: ChangeTree, context: Context) -> TreeChanged | None:
         """See the message."""
-        row = _begun(message.verb, message, _whoever(message.operator, context), within_s=message.within_s)
+        row = begun(message.verb, message, whoever(message.operator, context), within_s=message.within_s)
         with self._one_more():
             if message.dry_run:
                 found, _ = await self._plan(message)
@@ -150,7 +147,7 @@ class Operations(Process):
                 found, path = await self._plan(message)
                 self._check_free(path, message.verb)
             except BitNexusError as error:
-                await self._audit.write(_ended(row, "refused", error.detail))
+                await self._audit.write(ended(row, "refused", error.detail))
                 raise
             self._at_work[row.id] = (path, message.verb)
             try:
@@ -166,6 +163,51 @@ class Operations(Process):
         return plan(located.place, message.verb, own_path=self.path, actor_status=status), located.place.path
 
     async def _change(self, message: ChangeTree, context: Context, row: CommandRow, found: Plan) -> TreeChanged | None:
+        await self._record_begin(row)
+        if found.ends(self.path) or found.waits_for(message.via):
+            # Whoever passes the answer on would wait for an end that waits for it.
+            context.reply(_changed("begun", found.steps, found, row))
+        if found.ends(self.path):
+            await self._audit.write(ended(row, "begun", "it ends the process that carries it out", found.steps))
+        result = await self._execution.carry_out(found, message.within_s)
+        await self._record_end(row, result)
+        return None if context.answered else _changed(result.outcome, result.steps, found, row, result.detail)
+
+    @handles(ChangePartitions, clients=True)
+    async def change_partitions(self, message: ChangePartitions, context: Context) -> PartitionsSet:
+        """See the message."""
+        arguments = {"count": message.count, "within_s": message.within_s}
+        row = begun("partitions", message, whoever(message.operator, context), **arguments)
+        with self._one_more():
+            if message.dry_run:
+                return (await self._partitions.plan(message)).would
+            try:
+                found = await self._partitions.plan(message)
+                self._check_free(found.path, row.verb)
+            except BitNexusError as error:
+                await self._audit.write(ended(row, "refused", error.detail))
+                raise
+            self._at_work[row.id] = (found.path, row.verb)
+            try:
+                await self._record_begin(row)
+                return await self._change_partitions(message, row, found)
+            finally:
+                del self._at_work[row.id]
+
+    async def _change_partitions(
+        self, message: ChangePartitions, row: CommandRow, found: PartitionsPlan
+    ) -> PartitionsSet:
+        try:
+            done = await self._partitions.carry_out(found, message.within_s)
+        except BitNexusError as error:
+            outcome = "unfinished" if isinstance(error, CallTimeout) else "failed"
+            await self._record_end(row, Result(outcome, [], error.detail))
+            raise
+        outcome = "done" if done.before != done.count else "nothing"
+        await self._record_end(row, Result(outcome, [], f"{done.count} instead of {done.before}"))
+        return done
+
+    async def _record_begin(self, row: CommandRow) -> None:
         await self._audit.write(row)
         self.log.warning(
             "operator_command",
@@ -177,19 +219,11 @@ class Operations(Process):
             entrance=row.entrance,
             address=row.address,
         )
-        if found.ends(self.path) or found.waits_for(message.via):
-            # Whoever passes the answer on would wait for an end that waits for it.
-            context.reply(_changed("begun", found.steps, found, row))
-        if found.ends(self.path):
-            await self._audit.write(_ended(row, "begun", "it ends the process that carries it out", found.steps))
-        result = await self._execution.carry_out(found, message.within_s)
-        await self._record_end(row, result)
-        return None if context.answered else _changed(result.outcome, result.steps, found, row, result.detail)
 
     async def _record_end(self, row: CommandRow, result: Result) -> None:
         self.log.warning("operator_command_ended", command=row.id, outcome=result.outcome, detail=result.detail)
         try:
-            await self._audit.write(_ended(row, result.outcome, result.detail, result.steps))
+            await self._audit.write(ended(row, result.outcome, result.detail, result.steps))
         except AuditUnavailable as error:
             # It is done, and was recorded when it began: the operator must hear of the outcome, not of the disk.
             self.log.error("outcome_not_recorded", command=row.id, outcome=result.outcome, why=error.detail)  # noqa: TRY400
@@ -220,54 +254,5 @@ class _Counted:
         self._operations._commands -= 1  # noqa: SLF001 - its own
 
 
-def _whoever(said: Operator, context: Context) -> Operator:
-    """The operator: fronts are believed; of what a client says of itself, only what it can know better."""
-    client = context.connection.client
-    if client is None:
-        return said
-    entrance = "cli" if said.entrance == "cli" else "message"
-    return Operator(client.user_id, client.role, said.name, entrance, context.connection.remote)
-
-
-def _begun(verb: str, message: OperatorCommand, operator: Operator, **arguments: float) -> CommandRow:
-    """The record of a command that begins. Raises BadRequest: it cannot be recorded as it is."""
-    try:
-        operator_id = str(uuid.UUID(operator.user_id))
-    except ValueError as error:
-        raise BadRequest("The operator has no id") from error
-    if operator.entrance not in ENTRANCES or len(message.path) > MAX_PATH or not message.path.isprintable():
-        raise BadRequest("This is no path of the tree")
-    given: dict[str, Any] = dict(arguments)
-    if isinstance(message, TraceMessages):
-        given = {"count": message.count, "within_s": message.within_s}
-    return CommandRow(
-        id=str(uuid.uuid4()),
-        begun_us=time.time_ns() // 1000,
-        operator_id=operator_id,
-        operator_role=operator.role,
-        operator_name=_printable(operator.name, MAX_NAME),
-        entrance=operator.entrance,
-        address=_printable(operator.address, MAX_NAME),
-        verb=_printable(verb, MAX_NAME),
-        path=message.path,
-        arguments=given,
-    )
-
-
-def _ended(row: CommandRow, outcome: str, detail: str, steps: Sequence[Step] = ()) -> CommandRow:
-    return replace(
-        row,
-        finished_us=time.time_ns() // 1000,
-        outcome=outcome,
-        detail=_printable(detail, _MAX_DETAIL),
-        steps=[{"action": step.action, "path": step.path, "by": step.by, "pid": step.pid} for step in steps],
-    )
-
-
 def _changed(outcome: str, steps: list[Step], found: Plan, row: CommandRow, detail: str = "") -> TreeChanged:
     return TreeChanged(outcome, steps, list(found.warnings), detail, row.id)
-
-
-def _printable(text: str, most: int) -> str:
-    """PostgreSQL takes no null bytes, and no terminal should take what an operator's name might hold."""
-    return "".join(char if char.isprintable() else "\ufffd" for char in text[:most])

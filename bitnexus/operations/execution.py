@@ -98,7 +98,7 @@ def _complaint(order: Order, answer: Message) -> str:
         case Drained(0):
             return ""
         case Drained(left):
-            return f"{order.to} has not finished {left} of its messages; it takes no more"
+            return f"{order.to} has {left} of its messages still to finish"
         case _:
             return f"{order.to} answered by {type(answer).__name__}"
 

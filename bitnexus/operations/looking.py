@@ -82,9 +82,9 @@ class Looking:
         parent, _, key = path.rpartition("/")
         if not canonical_uuid(key):
             return None
-        above = (parent, parent.rpartition("/")[0])
-        supervisor = next((each for each in root.all() if each.path in above and each.kind == "supervisor"), None)
-        if supervisor is None or supervisor.status not in _ALIVE:
+        supervisors = {each.path: each for each in root.all() if each.kind == "supervisor" and each.status in _ALIVE}
+        supervisor = supervisors.get(parent) or supervisors.get(parent.rpartition("/")[0])
+        if supervisor is None:
             return None
         try:
             known = await self._ask(supervisor.name, GetPartitions(), Partitions)

@@ -73,7 +73,7 @@ WHERE t.id = ANY($1::uuid[]) AND t.refusal IS NULL
 _RESOLUTIONS: Final = """
 SELECT coalesce(pending_id, reverses_id)::text, kind, id::text FROM ledger_transfers
 WHERE coalesce(pending_id, reverses_id) = ANY($1::uuid[])
-    AND refusal IS NULL AND coalesce(pending_id, reverses_id) IS NOT NULL
+    AND refusal IS NULL AND coalesce(pending_id, reverses_id) IS NOT NULL AND seq <= $2
 """
 
 # The newest of each account and side by its index, then the newest of those: a page costs the same in any history.
@@ -188,11 +188,13 @@ async def transfers_with_payers(db: Executor, transfer_ids: Collection[str]) -> 
     return {row["id"]: (transfer_row(row), row["payer"] or "") for row in rows}
 
 
-async def resolutions(db: Executor, transfer_ids: Collection[str]) -> dict[str, tuple[str, str]]:
-    """What has resolved or reversed these transfers since: id → kind and id of the other one."""
+async def resolutions(
+    db: Executor, transfer_ids: Collection[str], *, up_to_seq: int = END
+) -> dict[str, tuple[str, str]]:
+    """What has resolved or reversed these transfers, up to that event: id → kind and id of the other one."""
     if not transfer_ids:
         return {}
-    return {row[0]: (KINDS[row[1]], row[2]) for row in await db.fetch(_RESOLUTIONS, list(transfer_ids))}
+    return {row[0]: (KINDS[row[1]], row[2]) for row in await db.fetch(_RESOLUTIONS, list(transfer_ids), up_to_seq)}
 
 
 async def history(

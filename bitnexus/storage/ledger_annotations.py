@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import Any, Final
 
 from bitnexus.actors.messages import TransferAnnotated
-from bitnexus.storage.ledger import Executor
+from bitnexus.storage.ledger import END, Executor
 
 COLUMNS: Final = (
     "n.id::text, n.transfer_id::text, n.description, n.metadata, n.user_id::text, n.seq, n.block, n.time_us"
@@ -16,7 +16,7 @@ BY_ID: Final = f"SELECT {COLUMNS} FROM ledger_annotations n WHERE n.id = ANY($1:
 
 _LATEST: Final = f"""
 SELECT DISTINCT ON (n.transfer_id) {COLUMNS} FROM ledger_annotations n
-WHERE n.transfer_id = ANY($1::uuid[]) ORDER BY n.transfer_id, n.seq DESC
+WHERE n.transfer_id = ANY($1::uuid[]) AND n.seq <= $2 ORDER BY n.transfer_id, n.seq DESC
 """
 
 
@@ -25,9 +25,11 @@ def annotation_row(row: Any) -> TransferAnnotated:  # noqa: ANN401 - asyncpg has
     return TransferAnnotated(*tuple(row)[:8])
 
 
-async def annotations_of(db: Executor, transfer_ids: Collection[str]) -> dict[str, TransferAnnotated]:
-    """The latest annotation of each of the transfers that has any, by the transfer's id."""
+async def annotations_of(
+    db: Executor, transfer_ids: Collection[str], *, up_to_seq: int = END
+) -> dict[str, TransferAnnotated]:
+    """The latest annotation, up to that event, of each of the transfers that has any; by the transfer's id."""
     if not transfer_ids:
         return {}
-    found = [annotation_row(row) for row in await db.fetch(_LATEST, list(transfer_ids))]
+    found = [annotation_row(row) for row in await db.fetch(_LATEST, list(transfer_ids), up_to_seq)]
     return {each.transfer_id: each for each in found}

@@ -18,7 +18,7 @@ from bitnexus.errors import BadRequest
 from bitnexus.supervision import events as ev
 from bitnexus.supervision.child_process import ChildProcess
 from bitnexus.supervision.children import Child
-from bitnexus.supervision.history import Ended
+from bitnexus.supervision.history import CHILDREN, Ended
 from bitnexus.supervision.inspection_messages import (
     ChildOperated,
     ChildrenReport,
@@ -72,7 +72,8 @@ class Operated(Process):
     @handles(GetEnds)
     def _ends_asked(self, message: GetEnds, context: Context) -> Ends:  # noqa: ARG002 - nobody in particular
         history, now = self._machine.history, self._now()
-        ids = [message.child] if message.child else [child.id for child in self._machine.children()]
+        # Those that ended, whether they are still there or not.
+        ids = [message.child] if message.child else [child_id for child_id, _ in history.latest(CHILDREN)]
         return Ends([end_of(each, ended, now) for each in ids for ended in history.of(each)])
 
     @handles(OperateChild)

@@ -35,7 +35,7 @@ JOIN_TIMEOUT_S: Final = 5.0
 #: After this a join that failed is tried again.
 AGAIN_S: Final = 0.1
 
-#: The key by which a message is routed, or None if it has none.
+#: The key by which a message is routed; None for one that is not routed, but meant for the very process it was sent to.
 KeyOf = Callable[[Message], str | None]
 
 log = structlog.get_logger("bitnexus.partitions")
@@ -107,17 +107,11 @@ class PartitionRouter:
         if message.ticket != self._ticket:
             context.fail(NoProcess(f"{self._own_name} has not joined yet"))
             return
-        owners: set[str] = set()
         if message.number > self._number:
             self._number = message.number
             for slot, partition in message.released:
                 self._release(slot, partition)
-            owners = self._routes.hold(message.held)
-        _Fences(self._node, context, owners or self._all_owners(message)).send()
-
-    def _all_owners(self, message: MoveSlots) -> set[str]:
-        """Of a message that is repeated: whom the slots went to is not known any more, so it may be anybody."""
-        return {name for name in self.names if self._routes.is_partition(name)} if message.held else set()
+        _Fences(self._node, context, self._routes.hold(message.held)).send()
 
     def _release(self, slot: int, partition: int) -> None:
         self._node.send_waiting(self._routes.release(slot, partition))

@@ -24,6 +24,7 @@ from typing import Final
 from bitnexus.actors.messages import GetPartitions, Partitions, PartitionsSet, SetPartitions
 from bitnexus.actors.runtime.connection import Connection
 from bitnexus.actors.runtime.context import Context
+from bitnexus.actors.runtime.inspection_messages import Scalar
 from bitnexus.actors.runtime.message import Message
 from bitnexus.actors.runtime.process import StartProcess, handles
 from bitnexus.errors import BadRequest, BitNexusError, Conflict, NoProcess, RuntimeFault
@@ -73,6 +74,16 @@ class PartitionSupervisor(Supervisor):
         self._moved = 0
         await super().init()
 
+    def summary(self) -> dict[str, Scalar]:
+        """As any supervisor's, and how many partitions there are."""
+        state = "changing" if self._resize.is_under_way else "settled"
+        return {
+            **super().summary(),
+            "partitions": self._resize.partitions,
+            "slots": state,
+            "routers": len(self._routers),
+        }
+
     # -- what others ask -------------------------------------------------------------------------------------
 
     @handles(GetPartitions, clients=True)
@@ -105,8 +116,8 @@ class PartitionSupervisor(Supervisor):
 
     # -- a change of their number ----------------------------------------------------------------------------
 
-    @handles(SetPartitions, clients=True)
-    async def _set(self, message: SetPartitions, context: Context) -> PartitionsSet:
+    @handles(SetPartitions)
+    async def _set(self, message: SetPartitions, context: Context) -> PartitionsSet:  # noqa: ARG002 - of operations
         """Answered when it is done; it goes on when nobody waits any more."""
         before, loop = self._resize.partitions, self.transport.loop
         if not 1 <= message.count <= MAX_PARTITIONS:
@@ -115,8 +126,7 @@ class PartitionSupervisor(Supervisor):
             raise Conflict("The number of partitions is being changed already")
         if message.count == before:
             return PartitionsSet(before, before, 0, 0.0)
-        by = context.connection.client
-        self.log.warning("partitions_change", before=before, after=message.count, by=by.user_id if by else "")
+        self.log.warning("partitions_change", before=before, after=message.count)
         started_at = loop.time()
         self._moved = 0
         self._resized = loop.create_future()
@@ -159,7 +169,7 @@ class PartitionSupervisor(Supervisor):
 
     async def _start_partition(self, partition: int) -> None:
         spec = replace(self._like, id=partition_name(self.name, partition))
-        result = await self.operate(lambda ref: StartChild(spec, ref))
+        result = await self.operate(partial(StartChild, spec))
         if not isinstance(result, Error):
             self._take(self._resize.up(partition))
         elif self._resize.is_under_way:  # else another one has failed, too

@@ -11,9 +11,10 @@ A resize moves one slot (see slots.py) after another, at most :data:`MOVES` at a
 4. *Release*: routers send what they kept, in order, to the new owner.
 
 So a key is never served by two partitions at a time, its messages keep their order, and none is lost. A partition
-that dies while it drains has nothing left to finish: callers repeat what it had not answered. One that dies before it
-knows of its slots asks for them when it is started again. A router that dies takes what it kept with it, as it does
-with everything in it; one that joins is told what is held.
+that dies while it drains has nothing left to finish: callers repeat what it had not answered, and when every router has
+said again that it holds, that waits, too, in its place. One that dies before it knows of its slots asks for them when
+it is started again. A router that dies takes what it kept with it, as it does with everything in it; one that joins is
+told what is held.
 
 :class:`Resize` decides (there is one, in the partitions' supervisor), :class:`bitnexus.supervision.slots.Routes` is
 what a router knows.
@@ -53,7 +54,7 @@ class StopPartition:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Tell this router to keep messages for the slot back; `holds` follows."""
+    """Tell this router to keep messages for the slot back; `holds` follows. It may hold already, and says so again."""
 
     router: RouterName
     slot: int
@@ -138,7 +139,7 @@ def errands_of(steps: Iterable[Step]) -> Errands:
 class _Move:
     old: int
     new: int
-    waiting: set[RouterName]  # for these to hold
+    waiting: set[RouterName] = field(default_factory=set)  # for these to hold
     phase: Literal["holding", "draining", "owning"] = "holding"
 
 
@@ -221,14 +222,20 @@ class Resize:
         return self._release(slot)
 
     def down(self, partition: int) -> list[Step]:
-        """A partition has died: what it was to finish has died with it, and its successor will ask what it owns."""
+        """A partition has died: what it was to finish has died with it, and its successor asks what it owns."""
         steps: list[Step] = []
         for slot, move in list(self._moving.items()):
             if move.phase == "draining" and move.old == partition:
-                steps.append(self._hand_over(slot, move))
+                # Routers have to notice, too: what was under way to it waits, before anything goes to the new owner.
+                steps += self._hold(slot, move)
             elif move.phase == "owning" and move.new == partition:
                 steps += self._release(slot)
         return steps
+
+    def _hold(self, slot: int, move: _Move) -> list[Step]:
+        move.phase, move.waiting = "holding", set(self._routers)
+        holds: list[Step] = [Hold(router, slot) for router in sorted(self._routers, key=repr)]
+        return holds + self._drain_if_held(slot, move)
 
     def _has_held(self, slot: int, router: RouterName) -> list[Step]:
         move = self._moving.get(slot)
@@ -261,9 +268,8 @@ class Resize:
         table = table_of(self._target)
         while self._to_move and len(self._moving) < MOVES:
             slot = self._to_move.popleft()
-            move = self._moving[slot] = _Move(self.owners[slot], table[slot], set(self._routers))
-            steps += [Hold(router, slot) for router in sorted(self._routers, key=repr)]
-            steps += self._drain_if_held(slot, move)
+            move = self._moving[slot] = _Move(self.owners[slot], table[slot])
+            steps += self._hold(slot, move)
         if not self._moving:
             steps += [StopPartition(number) for number in range(self._target, self.partitions)]
             steps.append(Resized(self._target))

@@ -60,6 +60,7 @@ class Routes:
         self._partition = supervisor
         self._moving = [f"{supervisor}/{slot}" for slot in range(SLOTS)]  # "/" is in no process's name
         self.names = list(self._moving)
+        self._held_from: dict[int, str] = {}
 
     def of(self, key: str) -> str:
         """Whom to call for a key."""
@@ -80,17 +81,24 @@ class Routes:
     def hold_all(self) -> None:
         """Nothing is known any more: everything waits."""
         self.names[:] = self._moving
+        self._held_from.clear()
 
     def hold(self, slots: Sequence[int]) -> set[str]:
-        """Hold these; whom they went to before: what was sent there must have arrived before the slots are drained."""
-        before = {self.names[slot] for slot in slots}
+        """Hold these; whom they went to before: what was sent there must have arrived before the slots are drained.
+
+        For a slot that is held already: whom it went to before that.
+        """
         for slot in slots:
-            self.names[slot] = self._moving[slot]
-        return before - set(self._moving)
+            name = self.names[slot]
+            if name != self._moving[slot]:
+                self._held_from[slot] = name
+                self.names[slot] = self._moving[slot]
+        return {self._held_from[slot] for slot in slots if slot in self._held_from}
 
     def release(self, slot: int, partition: int) -> str:
         """The slot's owner is this partition now; the name under which calls have waited for it."""
         self.names[slot] = self.owner_name(partition)
+        self._held_from.pop(slot, None)
         return self._moving[slot]
 
 

@@ -45,7 +45,7 @@ from bitnexus.errors import DatabaseUnavailable, RuntimeFault
 from bitnexus.storage import migrator
 from bitnexus.storage.embedded import EmbeddedPostgres
 from tests.chaos.gate import Gate, Hold
-from tests.chaos.ledger_callers import LEDGER, Book, Callers
+from tests.chaos.ledger_callers import LEDGER, MOST_COMPLAINTS, Book, Callers, words
 from tests.integration.ledger_harness import audit
 from tests.integration.small_tree import Tree, run
 
@@ -56,6 +56,8 @@ BATCHES: Final = 3
 MOMENT_S: Final = 5.0
 #: Within this the next ledger must be up and have answered a caller.
 BACK_WITHIN_S: Final = 30.0
+#: Within this after the last kill everybody must have been answered, and thousands again.
+END_WITHIN_S: Final = 120.0
 LONGEST_PAUSE_S: Final = 0.3
 #: Of the processes' log lines, shown if a promise was broken, in characters.
 LOG_TAIL: Final = 20_000
@@ -118,8 +120,12 @@ class Chaos:
                     self._show(number + 1, kills)
         finally:
             callers.stop()
-        await asyncio.gather(*tasks)
-        await callers.ask_again()
+        try:
+            async with asyncio.timeout(END_WITHIN_S):
+                await asyncio.gather(*tasks)
+                await callers.ask_again()
+        except TimeoutError:
+            self._book.complain(f"not everybody was answered in {END_WITHIN_S:.0f} s after the last kill")
         self._report.answers = dict(self._book.counts)
         self._report.slowest_answer_s = self._book.slowest_s
         self._report.broken += self._book.complaints
@@ -152,24 +158,24 @@ class Chaos:
 
     def _judge_answers(self, rows: dict[str, asyncpg.Record]) -> None:
         """Every answer is a row, every row (but the ledger's own) an answer."""
-        broken = self._report.broken
+        broken: list[str] = []
         for id_, (request, result) in self._book.answers.items():
             row = rows.get(id_)
             if row is None:
-                broken.append(f"lost: {result}")
+                broken.append(f"lost: {words(result)}")
                 continue
             asked = (request.amount, request.debit_account_id, request.credit_account_id)
             if tuple(row)[4:7] != asked or row["refusal"] != result.refusal:
-                broken.append(f"answered {result}, recorded {dict(row)}")
+                broken.append(f"answered {words(result)}, recorded {dict(row)}")
             if result.transfer is not None and (result.transfer.seq, result.transfer.block) != tuple(row)[1:3]:
-                broken.append(f"answered {result}, recorded {dict(row)}")
+                broken.append(f"answered {words(result)}, recorded {dict(row)}")
         told = [result.transfer.seq for _, result in self._book.answers.values() if result.transfer]
         if len(set(told)) != len(told):
             broken.append("two transfers were told one place in the log")
         expiries = sum(row["kind"] == 5 for row in rows.values())
         if len(rows) != len(self._book.answers) + expiries + USERS:
             broken.append(f"{len(rows)} transfers are recorded, {len(self._book.answers)} were answered")
-        del broken[20:]
+        self._report.broken += broken[:MOST_COMPLAINTS]
 
     # -- faults ----------------------------------------------------------------------------------------------
 

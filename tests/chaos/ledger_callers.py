@@ -56,7 +56,13 @@ class Book:
         self.counts["asked again"] += 1
         first = known[1]
         if not result.replayed or (result.transfer, result.refusal) != (first.transfer, first.refusal):
-            self.complain(f"{first} became {result}")
+            self.complain(f"{words(first)} became {words(result)}")
+
+
+def words(result: TransferResult) -> str:
+    """An answer in words: messages do not print what is in them."""
+    place = "" if result.transfer is None else f" event {result.transfer.seq} in block {result.transfer.block}"
+    return f"{result.transfer_id}{place} {result.refusal or 'posted'}{' (replayed)' if result.replayed else ''}"
 
 
 class Callers:
@@ -153,7 +159,8 @@ class Callers:
             else:
                 self._book.slowest_s = max(self._book.slowest_s, time.monotonic() - begun)
                 return answer
-        self._book.complain(f"no answer after {waited:.0f} s to {command}")
+        what = command.transfer_id if isinstance(command, PostTransfer) else f"a batch of {len(command.transfers)}"
+        self._book.complain(f"no answer after {waited:.0f} s to {what}")
         return None
 
     def _id(self) -> str:

@@ -15,6 +15,7 @@ from bitnexus.actors.messages import PostTransfer
 from bitnexus.actors.notifier.delivery import SCAN
 from bitnexus.config import get_settings
 from bitnexus.errors import NotFound, RuntimeFault, TooManyInFlight
+from bitnexus.supervision.inspection_messages import GetEnds, GetLightActor, GetLightActors, OperateLightActor
 from tests.integration import poison as poisoned
 from tests.integration.small_tree import ASSET, PARTITION, WORLD, GetSeen, Scenario, Tree, run
 
@@ -190,6 +191,7 @@ async def a_poison_user_is_set_aside_alone_and_served_again_later(tree: Tree) ->
     await asyncio.gather(*(tree.fund(account, 10) for account in accounts.values()))
     refused: list[RuntimeFault] = []
     served = asyncio.Event()
+    partition = tree.node.whereis(PARTITION)
 
     async def poison() -> None:
         while not served.is_set():
@@ -219,10 +221,45 @@ async def a_poison_user_is_set_aside_alone_and_served_again_later(tree: Tree) ->
         ("quarantined", 503, 30),
     }
     assert sum(error.code == "unavailable" for error in refused) == poisoned.CRASHES
+    assert tree.node.whereis(PARTITION) == partition  # else the thousand may only have been repeated
+
+
+async def an_operator_sees_a_poison_user_and_releases_them(tree: Tree) -> None:
+    key, seen = poisoned.POISON_USER, []
+    async with asyncio.timeout(20):
+        while "quarantined" not in seen:
+            try:
+                await tree.node.call(PARTITION, PostTransfer(key, "user", user(), user(), user(), 1, ASSET))
+            except RuntimeFault as error:
+                seen.append(error.code)
+    report = await tree.ask(PARTITION, GetLightActors(10))
+    assert (report.active, report.quarantined) == (0, 1)
+    assert [(actor.key, actor.status) for actor in report.actors] == [(key, "quarantined")]
+    assert (await tree.ask(PARTITION, OperateLightActor(key, "kill"))).result == "not_found"
+    assert (await tree.ask(PARTITION, OperateLightActor(key, "start"))).result == "ok"
+    actor = await tree.ask(PARTITION, GetLightActor(key))
+    assert (actor.status, actor.last_exit) == ("inactive", "RuntimeError: poisoned by PostTransfer")
+    ends = (await tree.ask(PARTITION, GetEnds(key))).ends
+    assert len(ends) == seen.count("unavailable") == poisoned.CRASHES // 2
+    # The other actors are looked at, too: who works, for how long.
+    other = user()
+    account = await tree.open(other)
+    looking = asyncio.create_task(tree.ask(PARTITION, GetLightActors(1, 0.3)))
+    while not looking.done():
+        await tree.post(other, account, WORLD)
+    (busiest,) = (await looking).actors
+    assert (busiest.key, busiest.summary["accounts"]) == (other, 1)
+    assert 0 < busiest.busy_share < 1
+    assert busiest.received > 0
+    assert (await tree.ask(PARTITION, OperateLightActor(other, "restart"))).result == "ok"
+    assert (await tree.ask(PARTITION, GetLightActor(other))).status == "inactive"
 
 
 #: Where the tree's partition is not the usual one.
-PARTITIONS = {a_poison_user_is_set_aside_alone_and_served_again_later.__name__: poisoned.PARTITION_CLASS}
+PARTITIONS = {
+    a_poison_user_is_set_aside_alone_and_served_again_later.__name__: poisoned.PARTITION_CLASS,
+    an_operator_sees_a_poison_user_and_releases_them.__name__: poisoned.PARTITION_CLASS,
+}
 
 SCENARIOS: dict[str, Scenario] = {
     scenario.__name__: scenario
@@ -239,6 +276,7 @@ SCENARIOS: dict[str, Scenario] = {
         a_front_that_stops_reading_is_brought_up_to_date,
         a_front_that_died_is_forgotten_and_its_successor_subscribes_anew,
         a_poison_user_is_set_aside_alone_and_served_again_later,
+        an_operator_sees_a_poison_user_and_releases_them,
     )
 }
 

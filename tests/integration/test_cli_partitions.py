@@ -49,12 +49,15 @@ async def shown(service: Service, *arguments: str) -> Any:
 async def test_partitions_are_shown_and_changed_from_the_command_line(service: Service) -> None:
     alice, bob = await service.register(), await service.register()
     await service.fund(alice, 100)
-    assert await shown(service) == {"count": 1}
+    fields = (await shown(service))["fields"]
+    assert (fields["partitions"], fields["slots"], fields["routers"]) == (1, "settled", 1)
     assert (await bitnexus(service, "partitions"))[:2] == (0, "1 partition\n")
+    dry = "3 partitions instead of 1: 67% of the users would move.\n"
+    assert (await bitnexus(service, "partitions", "3", "--dry-run"))[:2] == (0, dry)
     changed = await shown(service, "3")
     assert {name: changed[name] for name in ("before", "count", "slots")} == {"before": 1, "count": 3, "slots": 682}
     assert (await service.transfer(alice, bob, 1))[0] == 201
-    assert (await bitnexus(service, "partitions", "3"))[:2] == (0, "There were 3 partitions already.\n")
+    assert (await bitnexus(service, "partitions", "3"))[:2] == (0, "There are 3 partitions already.\n")
     code, out, _ = await bitnexus(service, "partitions", "2")
     assert (code, out[:29]) == (0, "2 partitions instead of 3: 33")
     assert sum(name.startswith("transactions-") for name in await service.pids()) == 2
@@ -64,10 +67,10 @@ async def test_partitions_are_shown_and_changed_from_the_command_line(service: S
 async def test_who_may_not_and_what_cannot_be_is_refused(service: Service, tmp_path: Path) -> None:
     user = AccessTokens(service.environment["SECRET_KEY_BASE"], 600).issue(SOMEBODY, "user")
     code, _, err = await bitnexus(service, "partitions", "2", BITNEXUS_TOKEN=user)
-    assert (code, "may not send this SetPartitions" in err) == (1, True)
+    assert (code, "may not send this ChangePartitions" in err) == (1, True)
     for wrong in ("0", "257", "many"):
         assert (await bitnexus(service, "partitions", wrong))[0] == 2
     code, _, err = await bitnexus(service, "partitions", BITNEXUS_DATA_DIR=str(tmp_path / "elsewhere"))
     assert code == 1
     assert err.startswith("error:")
-    assert await shown(service) == {"count": 1}
+    assert (await bitnexus(service, "partitions"))[:2] == (0, "1 partition\n")

@@ -276,6 +276,40 @@ def test_what_cannot_be_read_or_written_is_said_in_one_line(arguments, fresh_dat
     assert complaints.splitlines()[-1].startswith("Error: ")
 
 
+@pytest.mark.parametrize("replace", [False, True])
+def test_nothing_but_a_regular_file_is_ever_replaced(tmp_path, replace):
+    """Root could replace a device by a file, and everybody a pipe or a link."""
+    (tmp_path / "kept").write_text("kept")
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "kept")
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(tmp_path / "pipe")
+    before = {each.name: each.lstat().st_mode for each in tmp_path.iterdir()}
+    for name in ("directory", "link", "dangling", "pipe"):
+        with (
+            pytest.raises(OSError, match="not a regular file"),
+            created(str(tmp_path / name), replace=replace) as output,
+        ):
+            output.write(b"new")
+    assert {each.name: each.lstat().st_mode for each in tmp_path.iterdir()} == before
+    assert (tmp_path / "kept").read_text() == "kept"
+
+
+def test_a_file_that_could_not_be_written_to_its_end_leaves_what_was_there(tmp_path):
+    path = tmp_path / "export.jsonl"
+    path.write_text("before")
+
+    def interrupted():
+        with created(str(path), replace=True) as output:
+            output.write(b"half of it")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
+    assert path.read_text() == "before"
+
+
 @pytest.mark.parametrize("suffix", ["jsonl", "gz", "zst"])
 def test_a_damaged_file_is_found_and_named_however_it_is_compressed(export_of_everything, tmp_path, suffix):
     plain, path = b"".join(export_of_everything), tmp_path / f"export.{suffix}"

@@ -200,11 +200,20 @@ def test_what_interrupts_somebody_wants_a_yes_where_nobody_can_be_asked(service:
     assert cli(service, "resume", "bitnexus/notifier").returncode == 0
 
 
-def on_a_terminal(service: RunningService, *arguments: str, answer: str) -> tuple[int, str]:
-    """Exit code and output of a command whose operator sits at a terminal, and types `answer` when asked."""
+#: The command on a terminal that is its own, so that Ctrl-C reaches it.
+_AT_ITS_TERMINAL = """
+import fcntl, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+from bitnexus.cli import main
+main(sys.argv[1:])
+"""
+
+
+def on_a_terminal(service: RunningService, *arguments: str, answer: str, when: str = "[y/N]") -> tuple[int, str]:
+    """Exit code and output of a command whose operator sits at a terminal, and types `answer` after `when`."""
     ours, theirs = os.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "bitnexus", *arguments],
+        [sys.executable, "-c", _AT_ITS_TERMINAL, *arguments],
         env={**service.environment, "TERM": "xterm-256color", "COLUMNS": "200"},
         cwd=service.directory,
         stdin=theirs,
@@ -217,7 +226,7 @@ def on_a_terminal(service: RunningService, *arguments: str, answer: str) -> tupl
     with contextlib.suppress(OSError):  # the other end is closed when the process has ended
         while chunk := os.read(ours, 65_536):
             seen += chunk
-            if answer and b"[y/N]" in seen:
+            if answer and when.encode() in seen:
                 os.write(ours, answer.encode())
                 answer = ""
     os.close(ours)
@@ -342,6 +351,14 @@ def test_following_the_tree_ends_cleanly_at_ctrl_c(service: RunningService) -> N
     process.send_signal(signal.SIGINT)
     _, complaint = process.communicate(timeout=COMMAND_S)
     assert (process.returncode, complaint.strip()) == (130, "")
+
+
+def test_following_the_tree_on_a_terminal_leaves_it_as_it_was(service: RunningService) -> None:
+    code, seen = on_a_terminal(service, "tree", "--watch", "--every", "0.1", answer="\x03", when="http-1")
+    assert code == 130
+    assert seen.count("\x1b[?1049h") == seen.count("\x1b[?1049l") == 1  # the other screen, and back
+    assert "\x1b[?25h" in seen  # the cursor
+    assert "Traceback" not in seen
 
 
 def test_without_a_node_and_without_a_right_the_command_says_so(service: RunningService, tmp_path: Path) -> None:
@@ -552,6 +569,7 @@ def test_without_a_database_commands_work_and_are_in_the_audit_when_it_is_back(
 
 
 async def test_every_command_of_these_tests_is_in_the_audit(service: RunningService) -> None:
+    assert (await asyncio.to_thread(cli, service, "resume", "bitnexus/notifier")).returncode == 0
     logged = {line["command"] for line in map(json.loads, service.log_lines()) if line["event"] == "operator_command"}
     assert logged
     rows = {row["id"] for row in await asyncio.to_thread(printed, service, "audit", "--limit", "10000")}

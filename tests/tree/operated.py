@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from bitnexus.actors.runtime.context import Context
 from bitnexus.actors.runtime.message import Message
 from bitnexus.actors.runtime.process import handles
@@ -46,13 +48,13 @@ class Operated(Supervisor):
         child_id = message.child
         match message.what:
             case "start":
-                result = await self.operate(lambda ref: ev.StartChild(self.args["later"][child_id], ref))
+                result = await self.operate(partial(ev.StartChild, self.args["later"][child_id]))
             case "restart":
-                result = await self.operate(lambda ref: ev.RestartChild(child_id, ref))
+                result = await self.operate(partial(ev.RestartChild, child_id))
             case "delete":
-                result = await self.operate(lambda ref: ev.DeleteChild(child_id, ref))
+                result = await self.operate(partial(ev.DeleteChild, child_id))
             case "terminate":
-                result = await self.operate(lambda ref: ev.TerminateChild(child_id, ref))
+                result = await self.operate(partial(ev.TerminateChild, child_id))
             case _:
                 raise AssertionError(message.what)
         if isinstance(result, ev.Error):

@@ -291,8 +291,13 @@ class _Decision:
             credit_balance,
             *_more(request),
         )
-        if type(request) is PostTransfer and refusal is None and debit is not None and credit is not None:
-            # As leaf_of_transfer, faster: most transfers are these.
+        if (
+            refusal is None
+            and (type(request) is PostTransfer or request.kind == POST)
+            and debit is not None
+            and credit is not None
+        ):
+            # As leaf_of_transfer, faster: most transfers are these. One of a batch that was carried out refers to none.
             leaf = transfer_leaf(
                 seq,
                 height,

@@ -85,8 +85,11 @@ class OpenCalls:
         self._parked.setdefault(call.name, []).append(call)
 
     def unpark(self, name: str) -> list[OpenCall]:
-        """The calls that wait for this name; they do not any more."""
-        return [call for call in self._parked.pop(name, ()) if call.ref in self._open]
+        """The calls that wait for this name, in the order in which they were made; they do not wait any more."""
+        # One that was sent already, to a process that died, has come behind those that were made since.
+        return sorted(
+            (call for call in self._parked.pop(name, ()) if call.ref in self._open), key=lambda call: call.ref
+        )
 
     def awaited_names(self) -> list[str]:
         """The names that parked calls wait for."""

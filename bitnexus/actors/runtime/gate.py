@@ -77,6 +77,11 @@ class Gate:
         """How many messages wait for the process to go on."""
         return len(self._held)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether messages come in: neither suspended nor at the end."""
+        return not (self.is_suspended or self._is_closed)
+
     def suspend(self) -> None:
         """Let messages wait, from now on; the node's own and questions for metrics pass."""
         self.is_suspended = True

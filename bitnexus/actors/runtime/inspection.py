@@ -50,11 +50,11 @@ class Inspected:
         return None
 
     async def drain(self, within_s: float) -> int:
-        """Finish what was taken: nothing new comes in any more. Gives how much is left, at most after `within_s`."""
+        """Finish what was taken, while nothing new comes in. Gives how much is left, after `within_s` at most."""
         loop = self.node.loop
         deadline = loop.time() + within_s
         # Looked at now and then: an event for each answer would cost the hot path.
-        while self._mailbox > 0 and loop.time() < deadline:  # noqa: ASYNC110
+        while self._mailbox > 0 and loop.time() < deadline and not self.gate.is_open:  # noqa: ASYNC110
             await asyncio.sleep(_LOOK_S)
         return self._mailbox
 

@@ -11,5 +11,9 @@ TRANSACTIONS: Final = "transactions"
 
 
 def user_of(message: Message) -> str | None:
-    """The user whose transaction actor takes this command; None for what is no command of a user."""
-    return getattr(message, "user_id", None) or getattr(message, "owner_id", None)
+    """The user whose transaction actor takes this command: whose it is, or who is to own what it makes ("": nobody).
+
+    None for what is no command of a user.
+    """
+    user_id: str | None = getattr(message, "user_id", None)
+    return getattr(message, "owner_id", None) if user_id is None else user_id

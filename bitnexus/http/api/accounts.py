@@ -18,6 +18,7 @@ from bitnexus.actors.ledger.accounts import (
 )
 from bitnexus.errors import NotFound
 from bitnexus.http.api.opening import account_id_of, open_account
+from bitnexus.http.api.transfer_commands import shown_now
 from bitnexus.http.moments import At, seq_of
 from bitnexus.http.pages import PageQuery, Place, as_of, cursor_of, one_page, page, place_of
 from bitnexus.http.routes import Call, Route, data
@@ -96,14 +97,15 @@ class Accounts:
             as_of_seq = place.as_of_seq if place else await ledger.last_seq(connection)
             before = int(place.position) if place else as_of_seq + 1
             found = await ledger.history(connection, [account.account_id], before_seq=before, limit=query.limit + 1)
-        these, next_place = one_page(found, query.limit, lambda last: Place(last.seq, as_of_seq))
+            these, next_place = one_page(found, query.limit, lambda last: Place(last.seq, as_of_seq))
+            items = await shown_now(connection, these, as_of_seq=as_of_seq)
         following = cursor_of(services.cursors, next_place, bound_to)
         entries = []
-        for transfer in these:
+        for transfer, item in zip(these, items, strict=True):
             debited = transfer.debit_account_id == account.account_id
             balance = transfer.debit_balance if debited else transfer.credit_balance
             direction = "debit" if debited else "credit"
-            entries.append({**representation.transaction(transfer), "direction": direction, "balance": balance})
+            entries.append({**item, "direction": direction, "balance": balance})
         return page(call.request, entries, following=following, as_of_seq=as_of_seq)
 
     async def _accounts_of(self, principal: Principal, after: int, limit: int) -> tuple[int, list[AccountRow]]:

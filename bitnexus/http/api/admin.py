@@ -8,12 +8,14 @@ from aiohttp import web
 from pydantic import Field, StringConstraints
 
 from bitnexus.actors import representation
+from bitnexus.actors.messages import PartitionsSet
 from bitnexus.actors.operator_messages import (
     MAX_TRACE,
     MAX_TRACE_S,
     MAX_WITHIN_S,
     OPERATIONS,
     WITHIN_S,
+    ChangePartitions,
     ChangeTree,
     ExitShown,
     HistoryShown,
@@ -99,6 +101,21 @@ class CreateCommand(Model):
     command: CommandFields
 
 
+class PartitionsFields(Model):
+    """How many partitions to have below which partition supervisor."""
+
+    count: Annotated[int, Field(ge=1, le=256)]
+    path: TreePath
+    dry_run: bool = False
+    within_s: Annotated[float, Field(gt=0, le=MAX_WITHIN_S, strict=False)] = WITHIN_S
+
+
+class ChangeOfPartitions(Model):
+    """The body of POST /admin/tree/partitions."""
+
+    partitions: PartitionsFields
+
+
 class Admin:
     """The resource."""
 
@@ -117,6 +134,15 @@ class Admin:
             ),
             Route("GET", TREE + "/trace", self.trace, "The next messages", access=admin, query=TraceQuery, timed=False),
             Route("POST", TREE + "/commands", self.change, "Do it", access=admin, body=CreateCommand, timed=False),
+            Route(
+                "POST",
+                TREE + "/partitions",
+                self.change_partitions,
+                "Another number of partitions",
+                access=admin,
+                body=ChangeOfPartitions,
+                timed=False,
+            ),
             Route("GET", PATH + "/audit", self.audit, "What operators did", access=admin, query=PageQuery),
         ]
 
@@ -173,6 +199,15 @@ class Admin:
             ],
         }
         return data(shown, status=202 if changed.outcome in ("begun", "unfinished") else 200)
+
+    async def change_partitions(self, call: Call[ChangeOfPartitions, None]) -> web.Response:
+        """Have another number of partitions, while everything goes on; or say how many slots would move."""
+        asked = call.body.partitions
+        message = ChangePartitions(
+            _operator(call), asked.path, asked.count, dry_run=asked.dry_run, within_s=asked.within_s
+        )
+        done = await self._ask(message, PartitionsSet, asked.within_s)
+        return data({"before": done.before, "count": done.count, "slots": done.slots, "seconds": done.seconds})
 
     async def audit(self, call: Call[None, PageQuery]) -> web.Response:
         """The operators' commands, newest first."""

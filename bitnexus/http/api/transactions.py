@@ -149,7 +149,7 @@ class Transactions:
             ids = [item.account_id for item in accounts]
             found = await ledger.history(connection, ids, before_seq=before, limit=query.limit + 1)
             shown, next_place = one_page(found, query.limit, lambda last: Place(last.seq, as_of_seq))
-            items = await shown_now(connection, shown)
+            items = await shown_now(connection, shown, as_of_seq=as_of_seq)
         following = cursor_of(services.cursors, next_place, bound_to)
         return page(call.request, items, following=following, as_of_seq=as_of_seq)
 

@@ -212,10 +212,16 @@ async def subjects_of(services: Services, caller: Principal, all_asked: Sequence
     return {id_: transfer for id_, (transfer, payer) in found.items() if everything or payer == caller.user_id}
 
 
-async def shown_now(db: Executor, transfers: Sequence[Transfer]) -> list[dict[str, Any]]:
-    """The transfers as answers show them, with what has become of them since, and what has been said of them."""
+async def shown_now(
+    db: Executor, transfers: Sequence[Transfer], *, as_of_seq: int = ledger.END
+) -> list[dict[str, Any]]:
+    """The transfers as answers show them, with what has become of them since, and what has been said of them.
+
+    That is, up to the event `as_of_seq`.
+    """
     ids = [transfer.transfer_id for transfer in transfers]
-    since, said = await ledger.resolutions(db, ids), await annotations_of(db, ids)
+    since = await ledger.resolutions(db, ids, up_to_seq=as_of_seq)
+    said = await annotations_of(db, ids, up_to_seq=as_of_seq)
     shown = []
     for transfer in transfers:
         resolution, words = since.get(transfer.transfer_id), said.get(transfer.transfer_id)

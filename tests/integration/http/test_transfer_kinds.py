@@ -244,6 +244,23 @@ async def test_a_reference_to_nothing_is_not_found_if_something_was_to_follow_fr
     assert_problem(answer, headers, 404, "not_found")
 
 
+async def test_the_pages_of_a_list_show_everything_as_of_one_event(service, pair):
+    ann, ben = pair
+    first = await pend(service, ann, ben)
+    await pend(service, ann, ben)
+    for path in (PATH, f"/api/v1/accounts/{ann.account_id}/history"):
+        _, page, _ = await service.call("GET", f"{path}?limit=1", user=ann)
+        seen = f"{path}?limit=1&cursor={page['page']['next']}"
+        _, before, _ = await service.call("GET", seen, user=ann)
+        await service.call("PUT", f"{PATH}/{first}", user=ann, json={"transaction": {"description": path}})
+        await service.call("DELETE", f"{PATH}/{first}", user=ann)
+        _, after, _ = await service.call("GET", seen, user=ann)
+        assert after == before
+        _, fresh, _ = await service.call("GET", path, user=ann)
+        (now,) = [each for each in fresh["data"] if each["id"] == first]
+        assert (now["status"], now["description"]) == ("voided", path)
+
+
 async def test_the_list_shows_what_has_become_of_each(service, pair):
     ann, ben = pair
     pending = await pend(service, ann, ben)

@@ -175,6 +175,22 @@ def test_a_drained_process_finishes_what_it_has_and_takes_no_more(journal):
         tree.run(drain(), 30)
 
 
+def test_a_resume_ends_a_drain_that_takes_too_long(journal):
+    with running(worker("a", journal)) as tree:
+
+        async def drain() -> None:
+            begun = asyncio.ensure_future(tree.node.call("a", Queue("begun"), timeout_s=20))
+            await tree.node.call("a", Ping())
+            draining = asyncio.ensure_future(tree.node.call("a", Drain(60), timeout_s=60))
+            await tree.node.call("a", GetState())
+            await tree.node.call("a", Resume())
+            assert await draining == Drained(1)
+            await tree.node.call("a", Release())
+            await begun
+
+        tree.run(drain(), 30)
+
+
 # -- traced -------------------------------------------------------------------------------------------------------
 
 
@@ -279,6 +295,17 @@ def test_a_kill_is_a_crash_with_all_that_follows(journal):
         (end,) = ends.ends
         assert (end.child, end.reason) == ("a", "killed by signal 9 (SIGKILL)")
         assert end.uptime_s is not None
+
+
+def test_the_history_outlives_a_child_that_its_supervisor_has_forgotten(journal):
+    with running(worker("a", journal, restart="temporary"), worker("b", journal)) as tree:
+        tree.node.cast("a", Do("exit"))
+        deadline = time.monotonic() + 10
+        while list(children_of(tree, "root")) != ["b"]:
+            assert time.monotonic() < deadline
+        ends = tree.call("root", GetEnds())
+        assert isinstance(ends, Ends)
+        assert [(end.child, end.reason) for end in ends.ends] == [("a", "exit code 3")]
 
 
 def test_the_mailbox_of_a_process_reaches_its_supervisor(journal):

@@ -41,7 +41,14 @@ def kill(tree: Tree, name: str) -> int:
 
 
 def kill_and_await(tree: Tree, name: str) -> int:
-    return tree.until_replaced(name, kill(tree, name))
+    return until_back(tree, name, kill(tree, name))
+
+
+def until_back(tree: Tree, name: str, pid: int) -> int:
+    """Wait until another process than `pid` holds the name, and its supervisor knows; gives its pid."""
+    now = tree.until_replaced(name, pid)
+    until_state(tree, name, now)
+    return now
 
 
 def end(tree: Tree, name: str) -> None:

@@ -22,6 +22,7 @@ from tests.integration.supervision.acting import (
     look,
     operate,
     stop_of,
+    until_back,
     until_state,
 )
 from tests.tree.actors import Do, Ping
@@ -47,7 +48,7 @@ def test_permanent_transient_temporary_after_a_normal_end_and_after_a_kill(journ
             else:
                 kill(tree, name)
         for name in ("permanent-normal", "permanent-killed", "transient-killed"):
-            tree.until_replaced(name, before[name])
+            until_back(tree, name, before[name])
         until_state(tree, "transient-normal", None)  # kept, not running
         until_state(tree, "temporary-normal", "forgotten")
         until_state(tree, "temporary-killed", "forgotten")
@@ -135,7 +136,7 @@ def test_one_for_all_restarts_all_in_order_for_one_unit(journal):
         for _ in range(2):
             c = tree.pid("c")
             kill(tree, "b")
-            tree.until_replaced("c", c)
+            until_back(tree, "c", c)
         assert look(tree).restarts_used == 2
         assert lines(journal) == [*init_of("a", "b", "c"), *([*stop_of("c", "a"), *init_of("a", "b", "c")] * 2)]
         kill(tree, "b")
@@ -147,7 +148,7 @@ def test_one_for_all_other_child_fails_restart_the_restarted_one_is_terminated_a
     with running(operated("sub", worker("a", journal), failing, flags=flags("one_for_all"))) as tree:
         b = tree.pid("b")
         kill(tree, "a")
-        tree.until_replaced("b", b)
+        until_back(tree, "b", b)
         assert lines(journal) == [
             *init_of("a", "b"), *stop_of("b"), *init_of("a", "b"), *stop_of("a"), *init_of("a", "b")
         ]  # fmt: skip
@@ -158,7 +159,7 @@ def test_rest_for_one_restarts_the_rest_alone(journal):
     with running(operated("sub", *(worker(name, journal) for name in "abcd"), flags=flags("rest_for_one"))) as tree:
         a, d = tree.pid("a"), tree.pid("d")
         kill(tree, "b")
-        tree.until_replaced("d", d)
+        until_back(tree, "d", d)
         assert tree.pid("a") == a
         assert lines(journal) == [*init_of("a", "b", "c", "d"), *stop_of("d", "c"), *init_of("b", "c", "d")]
 
@@ -168,7 +169,7 @@ def test_rest_for_one_other_child_fails_restart_the_restarted_one_stays(journal)
     with running(operated("sub", worker("a", journal), failing, flags=flags("rest_for_one"))) as tree:
         b = tree.pid("b")
         kill(tree, "a")
-        tree.until_replaced("b", b)
+        until_back(tree, "b", b)
         assert lines(journal) == [*init_of("a", "b"), *stop_of("b"), *init_of("a", "b", "b")]
 
 
@@ -206,7 +207,7 @@ def test_mass_exit_a_dozen_that_are_killed_at_once_are_all_back(journal):
         for pid in pids.values():
             os.kill(pid, signal.SIGKILL)
         for name, pid in pids.items():
-            tree.until_replaced(name, pid)
+            until_back(tree, name, pid)
         seen = look(tree)
         assert (seen.crashes, seen.restarts, seen.restarts_used) == (12, 12, 12)
         assert tree.pid("sub") == sub
@@ -253,7 +254,7 @@ def test_significant_bystander_that_is_stopped_with_its_siblings_ends_nothing(jo
     with running(operated("sub", worker("a", journal), significant("b", journal), flags=both)) as tree:
         sub, b = tree.pid("sub"), tree.pid("b")
         kill(tree, "a")
-        b = tree.until_replaced("b", b)
+        b = until_back(tree, "b", b)
         assert operate(tree, "terminate", "b").code == "ok"
         assert operate(tree, "restart", "b").code == "ok"
         assert tree.pid("sub") == sub
@@ -286,7 +287,7 @@ def test_hung_under_one_for_all_takes_its_siblings_along(journal):
     with running(operated("sub", worker("a", journal), hanging, flags=flags("one_for_all"))) as tree:
         a = tree.pid("a")
         os.kill(tree.pid("b"), signal.SIGSTOP)
-        tree.until_replaced("a", a)
+        until_back(tree, "a", a)
         tree.until(lambda: lines(journal) == [*init_of("a", "b"), *stop_of("a"), *init_of("a", "b")], "the sweep")
 
 
@@ -304,7 +305,7 @@ def test_max_rss_a_child_that_grew_too_large_is_asked_to_stop_and_started_again(
     with running(operated("sub", worker("a", journal), growing, flags=TWO_AN_HOUR)) as tree:
         a, b = tree.pid("a"), tree.pid("b")
         tree.node.cast("b", Do("grow"))
-        tree.until_replaced("b", b)
+        until_back(tree, "b", b)
         assert tree.pid("a") == a
         assert look(tree).ends == {"b": ["max_rss"]}
         assert lines(journal) == [*init_of("a", "b"), *stop_of("b"), *init_of("b")]
@@ -315,7 +316,7 @@ def test_max_rss_a_child_that_does_not_stop_when_it_is_asked_is_killed_after_its
     with running(operated("sub", growing, flags=TWO_AN_HOUR)) as tree:
         b = tree.pid("b")
         tree.node.cast("b", Do("grow"))
-        tree.until_replaced("b", b)
+        until_back(tree, "b", b)
         assert look(tree).ends == {"b": ["max_rss"]}
 
 
@@ -327,6 +328,6 @@ def test_backoff_each_restart_waits_longer_and_its_siblings_go_on(journal):
             kill(tree, "b")
             until_state(tree, "b", "restarting")
             assert tree.call("a", Ping()).pid == a  # type: ignore[attr-defined]  # the sweep comes with the restart
-            tree.until_replaced("a", a)
+            until_back(tree, "a", a)
             assert time.monotonic() - started >= wait_s
-            tree.ping("b")
+            until_state(tree, "b", tree.ping("b").pid)

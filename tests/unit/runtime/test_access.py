@@ -55,7 +55,6 @@ LOOKS = (
 TABLE = [
     (messages.GetHead(), EVERYBODY),
     (messages.GetPartitions(), EVERYBODY),
-    (messages.SetPartitions(2), [ADMIN]),
     (internal.GetNames(), EVERYBODY),
     (internal.Register(None), EVERYBODY),
     (internal.Register(INFO), []),
@@ -82,6 +81,8 @@ TABLE = [
     (operator_messages.ChangeTree(operator("service"), verb="kill"), []),
     (operator_messages.ChangeTree(operator("service"), verb="kill", dry_run=True), [SERVICE]),
     (operator_messages.ChangeTree(operator("admin", OTHER), verb="kill"), []),
+    (operator_messages.ChangePartitions(operator("admin"), count=2), [ADMIN]),
+    (operator_messages.ChangePartitions(operator("service"), count=2), []),
 ]
 #: To whom: the processes that open a message to clients.
 OPENED: dict[type[Process], set[type[Message]]] = {
@@ -90,10 +91,16 @@ OPENED: dict[type[Process], set[type[Message]]] = {
     RootSupervisor: {internal.GetMetrics, internal.GetNames, internal.Register},
     Ledger: {internal.GetMetrics, messages.GetHead},
     Partition: {internal.GetMetrics, messages.OpenAccount, messages.PostTransfer},
-    PartitionSupervisor: {internal.GetMetrics, messages.GetPartitions, messages.SetPartitions},
+    PartitionSupervisor: {internal.GetMetrics, messages.GetPartitions},
     Notifier: {internal.GetMetrics},
     Front: {internal.GetMetrics},
-    Operations: {internal.GetMetrics, *LOOKS, operator_messages.TraceMessages, operator_messages.ChangeTree},
+    Operations: {
+        internal.GetMetrics,
+        *LOOKS,
+        operator_messages.TraceMessages,
+        operator_messages.ChangeTree,
+        operator_messages.ChangePartitions,
+    },
 }
 
 

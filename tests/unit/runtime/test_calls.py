@@ -64,6 +64,14 @@ def test_parked_calls_wait_for_their_name_and_expire_like_others():
     assert table.awaited_names() == ["b"]
 
 
+def test_parked_calls_are_sent_in_the_order_in_which_they_were_made_whenever_they_were_parked():
+    table = OpenCalls()
+    sent_before, made_since = open_call(table), open_call(table)
+    table.park(made_since)
+    table.park(sent_before)  # it came back from a process that has died
+    assert table.unpark("a") == [sent_before, made_since]
+
+
 def test_a_parked_call_that_was_given_up_is_not_sent():
     table = OpenCalls()
     call = open_call(table)

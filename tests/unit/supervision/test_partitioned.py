@@ -79,16 +79,31 @@ def test_a_new_partition_that_does_not_start_ends_the_resize_with_nothing_moved(
     assert resize.owners == list(table_of(2))
 
 
-def test_without_routers_the_old_owner_drains_at_once_and_its_death_is_as_good() -> None:
+def test_without_routers_the_old_owner_drains_at_once() -> None:
     resize = Resize(2)
     steps = resize.begin(1)
-    assert all(isinstance(step, Drain) and step.partition == 1 for step in steps)
     while resize.is_under_way:
-        drained = resize.down(1)
-        assert drained == [Own(0, step.slot) for step in steps if isinstance(step, Drain)]
-        steps = [step for own in drained if isinstance(own, Own) for step in resize.owns(0, own.slot)]
+        assert all(isinstance(step, Drain) and step.partition == 1 for step in steps)
+        owns = [own for step in steps if isinstance(step, Drain) for own in resize.drained(1, step.slot)]
+        assert owns == [Own(0, step.slot) for step in steps if isinstance(step, Drain)]
+        steps = [step for own in owns if isinstance(own, Own) for step in resize.owns(0, own.slot)]
     assert steps == [StopPartition(1), Resized(1)]
     assert set(resize.owners) == {0}
+
+
+def test_when_the_old_owner_dies_all_routers_say_again_that_they_hold() -> None:
+    resize = Resize(2)
+    resize.joined("r")
+    slots = [step.slot for step in resize.begin(1) if isinstance(step, Hold)]
+    assert resize.down(1) == []  # it has not been asked to drain yet: its successor will be
+    assert resize.holds("r", slots[0]) == [Drain(1, slots[0])]
+    assert resize.waits_for(1, slots)
+    assert resize.down(1) == [Hold("r", slots[0])]
+    assert not resize.waits_for(1, slots)
+    assert resize.drained(1, slots[0]) == []  # what the dead one said
+    assert resize.holds("r", slots[0]) == [Drain(1, slots[0])]
+    assert resize.drained(1, slots[0]) == [Own(0, slots[0])]
+    assert resize.waits_for(0, slots)
 
 
 def test_a_new_owner_that_dies_before_it_knows_is_as_good_as_one_that_knows() -> None:
@@ -125,8 +140,11 @@ def test_routes_hold_under_a_name_that_nobody_has() -> None:
     assert routes.of("alice") == names[slot] == "p-1"
     assert routes.hold([slot, slot_of("bob")]) == {"p-1"}
     assert routes.of("alice") == f"p/{slot}"
+    assert routes.hold([slot]) == {"p-1"}  # once more
     routes.release(slot, 0)
+    assert routes.hold([slot]) == {"p-0"}
     routes.hold_all()
+    assert routes.hold([slot]) == set()
     assert routes.names is names
     assert len(set(names)) == SLOTS
     assert all(map(routes.is_route, ["p-0", "p/17"]))
