@@ -226,7 +226,8 @@ async def test_an_interrupted_import_says_so_and_goes_on_when_it_is_begun_again(
     assert b"Traceback" not in err
     code, summary, _ = await imported(*arguments, user=ann)
     assert (code, summary["posted"] + summary["replayed"]) == (0, 3_000)
-    assert summary["replayed"] >= first["posted"] > 0
+    # The ledger had some: the import may have been stopped before it heard so.
+    assert summary["replayed"] >= max(1, first["posted"])
     assert await balance(service, ben) == 3_000
 
 
