@@ -105,8 +105,10 @@ async def test_a_restart_under_load_goes_in_order_and_fails_no_request(service: 
     visitors = [Visitor(service.port) for _ in range(VISITORS)]
     paid = []
     async with asyncio.TaskGroup() as group:
-        for client in (*payers, *visitors):
-            group.create_task(client.run(stop))
+        for payer in payers:
+            group.create_task(payer.run(stop))
+        for visitor in visitors:
+            group.create_task(visitor.run(stop))
         try:
             for path in [*STOPS_AND_STARTS] * ROUNDS:
                 await asyncio.sleep(PAUSE_S)
