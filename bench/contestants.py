@@ -57,7 +57,7 @@ class Contestant(Protocol):
 
 
 class BitNexus:
-    """The service itself, with its settings as they are by default."""
+    """The service itself, with its settings as they are by default, but for the rate limits."""
 
     name = "BitNexus"
 

@@ -59,6 +59,7 @@ class Goal:
 
 GOALS = (
     Goal(NODE, "round_trip_ms", 4, times_stock=True),
+    Goal(THESPIAN, "ask_ms", 4, times_stock=True),
     Goal(THESPIAN, "round_trip_ms", 4, times_stock=True),
     Goal(NODE, "both_directions", 20, times_stock=True),
     Goal(LIGHT, "bytes", 600),

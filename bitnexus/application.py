@@ -15,6 +15,7 @@ look on from the beginning to the end.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from bitnexus.actors.operator_messages import OPERATIONS
@@ -33,6 +34,9 @@ LEDGER_SHUTDOWN_MS: Final = 3000
 OPERATIONS_SHUTDOWN_MS: Final = 2000
 #: What kills one child again and again takes its supervisor down, then the node; what kills it now and then does not.
 FLAGS: Final = SupervisorFlags(strategy="one_for_one", intensity=10, period_s=10)
+#: Fronts share the port: operators restart them one after another. A partition has users of its own, for whom no other
+#: stands in; they wait while it is away, however many are away with it.
+FRONT_FLAGS: Final = replace(FLAGS, replicas=True)
 
 _SUPERVISOR: Final = "bitnexus.supervision.supervisor:Supervisor"
 _PARTITION_SUPERVISOR: Final = "bitnexus.supervision.partition_supervisor:PartitionSupervisor"
@@ -49,6 +53,7 @@ def tree(settings: Settings) -> list[ChildSpec]:
         ChildSpec("notifier", ProcessStart("bitnexus.actors.notifier.actor:Notifier")),
         _supervisor(
             "http",
+            FRONT_FLAGS,
             [
                 ChildSpec(
                     f"http-{n}", ProcessStart("bitnexus.http.front:Front", {"drain_s": drain_s}), shutdown=front_ms
@@ -67,5 +72,5 @@ def partitions(settings: Settings, flags: SupervisorFlags) -> ChildSpec:
     return ChildSpec(TRANSACTIONS, ProcessStart(_PARTITION_SUPERVISOR, args), type="supervisor")
 
 
-def _supervisor(name: str, children: list[ChildSpec]) -> ChildSpec:
-    return ChildSpec(name, ProcessStart(_SUPERVISOR, {"flags": FLAGS, "children": children}), type="supervisor")
+def _supervisor(name: str, flags: SupervisorFlags, children: list[ChildSpec]) -> ChildSpec:
+    return ChildSpec(name, ProcessStart(_SUPERVISOR, {"flags": flags, "children": children}), type="supervisor")

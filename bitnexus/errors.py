@@ -9,6 +9,7 @@ carried by its code. The front raises :class:`Refused` for it at the edge.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -19,7 +20,7 @@ class BitNexusError(Exception):
     code: ClassVar[str] = "internal_error"
     status: ClassVar[int] = 500
     title: ClassVar[str] = "Internal error"
-    retry_after_s: ClassVar[int | None] = None
+    retry_after_s: int | None = None
 
     def __init__(self, detail: str | None = None) -> None:
         super().__init__(detail or self.title)
@@ -110,6 +111,12 @@ class InvalidCredentials(Unauthorized):
     code, title = "invalid_credentials", "Invalid email or password"
 
 
+class InvalidRefreshToken(Unauthorized):
+    """The refresh token is of no use: made up, expired, exchanged before or revoked."""
+
+    code, title = "invalid_refresh_token", "The refresh token is not valid: log in again"
+
+
 class Forbidden(BitNexusError):
     """Authenticated, but not allowed."""
 
@@ -146,10 +153,29 @@ class AuditUnavailable(BitNexusError):
     code, status, title, retry_after_s = "audit_unavailable", 503, "The command cannot be recorded", 5
 
 
+class AccountsNotEmpty(Conflict):
+    """The user cannot be deleted: money is in their accounts, or on its way; nothing was done."""
+
+    code, title = "accounts_not_empty", "There is money in the user's accounts, or something pending"
+
+
 class TooManyInFlight(BitNexusError):
     """The user has too many commands in flight; refused before any effect."""
 
     code, status, title, retry_after_s = "too_many_in_flight", 429, "Too many requests in flight", 1
+
+
+class TooManyRequests(BitNexusError):
+    """The caller asks too often; refused before any effect. `headers` tell about the limit."""
+
+    code, status, title, retry_after_s = "too_many_requests", 429, "Too many requests", 1
+
+    def __init__(
+        self, detail: str | None = None, *, retry_after_s: int = 1, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
+        self.headers = dict(headers or {})
 
 
 class TooManyAccounts(BitNexusError):

@@ -10,11 +10,12 @@ ROLES: Final = frozenset({"user", "service", "admin"})
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """The user's id, the role, and until when (seconds since 1970) that is vouched for."""
+    """The user's id, the role, until when (seconds since 1970) that is vouched for, and by which session ("": none)."""
 
     user_id: str
     role: str
     expires_at: float
+    session_id: str = ""
 
     @property
     def is_admin(self) -> bool:

@@ -1,7 +1,8 @@
 """Access tokens: short-lived JWTs, signed with HS256 and nothing else.
 
 A verified token is remembered until it expires, so that a client's second request costs one dictionary look-up
-instead of a JSON parse and a signature.
+instead of a JSON parse and a signature. What is revoked is forgotten, and judged anew when it comes again: the look-up
+costs no more for that.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import hmac
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import jwt
@@ -19,6 +20,7 @@ import jwt
 from bitnexus.errors import Unauthorized
 from bitnexus.keys import derive_key, key_id
 from bitnexus.principal import ROLES, Principal
+from bitnexus.revocations import Revocations, Revoked
 
 ISSUER: Final = "bitnexus"
 AUDIENCE: Final = "bitnexus-api"
@@ -45,9 +47,10 @@ class AccessTokens:
         self._clock = clock
         self._cache: OrderedDict[str, Principal] = OrderedDict()
         self._cache_size = cache_size
+        self._revocations = Revocations()
 
-    def issue(self, user_id: str, role: str, *, ttl_s: int | None = None) -> str:
-        """A token for the user, valid for `ttl_s` (else this issuer's) seconds from now."""
+    def issue(self, user_id: str, role: str, *, ttl_s: int | None = None, session_id: str = "") -> str:
+        """A token for the user, valid for `ttl_s` (else this issuer's) seconds from now, or as long as the session."""
         now = int(self._clock())
         claims = {
             "iss": ISSUER,
@@ -58,6 +61,8 @@ class AccessTokens:
             "exp": now + (self.ttl_s if ttl_s is None else ttl_s),
             "jti": uuid.uuid4().hex,
         }
+        if session_id:
+            claims["sid"] = session_id
         return jwt.encode(claims, self._keys[self._kid], algorithm=ALGORITHM, headers={"kid": self._kid})
 
     def complete(self, unsigned: str) -> str:
@@ -84,7 +89,7 @@ class AccessTokens:
         """The principal that the token vouches for.
 
         Raises:
-            Unauthorized: unsigned, signed by another key or algorithm, for somebody else, malformed or expired.
+            Unauthorized: unsigned, signed by another key or algorithm, for somebody else, malformed, expired, revoked.
         """
         principal = self._cache.get(token)
         if principal is None:
@@ -96,6 +101,19 @@ class AccessTokens:
             self._cache.pop(token, None)
             raise Unauthorized("The access token has expired")
         return principal
+
+    def revoke(self, revoked: Iterable[Revoked]) -> frozenset[str]:
+        """Refuse the tokens of these sessions and users from now on; the ids of those that were not refused before."""
+        merged_until = self._revocations.merged_until
+        self._revocations.forget(self._clock())
+        new = self._revocations.add(revoked)
+        if self._revocations.merged_until > merged_until:
+            self._cache.clear()
+        elif new:
+            for token, principal in tuple(self._cache.items()):
+                if principal.session_id in new or principal.user_id in new:
+                    del self._cache[token]
+        return new
 
     def _remember(self, token: str, principal: Principal) -> None:
         self._cache[token] = principal
@@ -128,6 +146,11 @@ class AccessTokens:
             role = claims.get("role")
             if type(expires_at) is not int or not isinstance(role, str) or role not in ROLES:
                 raise Unauthorized("The access token is not valid")
-            return Principal(str(uuid.UUID(claims["sub"])), role, expires_at)
+            user_id, session_id, issued_at = str(uuid.UUID(claims["sub"])), claims.get("sid", ""), claims["iat"]
+            if not isinstance(session_id, str) or not isinstance(issued_at, int | float):
+                raise Unauthorized("The access token is not valid")
+            if self._revocations.refuses(session_id=session_id, user_id=user_id, issued_at=issued_at):
+                raise Unauthorized("The access token was revoked")
+            return Principal(user_id, role, expires_at, session_id)
         except (jwt.InvalidTokenError, ValueError, RecursionError) as error:
             raise Unauthorized("The access token is not valid") from error

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -29,6 +30,10 @@ STOP_TIMEOUT_S = 15.0
 STOP_PROMISED_S = 10.0
 _POLL_S = 0.01
 _ADDRESS = re.compile(r"ready at http://([0-9.]+):([0-9]+)")
+
+#: Below those of Linux's ip_local_port_range: the processes of a service take theirs from there before it listens.
+_PORTS = (12_000, 32_000)
+_random = random.SystemRandom()  # not the tests' own: whoever seeds that would get the same port again
 
 T = TypeVar("T")
 
@@ -58,6 +63,8 @@ class RunningService:
             "PORT": str(self.port),
             "BITNEXUS_DATA_DIR": str(self.directory / "var"),
             "BITNEXUS_LOG_FORMAT": "json",
+            "BITNEXUS_ACCESS_TOKEN_TTL_S": "86400",  # a run may be long, and logs in once
+            "BITNEXUS_RATE_LIMITS": "false",
             "BITNEXUS_PARTITIONS": "2",  # more than the default: what goes wrong between two must show
             **(environment or {}),
         }
@@ -216,11 +223,12 @@ def wait_until(condition: Callable[[], T], timeout_s: float, complaint: Callable
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port of 127.0.0.1 that nobody listens on, and that the kernel gives to nobody who asks it for any."""
+    while True:
+        port = _random.randrange(*_PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def accepts_connections(port: int) -> bool:

@@ -152,12 +152,13 @@ class Service:
         """The processes of the tree that are up now, by name."""
         return {name: pid for name, pid in self.running.pids().items() if psutil.pid_exists(pid)}
 
-    async def kill(self, name: str) -> None:
-        """SIGKILL one process of the tree and wait until its successor is up."""
-        old = (await self.pids())[name]
-        os.kill(old, signal.SIGKILL)
+    async def kill(self, *names: str) -> None:
+        """SIGKILL these processes of the tree, all at once, and wait until their successors are up."""
+        before = await self.pids()
+        for name in names:
+            os.kill(before[name], signal.SIGKILL)
         async with asyncio.timeout(RESTART_TIMEOUT_S):
-            while not self.running.has_pid(name, other_than=old):  # it tells nobody
+            while not all(self.running.has_pid(name, other_than=before[name]) for name in names):
                 await asyncio.sleep(0.02)
 
 

@@ -244,8 +244,10 @@ class AnnotateTransfer(Message, frozen=True, tag="AnnotateTransfer/1"):
     """Have other words stand at a transfer from now on. Idempotent by `annotation_id`.
 
     Answered by :class:`TransferAnnotated`; NotFound if there is no such transfer from that account, Conflict if the id
-    is another annotation's. `user_id` and `role` are those of the authenticated caller; the user's transaction actor
-    checks that the debit account is the user's, or that an admin or a service asks.
+    is another annotation's, PreconditionFailed unless the words that stand there are of one of the events `if_seqs`
+    (of the transfer's own, if it was never annotated; None: of any). `user_id` and `role` are those of the
+    authenticated caller; the user's transaction actor checks that the debit account is the user's, or that an admin or
+    a service asks.
     """
 
     user_id: str
@@ -255,6 +257,7 @@ class AnnotateTransfer(Message, frozen=True, tag="AnnotateTransfer/1"):
     debit_account_id: str
     description: str = ""
     metadata: str = ""
+    if_seqs: list[int] | None = None
 
 
 class TransferAnnotated(Message, frozen=True, tag="TransferAnnotated/1"):

@@ -175,21 +175,28 @@ class ChangeTree(OperatorCommand, frozen=True, tag="ChangeTree/1"):
 
     def permits(self, sender: Principal) -> bool:
         """An admin's; asking what would be done is looking."""
-        if self.dry_run and sender.role == "service":
-            return bool(sender.user_id) and (self.operator.user_id, self.operator.role) == (sender.user_id, "service")
-        return super().permits(sender)
+        return super().permits(sender) or (self.dry_run and _is_service(self.operator, sender))
 
 
 class ChangePartitions(OperatorCommand, frozen=True, tag="ChangePartitions/1"):
-    """Have `count` partitions, 1 to 256, below the partition supervisor at `path`; answered by messages.PartitionsSet.
+    """Have `count` partitions, 1 to 256, below the partition supervisor at `path`.
 
-    Everything goes on meanwhile. CallTimeout: it is not done after `within_s`, and goes on. With `dry_run` it is only
-    said how many slots would move. It lasts until the supervisor is restarted.
+    Answered by :class:`PartitionsChanged`. Everything goes on meanwhile. CallTimeout: it is not done after `within_s`,
+    and goes on. With `dry_run` it is only said what would be done. It lasts until the supervisor is restarted.
     """
 
     count: int = 0
     dry_run: bool = False
     within_s: float = WITHIN_S
+
+    def permits(self, sender: Principal) -> bool:
+        """As ChangeTree."""
+        return super().permits(sender) or (self.dry_run and _is_service(self.operator, sender))
+
+
+def _is_service(operator: Operator, sender: Principal) -> bool:
+    own = (operator.user_id, operator.role) == (sender.user_id, "service")
+    return bool(sender.user_id) and own and sender.role == "service"
 
 
 class Step(Message, frozen=True, tag="Step/1"):
@@ -216,4 +223,19 @@ class TreeChanged(Message, frozen=True, tag="TreeChanged/1"):
     steps: list[Step]
     warnings: list[str]
     detail: str = ""
+    command_id: str = ""
+
+
+class PartitionsChanged(Message, frozen=True, tag="PartitionsChanged/1"):
+    """There are `count` partitions, or would be; `slots` of 1024 changed hands, in `seconds`.
+
+    `outcome`: "done", "nothing" or "would", as of :class:`TreeChanged`.
+    """
+
+    outcome: str
+    before: int
+    count: int
+    slots: int
+    seconds: float
+    steps: list[Step]
     command_id: str = ""

@@ -15,7 +15,7 @@ PATH: Final = "bitnexus/transactions"
 
 @click.command("partitions")
 @click.argument("count", type=click.IntRange(1, 256), required=False, metavar="[N]")
-@click.option("--dry-run", is_flag=True, help="Only say how many users would move.")
+@click.option("--dry-run", is_flag=True, help="Only show the steps, and how many users would move.")
 @click.option(
     "--within",
     "within_s",
@@ -52,13 +52,13 @@ def _show(*, as_json: bool) -> None:
 
 
 def _change(count: int, *, dry_run: bool, within_s: float, as_json: bool) -> None:
-    from bitnexus.actors.messages import PartitionsSet
-    from bitnexus.actors.operator_messages import ChangePartitions
+    from bitnexus.actors.operator_messages import ChangePartitions, PartitionsChanged
+    from bitnexus.cli._shown import console, steps_table
     from bitnexus.supervision.slots import SLOTS
 
-    async def work(node: Connected) -> PartitionsSet:
+    async def work(node: Connected) -> PartitionsChanged:
         message = ChangePartitions(node.operator, PATH, count, dry_run=dry_run, within_s=within_s)
-        return await node.ask(message, PartitionsSet, timeout_s=within_s + _GRACE_S)
+        return await node.ask(message, PartitionsChanged, timeout_s=within_s + _GRACE_S)
 
     done = run(work)
     if as_json:
@@ -66,6 +66,7 @@ def _change(count: int, *, dry_run: bool, within_s: float, as_json: bool) -> Non
     elif done.before == done.count:
         click.echo(f"There are {_number_of(done.count)} already.")
     else:
+        console().print(steps_table(done.steps))
         share = f"{done.slots / SLOTS:.0%} of the users"
         what = f"{share} would move." if dry_run else f"{share} moved, in {done.seconds:.2f} s."
         click.echo(f"{_number_of(done.count)} instead of {done.before}: {what}")

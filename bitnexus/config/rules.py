@@ -19,6 +19,8 @@ _PLACEHOLDER = re.compile(
     r"change.?me|default|example|placeholder|insecure|replace|secret|password|xxxx", re.IGNORECASE
 )
 _HOST_NAME = re.compile(r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9_-]{0,62}|\.(?=[A-Za-z0-9]))*")
+#: As browsers send it: in lower case, without a slash at the end.
+_ORIGIN = re.compile(r"https?://(?:[a-z0-9](?:[a-z0-9._-]{0,252})|\[[0-9a-f:.]{2,45}\])(?::[1-9][0-9]{0,4})?")
 _ASSET = re.compile(r"[A-Z][A-Z0-9]{0,16}/[0-9]{1,2}")
 _GUESSABLE_PASSWORDS = frozenset(
     {"", "postgres", "password", "bitnexus", "admin", "root", "secret", "changeme", "change_me", "test", "dev"}
@@ -95,6 +97,25 @@ def postgres_url(value: str) -> str:
         message = "must be of the form postgresql://user:password@host:port/database"
         raise ValueError(message)
     return value
+
+
+def networks(value: str) -> str:
+    """`value`, if it is a list, with commas, of networks and addresses."""
+    try:
+        for part in value.split(","):
+            ipaddress.ip_network(part.strip()) if part.strip() else None
+    except ValueError:
+        message = "must be networks or addresses with commas between them, as in 10.0.0.0/8, 192.0.2.7"
+        raise ValueError(message) from None
+    return value
+
+
+def origins(value: str) -> str:
+    """`value`, if it is a list, with commas, of web origins: scheme and host, with a port or not, and nothing else."""
+    if all(_ORIGIN.fullmatch(part.strip()) for part in value.split(",") if part.strip()):
+        return value
+    message = "must be origins with commas between them, as in https://app.example.com, http://localhost:3000"
+    raise ValueError(message)
 
 
 def unguessable_password(value: str) -> str:

@@ -133,11 +133,70 @@ class Settings(BaseSettings):
         description="Longest wait for an actor's answer, in seconds.",
     )
     access_token_ttl_s: int = Field(
-        3600,
+        900,
         ge=1,
         le=86_400,
         validation_alias="BITNEXUS_ACCESS_TOKEN_TTL_S",
         description="Life of an access token, in seconds.",
+    )
+    refresh_token_ttl_s: int = Field(
+        30 * 86_400,
+        ge=1,
+        le=366 * 86_400,
+        validation_alias="BITNEXUS_REFRESH_TOKEN_TTL_S",
+        description="How long a session may be silent until its user must log in again, in seconds.",
+    )
+    rate_limits: bool = Field(
+        True,  # noqa: FBT003 - the default
+        validation_alias="BITNEXUS_RATE_LIMITS",
+        description="false: nobody is limited, for load tests.",
+    )
+    rate_limit_user: int = Field(
+        1000,
+        ge=0,
+        le=1_000_000,
+        validation_alias="BITNEXUS_RATE_LIMIT_USER",
+        description="Requests a second of one user at one front, ten seconds' worth at once; 0: no limit.",
+    )
+    rate_limit_address: int = Field(
+        200,
+        ge=0,
+        le=1_000_000,
+        validation_alias="BITNEXUS_RATE_LIMIT_ADDRESS",
+        description="Requests a second without a valid token from one address at one front; 0: no limit.",
+    )
+    login_limit_account: int = Field(
+        10,
+        ge=0,
+        le=1_000_000,
+        validation_alias="BITNEXUS_LOGIN_LIMIT_ACCOUNT",
+        description="Failed logins a minute for one email at one front; 0: no limit.",
+    )
+    login_limit_address: int = Field(
+        60,
+        ge=0,
+        le=1_000_000,
+        validation_alias="BITNEXUS_LOGIN_LIMIT_ADDRESS",
+        description="Failed logins a minute from one address at one front; 0: no limit.",
+    )
+    register_limit_address: int = Field(
+        300,
+        ge=0,
+        le=1_000_000,
+        validation_alias="BITNEXUS_REGISTER_LIMIT_ADDRESS",
+        description="Registrations a minute from one address at one front; 0: no limit.",
+    )
+    trusted_proxies: str = Field(
+        "",
+        max_length=10_000,
+        validation_alias="BITNEXUS_TRUSTED_PROXIES",
+        description="Networks of proxies, with commas, whose X-Forwarded-For tells the client's address.",
+    )
+    cors_origins: str = Field(
+        "",
+        max_length=10_000,
+        validation_alias="BITNEXUS_CORS_ORIGINS",
+        description="Origins of other sites' pages, with commas, that may use the API from browsers; none otherwise.",
     )
     log_origin: str = Field(
         "bitnexus.localhost/ledger",
@@ -196,6 +255,16 @@ class Settings(BaseSettings):
     @classmethod
     def _check_default_asset(cls, value: str) -> str:
         return rules.asset(value)
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_trusted_proxies(cls, value: str) -> str:
+        return rules.networks(value)
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _check_cors_origins(cls, value: str) -> str:
+        return rules.origins(value)
 
     @field_validator("host")
     @classmethod

@@ -22,7 +22,8 @@ from bitnexus.http.channels.longpoll import LongPolls
 from bitnexus.http.channels.socket import Sockets
 from bitnexus.http.connections import Refusals, Runner
 from bitnexus.http.correlation import RequestIds
-from bitnexus.http.edge import Handler, edge
+from bitnexus.http.cors import Cors
+from bitnexus.http.edge import Handler, edge, with_preflights
 from bitnexus.http.routes import MAX_BODY_BYTES, Route, endpoint
 from bitnexus.http.services import Services
 from bitnexus.http.traffic import Traffic
@@ -55,13 +56,15 @@ def route_table(services: Services) -> list[Route]:
     return [route for resource in resources for route in resource.routes()]
 
 
-async def build_runner(services: Services, sockets: Sockets, long_polls: LongPolls, traffic: Traffic) -> web.AppRunner:
+async def build_runner(
+    services: Services, sockets: Sockets, long_polls: LongPolls, traffic: Traffic, cors: Cors | None
+) -> web.AppRunner:
     """The application, ready to be given sites to listen at."""
     app = web.Application(client_max_size=MAX_BODY_BYTES)
     time_limit_s = services.call_timeout_s + TIME_LIMIT_MARGIN_S
     exact: dict[tuple[str, str], Handler] = {}
     for route in route_table(services):
-        handler = endpoint(route, services.tokens, time_limit_s)
+        handler = endpoint(route, services.tokens, services.limits, time_limit_s)
         app.router.add_route(route.method, route.path, handler)
         if route.method == "GET":
             app.router.add_route("HEAD", route.path, handler)
@@ -83,5 +86,6 @@ async def build_runner(services: Services, sockets: Sockets, long_polls: LongPol
     await runner.setup()
     server = runner.server
     assert server is not None
-    server.request_handler = edge(server.request_handler, exact, request_ids, services.metrics, traffic)
+    by_router = server.request_handler if cors is None else with_preflights(server.request_handler, cors)
+    server.request_handler = edge(by_router, exact, request_ids, services.metrics, traffic, cors=cors)
     return runner

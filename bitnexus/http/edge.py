@@ -24,8 +24,11 @@ from bitnexus.errors import (
     PayloadTooLarge,
 )
 from bitnexus.http.correlation import RequestIds
+from bitnexus.http.cors import Cors
+from bitnexus.http.presentation import COMPRESSED_FROM_BYTES, compress, protect_page
 from bitnexus.http.problem import problem
 from bitnexus.http.request_metrics import RequestMetrics
+from bitnexus.http.routes import JSON_TYPE
 from bitnexus.http.traffic import Traffic
 
 UNMATCHED: Final = "unmatched"
@@ -46,8 +49,13 @@ def edge(
     request_ids: RequestIds,
     metrics: RequestMetrics,
     traffic: Traffic,
+    *,
+    cors: Cors | None = None,
 ) -> Handler:
-    """The server's handler: `exact` ones by (method, path), `by_router` (the application's) for everything else."""
+    """The server's handler: `exact` ones by (method, path), `by_router` (the application's) for everything else.
+
+    `cors` None: no page of another site may use the API.
+    """
     tells = logging.getLogger().isEnabledFor(logging.DEBUG)  # asked once: a line that is not written costs as well
 
     async def around(request: web.Request) -> web.StreamResponse:
@@ -75,6 +83,7 @@ def edge(
             response.force_close()
         if not response.prepared:
             headers = response.headers
+            _present(request, response, cors)
             headers["X-Request-Id"] = request_id
             for name, value in STATIC_HEADERS:
                 headers[name] = value
@@ -89,8 +98,31 @@ def edge(
     return around
 
 
+def _present(request: web.Request, response: web.StreamResponse, cors: Cors | None) -> None:
+    headers = response.headers
+    if headers.get("Content-Type") != JSON_TYPE:
+        protect_page(headers)
+    if type(response) is web.Response:
+        body = response.body
+        if type(body) is bytes and len(body) >= COMPRESSED_FROM_BYTES:
+            compress(request, response)
+    if cors is not None:
+        cors.dress(request.headers.get("Origin"), headers)
+
+
+def with_preflights(by_router: Handler, cors: Cors) -> Handler:
+    """The application's handler, but for what browsers ask before a page of another site may send a request."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        answer = cors.preflight(request.headers) if request.method == "OPTIONS" else None
+        return await by_router(request) if answer is None else web.Response(status=204, headers=answer)
+
+    return handle
+
+
 def _template(request: web.Request) -> str:
-    resource = request.match_info.route.resource
+    matched = request._match_info  # noqa: SLF001 - None for what is answered before it is routed: a preflight
+    resource = None if matched is None else matched.route.resource
     return UNMATCHED if resource is None else resource.canonical
 
 

@@ -34,11 +34,15 @@ from bitnexus.http.channels.messages import (
 from bitnexus.http.channels.poll_sessions import WINDOW_S, PollSessions
 from bitnexus.http.channels.rate import PUSHES_PER_S
 from bitnexus.http.channels.socket import IDLE_S, Sockets
+from bitnexus.http.cors import Cors, origins
 from bitnexus.http.cursors import Cursors
 from bitnexus.http.health import Health
-from bitnexus.http.listener import PortInUse, free_port
+from bitnexus.http.limits import Limits
+from bitnexus.http.listener import PortInUse, free_port, let_nobody_begin, listening_sockets
 from bitnexus.http.password_threads import PasswordThreads
+from bitnexus.http.refresh_tokens import RefreshTokens
 from bitnexus.http.request_metrics import RequestMetrics
+from bitnexus.http.revocation_feed import RevocationFeed
 from bitnexus.http.services import Services
 from bitnexus.http.traffic import Traffic
 from bitnexus.storage.database import Database
@@ -57,9 +61,9 @@ class Front(Process):
     """Serves the API and the channels at the settings' host and port, together with the other fronts.
 
     args (all optional): `host`, `port` instead of the settings'; `origins`, the patterns of pages that may open sockets
-    (none: those of the same host); `idle_s`, after which a silent socket is closed, instead of 60; `pushes_per_s`, how
-    much a channel client may send, instead of 100; `poll_window_s`, how long a poll waits, instead of 10; `drain_s`
-    instead of :data:`DRAIN_S`.
+    besides those of the settings (none: those of the same host); `idle_s`, after which a silent socket is closed,
+    instead of 60; `pushes_per_s`, how much a channel client may send, instead of 100; `poll_window_s`, how long a poll
+    waits, instead of 10; `drain_s` instead of :data:`DRAIN_S`.
     """
 
     async def init(self) -> None:
@@ -78,11 +82,16 @@ class Front(Process):
         self._partitions.start()
         self._connected = Connected()
         self._disconnects = Disconnects(self.node, self.name, self._connected)
+        revocations = RevocationFeed(self._database, tokens, self._log_out)
+        await revocations.look()
         services = Services(
             front=self.name,
             node=self.node,
             database=self._database,
             tokens=tokens,
+            refresh_tokens=RefreshTokens(secret, settings.refresh_token_ttl_s),
+            revocations=revocations,
+            limits=Limits(settings),
             cursors=Cursors(secret),
             passwords=self._passwords,
             metrics=metrics,
@@ -92,7 +101,8 @@ class Front(Process):
             call_timeout_s=settings.call_timeout_s,
             disconnects=self._disconnects,
         )
-        admission = Admission(tokens, self.args.get("origins", ()))
+        pages = origins(settings.cors_origins)
+        admission = Admission(tokens, self.args.get("origins", ()), pages)
         channels = Channels(self._hub, pushes_per_s=self.args.get("pushes_per_s", PUSHES_PER_S))
         self._sockets = Sockets(admission, channels, self._connected, metrics, idle_s=self.args.get("idle_s", IDLE_S))
         self._poll_sessions = PollSessions(
@@ -100,8 +110,10 @@ class Front(Process):
         )
         self._long_polls = LongPolls(admission, self._poll_sessions, services.cursors, node=self.node, front=self.name)
         self._traffic = Traffic()
-        self._runner = await build_runner(services, self._sockets, self._long_polls, self._traffic)
+        cors = Cors(pages) if pages else None
+        self._runner = await build_runner(services, self._sockets, self._long_polls, self._traffic, cors)
         self._hub.start()
+        self.spawn(revocations.follow())
         await self._listen()
 
     async def terminate(self, reason: ExitReason) -> None:
@@ -117,12 +129,18 @@ class Front(Process):
 
     async def drain(self, within_s: float) -> int:
         """Accept no more and finish what is in flight: new connections go to the other fronts."""
+        if self._runner.sites:
+            await let_nobody_begin(self._listening)
         for site in tuple(self._runner.sites):
             await site.stop()
         self._sockets.refuse()
         self._long_polls.refuse()
-        await asyncio.gather(self._connected.drain(), self._traffic.drain(within_s))
+        await asyncio.gather(self._connected.drain(), self._traffic.drain(within_s, self._connections))
         return self._traffic.under_way
+
+    def _connections(self) -> int:
+        server = self._runner.server
+        return 0 if server is None else len(server.connections)
 
     async def undrain(self) -> None:
         """Accept again."""
@@ -135,10 +153,14 @@ class Front(Process):
     async def _listen(self) -> None:
         settings = get_settings()
         host, port = self.args.get("host", settings.host), self.args.get("port", settings.port)
-        # Both options: the port is shared with the other fronts, and free at once after a restart.
-        site = web.TCPSite(self._runner, host, port, backlog=BACKLOG, reuse_port=True, reuse_address=True)
-        await site.start()
-        self.log.info("listening", address=site.name)
+        self._listening = listening_sockets(host, port)
+        for listening in self._listening:
+            site = web.SockSite(self._runner, listening, backlog=BACKLOG)
+            await site.start()
+            self.log.info("listening", address=site.name)
+
+    def _log_out(self, ended: frozenset[str]) -> None:
+        self.spawn(self._connected.log_out(ended))
 
     def summary(self) -> dict[str, Scalar]:
         """What is under way."""

@@ -13,6 +13,7 @@ from bitnexus.errors import (
     InvalidFields,
     MethodNotAllowed,
     Refused,
+    TooManyRequests,
     Unauthorized,
 )
 
@@ -54,6 +55,8 @@ def problem(error: BitNexusError, *, instance: str, request_id: str) -> tuple[in
         headers["Allow"] = ", ".join(sorted(error.allow))
     if isinstance(error, Unauthorized):
         headers["WWW-Authenticate"] = 'Bearer realm="bitnexus"'
+    if isinstance(error, TooManyRequests):
+        headers |= error.headers
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(error.retry_after_s)
     return status, orjson.dumps(body), headers

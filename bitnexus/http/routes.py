@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import math
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Generic, TypeVar
 
 import orjson
@@ -26,6 +27,7 @@ from bitnexus.errors import (
     Unauthorized,
     UnsupportedMediaType,
 )
+from bitnexus.http.limits import LIMITED_ROLE, Limits
 from bitnexus.http.validation import parse_json, validate, validate_query
 from bitnexus.principal import Principal
 from bitnexus.tokens import AccessTokens
@@ -67,8 +69,9 @@ class Call(Generic[BodyT, QueryT]):
 class Route:
     """Method and path (an aiohttp template), who may call it, its models, and the handler of a :class:`Call`.
 
-    `timed` False: the handler keeps a deadline itself, and need not pay for another. `body_bytes` bounds the body; of
-    those whose bodies may be large, only :data:`MAX_LARGE` are served at a time, the others wait.
+    `bodiless` True: a request may come without the body, which is None then. `timed` False: the handler keeps a
+    deadline itself, and need not pay for another. `body_bytes` bounds the body; of those whose bodies may be large,
+    only :data:`MAX_LARGE` are served at a time, the others wait. `unlimited` True: of a public route, for probes.
     """
 
     method: str
@@ -78,44 +81,84 @@ class Route:
     access: Access = Access.USER
     body: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
+    bodiless: bool = False
+    unlimited: bool = False
     timed: bool = True
     body_bytes: int = MAX_BODY_BYTES
 
 
 def endpoint(
-    route: Route, tokens: AccessTokens, time_limit_s: float
+    route: Route, tokens: AccessTokens, limits: Limits, time_limit_s: float
 ) -> Callable[[web.Request], Awaitable[web.Response]]:
     """The aiohttp handler of a route. One coroutine: on the hot path each more costs a microsecond."""
+    if route.bodiless:
+        return _with_or_without_body(route, tokens, limits, time_limit_s)
     body_of = TypeAdapter[Any](route.body) if route.body else None
     query_of = TypeAdapter[Any](route.query) if route.query else None
     access, handler, timed, body_bytes = route.access, route.handler, route.timed, route.body_bytes
 
+    is_public, is_unlimited, throttle = access is Access.PUBLIC, route.unlimited, limits.users
+    told_from_s = math.inf if throttle is None else throttle.told_from_s
+
     async def handle(request: web.Request) -> web.Response:
-        principal = NOBODY if access is Access.PUBLIC else authenticate(tokens, request.headers)
+        used_s = 0.0
+        if is_public:
+            principal = NOBODY
+            if not is_unlimited:
+                limits.stranger(request)
+        else:
+            principal = _known(request, tokens, limits)
+            if throttle is not None and principal.role == LIMITED_ROLE:
+                used_s = throttle.take(principal.user_id)
         if access is Access.ADMIN and not principal.is_admin:
             raise Forbidden
         query = validate_query(query_of, request.query) if query_of else None
         body = validate(body_of, parse_json(await _read(request, body_bytes))) if body_of else None
         call = Call(request, principal, body, query)
-        if not timed:
-            return await handler(call)
-        try:
-            async with asyncio.timeout(time_limit_s):
-                return await handler(call)
-        except TimeoutError as error:
-            raise CallTimeout from error
+        if timed:
+            try:
+                async with asyncio.timeout(time_limit_s):
+                    response = await handler(call)
+            except TimeoutError as error:
+                raise CallTimeout from error
+        else:
+            response = await handler(call)
+        if used_s > told_from_s:
+            assert throttle is not None
+            throttle.tell(response.headers, used_s)
+        return response
 
-    return handle if body_bytes <= MAX_BODY_BYTES else _in_turn(handle, tokens, body_bytes)
+    return handle if body_bytes <= MAX_BODY_BYTES else _in_turn(handle, tokens, limits, body_bytes)
+
+
+def _known(request: web.Request, tokens: AccessTokens, limits: Limits) -> Principal:
+    try:
+        return authenticate(tokens, request.headers)
+    except Unauthorized:
+        limits.stranger(request)
+        raise
+
+
+def _with_or_without_body(
+    route: Route, tokens: AccessTokens, limits: Limits, time_limit_s: float
+) -> Callable[[web.Request], Awaitable[web.Response]]:
+    with_body = endpoint(replace(route, bodiless=False), tokens, limits, time_limit_s)
+    without = endpoint(replace(route, bodiless=False, body=None), tokens, limits, time_limit_s)
+
+    async def handle_either(request: web.Request) -> web.Response:
+        return await (with_body if request.can_read_body else without)(request)
+
+    return handle_either
 
 
 def _in_turn(
-    handle: Callable[[web.Request], Awaitable[web.Response]], tokens: AccessTokens, body_bytes: int
+    handle: Callable[[web.Request], Awaitable[web.Response]], tokens: AccessTokens, limits: Limits, body_bytes: int
 ) -> Callable[[web.Request], Awaitable[web.Response]]:
     """The handler for requests with large bodies: few are in memory at a time, none of them a stranger's."""
     turns = asyncio.Semaphore(MAX_LARGE)
 
     async def handle_in_turn(request: web.Request) -> web.Response:
-        authenticate(tokens, request.headers)
+        _known(request, tokens, limits)
         try:
             async with asyncio.timeout(LARGE_TURN_S):
                 await turns.acquire()

@@ -8,8 +8,11 @@ from bitnexus.actors.runtime.node import Node
 from bitnexus.http.channels.disconnects import Disconnects
 from bitnexus.http.cursors import Cursors
 from bitnexus.http.health import Health
+from bitnexus.http.limits import Limits
 from bitnexus.http.password_threads import PasswordThreads
+from bitnexus.http.refresh_tokens import RefreshTokens
 from bitnexus.http.request_metrics import RequestMetrics
+from bitnexus.http.revocation_feed import RevocationFeed
 from bitnexus.storage.database import Database
 from bitnexus.supervision.partition_router import PartitionRouter
 from bitnexus.tokens import AccessTokens
@@ -23,6 +26,9 @@ class Services:
     node: Node
     database: Database
     tokens: AccessTokens
+    refresh_tokens: RefreshTokens
+    revocations: RevocationFeed
+    limits: Limits
     cursors: Cursors
     passwords: PasswordThreads
     metrics: RequestMetrics

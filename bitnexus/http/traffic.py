@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from typing import Final
+
+#: A client in the middle of its work has sent its next request by then: the answer tells it that this front goes.
+LINGER_S: Final = 0.5
+#: At most so much of the time that a drain may take: others wait for its end.
+_LINGER_SHARE: Final = 0.25
+_LOOK_S: Final = 0.01
 
 
 class Traffic:
@@ -26,9 +34,24 @@ class Traffic:
         if self.draining and not self.under_way:
             self._none_left.set()
 
-    async def drain(self, timeout_s: float) -> bool:
-        """Return when no request is under way, or after `timeout_s`; True if none is."""
+    async def drain(self, timeout_s: float, connections: Callable[[], int] = lambda: 0) -> bool:
+        """Return when no request is under way, or after `timeout_s`; True if none is.
+
+        Of `connections`, the number of those that are open, some wait for their client's next request. They are given
+        LINGER_S: who is cut off between two requests cannot know whether the second one was heard.
+        """
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         self.draining = True
+        linger_until = began + min(LINGER_S, timeout_s * _LINGER_SHARE)
+        while connections():
+            left_s = linger_until - loop.time()
+            if left_s <= 0:
+                break
+            await asyncio.sleep(min(left_s, _LOOK_S))
+        return await self._finish(timeout_s - (loop.time() - began))
+
+    async def _finish(self, timeout_s: float) -> bool:
         self._none_left.clear()
         if self.under_way:
             try:

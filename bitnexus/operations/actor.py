@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
-from bitnexus.actors.messages import PartitionsSet
 from bitnexus.actors.operator_messages import (
     MAX_WITHIN_S,
     ChangePartitions,
@@ -21,6 +20,7 @@ from bitnexus.actors.operator_messages import (
     HistoryShown,
     MessagesTraced,
     OperatorCommand,
+    PartitionsChanged,
     ShowHistory,
     ShowState,
     ShowTop,
@@ -174,13 +174,14 @@ class Operations(Process):
         return None if context.answered else _changed(result.outcome, result.steps, found, row, result.detail)
 
     @handles(ChangePartitions, clients=True)
-    async def change_partitions(self, message: ChangePartitions, context: Context) -> PartitionsSet:
+    async def change_partitions(self, message: ChangePartitions, context: Context) -> PartitionsChanged:
         """See the message."""
         arguments = {"count": message.count, "within_s": message.within_s}
         row = begun("partitions", message, whoever(message.operator, context), **arguments)
         with self._one_more():
             if message.dry_run:
-                return (await self._partitions.plan(message)).would
+                would = await self._partitions.plan(message)
+                return _partitions_changed("would" if would.steps else "nothing", would, 0.0)
             try:
                 found = await self._partitions.plan(message)
                 self._check_free(found.path, row.verb)
@@ -196,16 +197,16 @@ class Operations(Process):
 
     async def _change_partitions(
         self, message: ChangePartitions, row: CommandRow, found: PartitionsPlan
-    ) -> PartitionsSet:
+    ) -> PartitionsChanged:
         try:
             done = await self._partitions.carry_out(found, message.within_s)
         except BitNexusError as error:
             outcome = "unfinished" if isinstance(error, CallTimeout) else "failed"
-            await self._record_end(row, Result(outcome, [], error.detail))
+            await self._record_end(row, Result(outcome, list(found.steps), error.detail))
             raise
         outcome = "done" if done.before != done.count else "nothing"
-        await self._record_end(row, Result(outcome, [], f"{done.count} instead of {done.before}"))
-        return done
+        await self._record_end(row, Result(outcome, list(found.steps), f"{done.count} instead of {done.before}"))
+        return _partitions_changed(outcome, found, done.seconds, row.id)
 
     async def _record_begin(self, row: CommandRow) -> None:
         await self._audit.write(row)
@@ -256,3 +257,7 @@ class _Counted:
 
 def _changed(outcome: str, steps: list[Step], found: Plan, row: CommandRow, detail: str = "") -> TreeChanged:
     return TreeChanged(outcome, steps, list(found.warnings), detail, row.id)
+
+
+def _partitions_changed(outcome: str, found: PartitionsPlan, seconds: float, command_id: str = "") -> PartitionsChanged:
+    return PartitionsChanged(outcome, found.before, found.count, found.slots, seconds, list(found.steps), command_id)

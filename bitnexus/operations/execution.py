@@ -1,4 +1,7 @@
-"""Carries the orders of a plan out, one after another, and looks whether the tree has become what the steps say."""
+"""Carries the orders of a plan out, one after another, and looks whether the tree has become what the steps say.
+
+It looks after each order: what is not up again is not followed by the next one's end.
+"""
 
 from __future__ import annotations
 
@@ -45,19 +48,27 @@ class Execution:
         deadline = loop.time() + within_s
         given: list[Step] = []
         for order in plan.orders:
+            if loop.time() >= deadline:
+                return Result("unfinished", given, f"there was no time left for {_named(order)}")
             given += order.steps
-            left_s = deadline - loop.time()
-            if left_s <= 0:
-                return Result("unfinished", given[: -len(order.steps)], f"there was no time left for {_named(order)}")
-            try:
-                complaint = _complaint(order, await self._give(order, left_s))
-            except CallTimeout:
-                return Result("unfinished", given, f"{order.to} has not finished in time; it goes on")
-            except BitNexusError as error:
-                return Result("failed", given, f"{_named(order)}: {error.detail}")
-            if complaint:
-                return Result("unfinished" if order.verb == "drain" else "failed", given, complaint)
-        return await self._until_settled(given, deadline)
+            outcome, detail = await self._carry_out(order, deadline)
+            if outcome != "done":
+                return Result(outcome, given, detail)
+        return Result("done", given)
+
+    async def _carry_out(self, order: Order, deadline: float) -> tuple[str, str]:
+        """The outcome of one order, as a Result has it, and why."""
+        try:
+            answer = await self._give(order, deadline - asyncio.get_running_loop().time())
+        except CallTimeout:
+            return "unfinished", f"{order.to} has not finished in time; it goes on"
+        except BitNexusError as error:
+            return "failed", f"{_named(order)}: {error.detail}"
+        complaint = _complaint(order, answer)
+        if complaint:
+            return "unfinished" if order.verb == "drain" else "failed", complaint
+        left = await self._until_settled(list(order.steps), deadline)
+        return ("unfinished", left) if left else ("done", "")
 
     async def _give(self, order: Order, within_s: float) -> Message:
         message: Message
@@ -73,19 +84,20 @@ class Execution:
         grace_s = _GRACE_S if order.verb == "drain" else 0.0
         return await self._node.call(order.to, message, timeout_s=within_s + grace_s)
 
-    async def _until_settled(self, steps: list[Step], deadline: float) -> Result:
+    async def _until_settled(self, steps: list[Step], deadline: float) -> str:
+        """What is still not as the steps would have it at the deadline; "" as soon as everything is."""
         loop = asyncio.get_running_loop()
         if not any(step.action in ("start", "stop", "kill", "end") for step in steps):
-            return Result("done", steps)
+            return ""
         while True:
             try:
                 left = unsettled(steps, await survey(self._node, self._root_name))
             except RuntimeFault as error:
                 left = [error.detail]
             if not left:
-                return Result("done", steps)
+                return ""
             if loop.time() >= deadline:
-                return Result("unfinished", steps, "; ".join(left))
+                return "; ".join(left)
             await asyncio.sleep(_LOOK_S)
 
 

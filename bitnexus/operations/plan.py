@@ -7,6 +7,7 @@ that is told to restart a child stops the subtree from the last to the first and
 | verb | order to | steps |
 |---|---|---|
 | restart | the supervisor | stop in reverse order, start in order; of one that is stopped: start |
+| restart of replicas | their supervisor, for each | stop one, start it; then the next |
 | stop, start | the supervisor | one half of it |
 | kill | the supervisor | it ends and all below with it; then whatever its supervisor's strategy says |
 | suspend, drain | each worker | in reverse start order, so that what comes from outside ends first |
@@ -97,6 +98,9 @@ def plan(place: Place, verb: str, *, own_path: str, actor_status: str = "") -> P
                 f"The root is the node: it is started and stopped with the service. {verb} what is below it instead."
             )
         _refuse_oneself(place.branch, verb, own_path)
+        is_restart = verb == "restart" and place.parent.is_alive
+        if is_restart and place.branch.replicas and place.branch.status == "running":
+            return _of_replicas(place.branch)
         return _of_child(place.branch, place.parent, verb)
     _refuse_oneself(place.branch, verb, own_path)
     return _of_workers(place.branch, verb, own_path)
@@ -135,6 +139,19 @@ def _of_child(branch: Branch, parent: Branch, verb: str) -> Plan:
             verb = "start"
     orders = (Order("supervisor", parent.name, verb, branch.name, tuple(steps)),) if steps else ()
     return Plan(orders, tuple(warnings))
+
+
+def _of_replicas(branch: Branch) -> Plan:
+    """One child after another, so that there is always somebody; their supervisor stays."""
+    # Those that do not run come first: the more of them stand, the less is missed when one goes.
+    children = sorted(branch.children, key=lambda each: each.status == "running")
+    kept = [each for each in children if each.restart != "temporary"]
+    plans = [_of_child(each, branch, "restart") for each in kept]
+    warnings = [f"{branch.name} stays: its children stand in for each other, and go one after another."]
+    warnings += [f"{each.name} is temporary, and left as it is." for each in children if each not in kept]
+    if len(kept) == 1 and kept[0].is_alive:
+        warnings.append(f"{kept[0].name} is the only one: nobody stands in for it while it is away.")
+    return Plan(tuple(order for each in plans for order in each.orders), tuple(warnings))
 
 
 def stopping(branch: Branch, by: str) -> Iterator[Step]:

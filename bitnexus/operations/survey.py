@@ -41,6 +41,7 @@ async def _grown(node: Node, supervisor: Branch, report: ChildrenReport) -> Bran
         restarts_used=report.restarts_used,
         restarts_allowed=report.restarts_allowed,
         period_s=report.period_s,
+        replicas=report.replicas,
     )
 
 

@@ -20,6 +20,7 @@ class Branch:
     """A process and what is below it, in start order.
 
     `status` is that of the process at its supervisor; `strategy` and the restarts that count are a supervisor's own.
+    `replicas`: each of its children can do the work of all; known of a supervisor that runs.
     `children` are those that it has, `declared` those that it has when it starts: one that is stopped has none.
     `uptime_s` is None for one that does not run; `stop_within_s` is None where it is never killed.
     """
@@ -33,6 +34,7 @@ class Branch:
     children: tuple[Branch, ...] = ()
     declared: tuple[Branch, ...] = ()
     strategy: str = "one_for_one"
+    replicas: bool = False
     restarts_used: int = 0
     restarts_allowed: int = 3
     period_s: float = 5.0

@@ -14,7 +14,7 @@ COLUMNS: Final = (
 
 BY_ID: Final = f"SELECT {COLUMNS} FROM ledger_annotations n WHERE n.id = ANY($1::uuid[])"
 
-_LATEST: Final = f"""
+LATEST: Final = f"""
 SELECT DISTINCT ON (n.transfer_id) {COLUMNS} FROM ledger_annotations n
 WHERE n.transfer_id = ANY($1::uuid[]) AND n.seq <= $2 ORDER BY n.transfer_id, n.seq DESC
 """
@@ -31,5 +31,5 @@ async def annotations_of(
     """The latest annotation, up to that event, of each of the transfers that has any; by the transfer's id."""
     if not transfer_ids:
         return {}
-    found = [annotation_row(row) for row in await db.fetch(_LATEST, list(transfer_ids), up_to_seq)]
+    found = [annotation_row(row) for row in await db.fetch(LATEST, list(transfer_ids), up_to_seq)]
     return {each.transfer_id: each for each in found}

@@ -16,8 +16,8 @@ import asyncpg
 from bitnexus.actors.messages import TransferAnnotated
 from bitnexus.errors import DatabaseUnavailable
 from bitnexus.storage.database import application_name, reachable
-from bitnexus.storage.ledger import ACCOUNT_COLUMNS, KINDS, TRANSFER_COLUMNS, account_row, transfer_row
-from bitnexus.storage.ledger_annotations import BY_ID, annotation_row
+from bitnexus.storage.ledger import ACCOUNT_COLUMNS, END, KINDS, TRANSFER_COLUMNS, account_row, transfer_row
+from bitnexus.storage.ledger_annotations import BY_ID, LATEST, annotation_row
 from bitnexus.storage.ledger_block import FULL, PLAIN, full_arguments, plain_arguments
 from bitnexus.storage.ledger_rows import AccountRow, BlockRow, BlockToWrite, TransferRow
 
@@ -176,6 +176,17 @@ class LedgerConnection:
             rows = await self._connection.fetch(BY_ID, list(ids), timeout=self._timeout_s)
         found = map(annotation_row, rows)
         return {each.annotation_id: each for each in found}
+
+    async def latest_annotations(self, transfer_ids: Iterable[str]) -> dict[str, TransferAnnotated]:
+        """The latest annotation of each of the transfers that has any, by the transfer's id.
+
+        Raises:
+            DatabaseUnavailable: it cannot be reached now.
+        """
+        with _passing():
+            rows = await self._connection.fetch(LATEST, list(transfer_ids), END, timeout=self._timeout_s)
+        found = map(annotation_row, rows)
+        return {each.transfer_id: each for each in found}
 
     async def next_expiry_us(self, after_us: int) -> int | None:
         """When the next pending transfer's time is over, after that time; None if no one's ever will be.

@@ -15,7 +15,6 @@ length of shutdown time. Beyond it: ids, backoff, and a budget of restarts for e
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Literal, assert_never
 
 from bitnexus.actors.runtime.reasons import HUNG, MAX_RSS, SHUTDOWN, ExitReason
@@ -23,6 +22,7 @@ from bitnexus.supervision import events as ev
 from bitnexus.supervision.children import Child, Status
 from bitnexus.supervision.dynamic_children import DynamicChildren
 from bitnexus.supervision.dynamic_flags import DynamicFlags
+from bitnexus.supervision.dynamic_queries import DynamicQueries
 from bitnexus.supervision.group_stop import GroupStop, first_asked
 from bitnexus.supervision.history import History
 from bitnexus.supervision.intensity import RestartWindow
@@ -31,7 +31,7 @@ from bitnexus.supervision.rules import Chance, after_exit, is_clean_stop, is_wor
 from bitnexus.supervision.spec import ChildSpec
 
 
-class DynamicMachine:
+class DynamicMachine(DynamicQueries):
     """One dynamic supervisor; `template` is the spec of every child that is started without its own."""
 
     def __init__(self, flags: DynamicFlags, template: ChildSpec, *, chance: Chance = no_jitter) -> None:
@@ -85,39 +85,6 @@ class DynamicMachine:
     def disown(self, child_id: str) -> None:
         """Its start has failed after all: take the last :meth:`adopt` of it back."""
         del self._children.running[child_id]
-
-    # -- queries --------------------------------------------------------------------------------------------------
-
-    def __len__(self) -> int:
-        """How many children there are, those that wait or are set aside among them."""
-        return self._children.total
-
-    def refusal(self, child_id: str, now: float) -> float | None:
-        """The seconds that a child must still wait before it may be started; None: it may be. Cheap."""
-        child = self._children.get(child_id)
-        if child is None or child.status not in (Status.RESTARTING, Status.QUARANTINED):
-            return None
-        return max(0.0, child.due_at - now)
-
-    def quarantined(self) -> list[str]:
-        """The children that are set aside."""
-        return [child.id for child in self._children if child.status is Status.QUARANTINED]
-
-    def which_children(self) -> Iterator[ev.ChildInfo]:
-        """All children, in no particular order; one by one, since they may be many."""
-        return self._children.rows()
-
-    def count_children(self) -> ev.ChildCounts:
-        """How many children there are, how many of them are alive, and of which type."""
-        return self._children.counts()
-
-    def get_childspec(self, child_id: str) -> ChildSpec | ev.Error:
-        """The spec of a child under its own id, or ``ev.Error("not_found")``."""
-        return self._children.full_spec(child_id) or ev.Error("not_found")
-
-    def restarts_used(self, now: float) -> int:
-        """How many of the allowed restarts of the supervisor count at this time."""
-        return self._window.used(now)
 
     # -- operators ------------------------------------------------------------------------------------------------
 

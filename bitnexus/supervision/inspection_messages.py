@@ -44,7 +44,10 @@ class ChildReport(Message, frozen=True, tag="ChildReport/1"):
 
 
 class ChildrenReport(Message, frozen=True, tag="ChildrenReport/1"):
-    """A supervisor and its children; `restarts_used` of `restarts_allowed` count within the last `period_s`."""
+    """A supervisor and its children; `restarts_used` of `restarts_allowed` count within the last `period_s`.
+
+    `replicas`: each child can do the work of all.
+    """
 
     is_control: ClassVar[bool] = True
 
@@ -55,6 +58,7 @@ class ChildrenReport(Message, frozen=True, tag="ChildrenReport/1"):
     restarts_allowed: int
     period_s: float
     children: list[ChildReport]
+    replicas: bool = False
 
 
 class OperateChild(Message, frozen=True, tag="OperateChild/1"):

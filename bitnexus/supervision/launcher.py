@@ -9,10 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import importlib
-import pickle
-import socket
-import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -25,15 +21,17 @@ from bitnexus.actors.runtime.connection import Connection
 from bitnexus.actors.runtime.context import Context
 from bitnexus.actors.runtime.message import Heartbeat, Message, ProcessExiting, ProcessStarted, StopProcess
 from bitnexus.actors.runtime.node import Node
-from bitnexus.actors.runtime.process import Process, StartProcess
+from bitnexus.actors.runtime.process import StartProcess
 from bitnexus.actors.runtime.reasons import HUNG, NOPROC, ExitReason
 from bitnexus.actors.runtime.system import start_system
 from bitnexus.actors.runtime.transport import Transport
-from bitnexus.config import certificates, get_settings, node_file
+from bitnexus.config import get_settings, node_file
 from bitnexus.config.node_file import NodeFile
-from bitnexus.errors import InvalidSettings, NoProcess, Overloaded
+from bitnexus.errors import NoProcess, Overloaded
+from bitnexus.supervision import preflight
+from bitnexus.supervision.admin_process import is_alive, listener
 from bitnexus.supervision.root import RootSupervisor
-from bitnexus.supervision.spec import ChildSpec, ProcessStart, SpecError, SupervisorFlags
+from bitnexus.supervision.spec import ChildSpec, SupervisorFlags
 
 #: Objects between two runs of the garbage collector. Its default, 700, is that of scripts: with hundreds of requests in
 #: flight each run finds everything alive, which took 8 % of a front's time.
@@ -55,8 +53,6 @@ ROOT_HEARTBEAT_TIMEOUT_S: Final = 3.0
 #: How long what was killed may take to be gone.
 _GONE_WITHIN_S: Final = 2.0
 _STEP_S: Final = 0.01
-#: A certificate that ends sooner is worth a warning at the start.
-_CERTIFICATE_WARNING_S: Final = 14 * 86_400
 _WATCH_S: Final = 0.25
 
 
@@ -92,24 +88,22 @@ class Launcher:
         Raises NoProcess when the tree does not come up, SpecError when it cannot, InvalidSettings when
         BITNEXUS_NODE_PORT is taken or the files of BITNEXUS_NODE_TLS_… are of no use; nothing of the tree is left then.
         """
-        _check(self._children)
-        _check_tls()
-        _check_node_port()
+        preflight.check(self._children)
         membership.renew()
         gc.collect()
         gc.freeze()  # what is loaded by now is shared by all processes: the collector must not write to its pages
         gc.set_threshold(GARBAGE_THRESHOLD, *gc.get_threshold()[1:])  # inherited by all of them
-        port = _free_port()
+        port = preflight.free_port()
         try:
             system = start_system(port, _LOG_DEFS)
         except ActorSystemException as error:
-            self._admin = _listener(port)
+            self._admin = listener(port)
             self._kill_and_wait()
             raise NoProcess(f"Thespian's admin did not start: {error}") from error
         self.transport = system.transport
         self.loop = self.transport.loop
         try:
-            self._admin = _listener(port)
+            self._admin = listener(port)
             self.admin_pid = 0 if self._admin is None else self._admin.pid
             self._ended = asyncio.Event()
             self._started = self.loop.create_future()
@@ -240,8 +234,8 @@ class Launcher:
         left = self._processes()
         self.kill()
         deadline = self.loop.time() + _GONE_WITHIN_S
-        await self._until(lambda: not any(map(_is_alive, left)), deadline)
-        for each in filter(_is_alive, left):
+        await self._until(lambda: not any(map(is_alive, left)), deadline)
+        for each in filter(is_alive, left):
             log.error("process_left", pid=each.pid)
 
     async def _until(self, condition: Callable[[], bool], deadline: float) -> None:
@@ -265,83 +259,3 @@ class Launcher:
 
 def _log_fault(error: Exception) -> None:
     log.error("launcher_fault", exc_info=error)
-
-
-def _check(children: list[ChildSpec]) -> None:
-    """Import what the tree needs before the fork, so that all share it. Raises SpecError for what cannot be started."""
-    for child in children:
-        start = child.start
-        assert isinstance(start, ProcessStart)
-        module, _, name = start.process.partition(":")
-        process = getattr(importlib.import_module(module), name, None)
-        if not (isinstance(process, type) and issubclass(process, Process)):
-            raise SpecError("invalid_start", "process", start.process)
-        try:
-            pickle.dumps(dict(start.args))
-        except Exception as error:  # whatever an argument's own code raises
-            raise SpecError("invalid_start", "args", "cannot be pickled") from error
-        _check(list(start.args.get("children", ())))  # type: ignore[call-overload]  # a supervisor's arguments
-
-
-def _check_tls() -> None:
-    """Refuse certificates that would fail at every connection; warn of those that soon will."""
-    settings = get_settings()
-    if settings.node_tls is None:
-        return
-    address = socket.gethostbyname(settings.node_host)  # an address, or localhost
-    left_s = certificates.check(settings.node_tls, address=address).timestamp() - time.time()
-    if left_s < _CERTIFICATE_WARNING_S:
-        log.warning("node_certificate_ends_soon", days=round(left_s / 86_400, 1))
-
-
-def _check_node_port() -> None:
-    """The port where clients come in must be free; the root will listen there."""
-    settings = get_settings()
-    try:
-        _bind(settings.node_host, settings.node_port)
-    except OSError as error:
-        raise InvalidSettings(
-            f"Cannot listen on BITNEXUS_NODE_HOST:BITNEXUS_NODE_PORT {settings.node_host}:{settings.node_port}: "
-            f"{error.strerror}."
-        ) from error
-
-
-def _free_port() -> int:
-    """For Thespian's admin, which must be given one."""
-    return _bind(get_settings().node_host, 0)
-
-
-def _bind(host: str, port: int) -> int:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind((host, port))
-        bound: int = probe.getsockname()[1]
-        return bound
-
-
-def _listener(port: int) -> psutil.Process | None:
-    """The process that listens on the admin's port: Thespian forks it twice and does not tell its pid."""
-    for connection in psutil.net_connections("tcp4"):
-        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                found = psutil.Process(connection.pid)
-                # A child that was forked this moment has its parent's sockets still, until it cuts itself off them.
-                while (parent := found.parent()) is not None and _listens(parent, port):
-                    found = parent
-                return found
-    return None
-
-
-def _listens(process: psutil.Process, port: int) -> bool:
-    try:
-        sockets = process.net_connections("tcp4")
-    except (psutil.NoSuchProcess, psutil.AccessDenied):
-        return False
-    return any(each.status == psutil.CONN_LISTEN and each.laddr.port == port for each in sockets)
-
-
-def _is_alive(process: psutil.Process) -> bool:
-    try:
-        return bool(process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False

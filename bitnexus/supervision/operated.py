@@ -67,6 +67,7 @@ class Operated(Process):
             restarts_allowed=flags.intensity,
             period_s=flags.period_s,
             children=[self._report_of(child, now) for child in self._machine.children()],
+            replicas=flags.replicas,
         )
 
     @handles(GetEnds)

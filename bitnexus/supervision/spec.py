@@ -121,18 +121,24 @@ class ChildSpec:
 
 @dataclass(frozen=True, slots=True)
 class SupervisorFlags:
-    """How a supervisor treats its children; ``intensity`` restarts are allowed in ``period_s``. Raises SpecError."""
+    """How a supervisor treats its children; ``intensity`` restarts are allowed in ``period_s``. Raises SpecError.
+
+    With ``replicas`` each child can do the work of all: an operator's restart of the supervisor is one of its children,
+    one after another. The machine does not look at it.
+    """
 
     strategy: Strategy = "one_for_one"
     intensity: int = 3
     period_s: float = 5
     auto_shutdown: AutoShutdown = "never"
+    replicas: bool = False
 
     def __post_init__(self) -> None:
         _check_strategy(self.strategy)
         _check_intensity(self.intensity)
         _check_period_s(self.period_s)
         _check_auto_shutdown(self.auto_shutdown)
+        _check_replicas(self.replicas, self.strategy)
 
 
 def check_specs(flags: SupervisorFlags, specs: Iterable[ChildSpec]) -> None:
@@ -265,3 +271,10 @@ def _check_period_s(value: object) -> None:
 def _check_auto_shutdown(value: object) -> None:
     if value not in get_args(AutoShutdown):
         raise SpecError("invalid_auto_shutdown", "auto_shutdown", value)
+
+
+def _check_replicas(value: object, strategy: Strategy) -> None:
+    if not isinstance(value, bool):
+        raise SpecError("invalid_replicas", "replicas", value)
+    if value and strategy != "one_for_one":  # children that must fall together cannot stand in for each other
+        raise SpecError("bad_combination", "replicas", {"strategy": strategy, "replicas": True})

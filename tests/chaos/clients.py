@@ -82,6 +82,7 @@ class Connection:
         self.local_port: int = writer.get_extra_info("sockname")[1]
         self.opened_at = time.monotonic()
         self.requests = 0
+        self.is_over = False  # the server has said that it closes it
 
     @classmethod
     async def open(cls, port: int) -> Connection:
@@ -96,6 +97,7 @@ class Connection:
         head = await self._reader.readuntil(b"\r\n\r\n")
         lines = head.split(b"\r\n")
         length = next(int(line[15:]) for line in lines if line[:15].lower() == b"content-length:")
+        self.is_over = any(line.lower() == b"connection: close" for line in lines)
         return int(lines[0].split(b" ", 2)[1]), await self._reader.readexactly(length)
 
     def close(self) -> None:
@@ -162,7 +164,8 @@ class Payer:
                 self._hang_up()
 
     async def _connected(self) -> Connection:
-        if self._connection is not None and self._connection.requests >= REQUESTS_PER_CONNECTION:
+        known = self._connection
+        if known is not None and (known.is_over or known.requests >= REQUESTS_PER_CONNECTION):
             self._hang_up()
         if self._connection is None:
             self._connection = await Connection.open(self._port)

@@ -15,11 +15,13 @@ import pytest
 
 from bitnexus.storage.embedded import borrow
 from tests.chaos.audit import audit
-from tests.chaos.clients import Diary, Payer
+from tests.chaos.clients import ANSWER_WITHIN_S, Connection, Diary, Payer
 from tests.customers import Teller, session_with
 from tests.running import RunningService
 
 CLIENTS = 16
+VISITORS = 4
+VISIT_EVERY_S = 0.002
 FUNDS = 10_000_000
 ROUNDS = 2
 #: Load before the first, between two, and after the last restart.
@@ -34,7 +36,39 @@ STOPS_AND_STARTS = {
         ("start", "bitnexus/transactions/transactions-1"),
     ],
     "bitnexus/ledger": [("stop", "bitnexus/ledger"), ("start", "bitnexus/ledger")],
+    "bitnexus/http": [
+        ("stop", "bitnexus/http/http-0"),
+        ("start", "bitnexus/http/http-0"),
+        ("stop", "bitnexus/http/http-1"),
+        ("start", "bitnexus/http/http-1"),
+    ],
 }
+
+
+class Visitor:
+    """Somebody who comes by a connection of his own for each question; nobody may be refused or cut off."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self.visits = 0
+        self.failures: list[str] = []
+
+    async def run(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            try:
+                async with asyncio.timeout(ANSWER_WITHIN_S):
+                    connection = await Connection.open(self._port)
+                    try:
+                        status, _ = await connection.request(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                    finally:
+                        connection.close()
+            except (OSError, EOFError) as error:  # a TimeoutError is an OSError
+                self.failures.append(repr(error))
+                return
+            self.visits += 1
+            if status != 200:
+                self.failures.append(f"status {status}")
+            await asyncio.sleep(VISIT_EVERY_S)
 
 
 @pytest.fixture
@@ -68,10 +102,13 @@ async def test_a_restart_under_load_goes_in_order_and_fails_no_request(service: 
         customers = await teller.customers(CLIENTS, funds=FUNDS)
     diary, stop = Diary(), asyncio.Event()
     payers = [Payer(service.port, customers, diary, random.Random()) for _ in range(CLIENTS)]
+    visitors = [Visitor(service.port) for _ in range(VISITORS)]
     paid = []
     async with asyncio.TaskGroup() as group:
         for payer in payers:
             group.create_task(payer.run(stop))
+        for visitor in visitors:
+            group.create_task(visitor.run(stop))
         try:
             for path in [*STOPS_AND_STARTS] * ROUNDS:
                 await asyncio.sleep(PAUSE_S)
@@ -85,10 +122,11 @@ async def test_a_restart_under_load_goes_in_order_and_fails_no_request(service: 
             await asyncio.sleep(PAUSE_S)
         finally:
             stop.set()
-    story = diary.summary()
+    story = f"{diary.summary()}; {sum(visitor.visits for visitor in visitors)} visits"
     print(story)  # noqa: T201 - shown with a failure, and by -s
     assert not diary.complaints, "\n".join([story, *diary.complaints])
     assert not diary.breaks, (story, diary.breaks)
+    assert [failure for visitor in visitors for failure in visitor.failures] == []
     assert set(diary.answers) <= {"201 at attempt 1", "200 at attempt 1"}, story
     assert sorted(set(paid)) == paid, "there was no load between two restarts"
 
@@ -111,6 +149,6 @@ async def _until_started(service: RunningService, steps: list[dict[str, Any]]) -
         event = json.loads(line) if line.startswith("{") else {}
         if event.get("event") == "supervisor_progress" and event["child"] in names:
             started_at[event["child"]] = event["timestamp"]
-    # A supervisor is up when its children are.
-    order = [*names[1:], names[0]]
+    # A supervisor is up when its children are; replicas go one after another, below one that stays.
+    order = names if steps[1]["action"] == "start" else [*names[1:], names[0]]
     assert [started_at[name] for name in order] == sorted(started_at[name] for name in order)

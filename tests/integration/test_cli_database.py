@@ -42,6 +42,7 @@ def _run(*arguments: str, url: str = "", data_dir: Path, text: str = "") -> tupl
     return done.returncode, done.stdout, done.stderr
 
 
+@pytest.mark.timeout(180)  # a dozen programs one after another, each of which loads everything
 def test_the_schema_goes_up_and_down_in_a_database_of_ones_own(postgres: EmbeddedPostgres, tmp_path: Path) -> None:
     place: dict[str, Any] = {"url": postgres.url_of("from_cli"), "data_dir": tmp_path / "data"}
     code, _, complaint = _run("db", "status", **place)

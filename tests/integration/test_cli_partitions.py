@@ -13,6 +13,7 @@ import pytest
 from bitnexus.tokens import AccessTokens
 from tests.service import Service
 
+TRANSACTIONS = "bitnexus/transactions"
 SOMEBODY = "2f4a6a0e-51a7-4d0b-9a75-0d9e1f6f1d55"
 
 
@@ -53,13 +54,31 @@ async def test_partitions_are_shown_and_changed_from_the_command_line(service: S
     assert (fields["partitions"], fields["slots"], fields["routers"]) == (1, "settled", 1)
     assert (await bitnexus(service, "partitions"))[:2] == (0, "1 partition\n")
     dry = "3 partitions instead of 1: 67% of the users would move.\n"
-    assert (await bitnexus(service, "partitions", "3", "--dry-run"))[:2] == (0, dry)
+    code, out, _ = await bitnexus(service, "partitions", "3", "--dry-run")
+    assert code == 0
+    *steps, said = out.splitlines(keepends=True)
+    assert [step.split()[1:3] for step in steps] == [
+        ["start", f"{TRANSACTIONS}/transactions-1"],
+        ["start", f"{TRANSACTIONS}/transactions-2"],
+        ["move", TRANSACTIONS],
+    ]
+    assert said == dry
     changed = await shown(service, "3")
     assert {name: changed[name] for name in ("before", "count", "slots")} == {"before": 1, "count": 3, "slots": 682}
     assert (await service.transfer(alice, bob, 1))[0] == 201
     assert (await bitnexus(service, "partitions", "3"))[:2] == (0, "There are 3 partitions already.\n")
     code, out, _ = await bitnexus(service, "partitions", "2")
-    assert (code, out[:29]) == (0, "2 partitions instead of 3: 33")
+    assert (code, out.splitlines()[-1][:29]) == (0, "2 partitions instead of 3: 33")
+    code, out, err = await bitnexus(service, "audit", "--json")
+    assert (code, err) == (0, "")
+    audited = [row for row in json.loads(out) if row["verb"] == "partitions"]
+    assert [(row["entrance"], row["arguments"]["count"], row["outcome"], row["detail"]) for row in audited] == [
+        ("cli", 2, "done", "2 instead of 3"),
+        ("cli", 3, "nothing", "3 instead of 3"),
+        ("cli", 3, "done", "3 instead of 1"),
+    ]
+    assert [row["id"] for row in audited][-1] == changed["command_id"]
+    assert all("@" in row["operator_name"] and row["address"] for row in audited)
     assert sum(name.startswith("transactions-") for name in await service.pids()) == 2
     assert (await service.transfer(alice, bob, 1))[0] == 201
 

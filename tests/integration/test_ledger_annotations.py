@@ -14,9 +14,9 @@ from bitnexus.storage.ledger_annotations import annotations_of
 from tests.integration.ledger_harness import USER, WORLD, audit, post, running
 
 
-def words(transfer_id: str, debit: str, description: str = "", metadata: str = "", **fields: str) -> AnnotateTransfer:
+def words(transfer_id: str, debit: str, description: str = "", metadata: str = "", **fields) -> AnnotateTransfer:
     id_ = fields.pop("id", None) or str(uuid4())
-    return AnnotateTransfer(USER, "user", id_, transfer_id, debit, description, metadata)
+    return AnnotateTransfer(USER, "user", id_, transfer_id, debit, description, metadata, **fields)
 
 
 async def test_the_latest_words_stand_at_a_transfer_and_all_of_them_in_the_log(fresh_database_url):
@@ -53,6 +53,26 @@ async def test_an_annotation_is_made_once_also_by_a_ledger_that_started_since(fr
         with pytest.raises(errors.Conflict):
             await ledger.ask(words(paid.transfer_id, alice, "twice", id=id_))
         assert ledger.committed == []
+    await audit(fresh_database_url)
+
+
+async def test_words_that_were_to_replace_others_do_not_replace_what_came_meanwhile(fresh_database_url):
+    async with running(fresh_database_url) as ledger:
+        alice, bob = await ledger.funded(2, 100)
+        paid = post(alice, bob)
+        own = (await ledger.ask(paid)).transfer.seq
+        first = words(paid.transfer_id, alice, "first", if_seqs=[own])
+        callers = [ledger.submit(first), ledger.submit(words(paid.transfer_id, alice, "second", if_seqs=[own]))]
+        said = await callers[0].answer
+        with pytest.raises(errors.PreconditionFailed):
+            await callers[1].answer
+    async with running(fresh_database_url) as ledger:
+        assert await ledger.ask(first) == said, "a repeat is not conditional on what it did itself"
+        for stale in ([own], []):
+            with pytest.raises(errors.PreconditionFailed):
+                await ledger.ask(words(paid.transfer_id, alice, "third", if_seqs=stale))
+        third = await ledger.ask(words(paid.transfer_id, alice, "third", if_seqs=[own, said.seq]))
+        assert third.description == "third"
     await audit(fresh_database_url)
 
 

@@ -542,7 +542,9 @@ async def test_a_front_that_ends_itself_answers_before_it_does(service: RunningS
             lambda name=name: f"{name} was not restarted",
         )
     row = await asyncio.to_thread(newest_in_audit, service, id=begun["data"]["id"], outcome="done")
-    assert len(row["steps"]) == 6
+    assert [(step["action"], step["path"].rpartition("/")[2]) for step in row["steps"]] == [
+        ("stop", "http-0"), ("start", "http-0"), ("stop", "http-1"), ("start", "http-1")
+    ]  # fmt: skip
 
 
 # -- without a database -------------------------------------------------------------------------------------------

@@ -26,11 +26,12 @@ async def test_a_user_is_found_by_id_and_by_email_in_any_case(fresh_database_url
     assert await users.by_email(database.pool, "ann@example.ORG") == user
     assert await users.by_email(database.pool, "bob@example.org") is None
     assert await users.by_id(database.pool, str(uuid.uuid4())) is None
-    await users.set_password_hash(database.pool, user_id, "$other")
+    assert not await users.renew_hash(database.pool, user_id, old_hash="$older", new_hash="$other")
+    assert await users.renew_hash(database.pool, user_id, old_hash="$hash", new_hash="$other")
     changed = await users.by_id(database.pool, user_id)
     assert changed is not None
     assert changed.password_hash == "$other"
-    assert changed.updated_at_us > user.updated_at_us
+    assert changed.version == user.version
     await database.close()
 
 

@@ -162,6 +162,7 @@ class Blocks:
             if recorded.refusal is None:
                 self.book.subject(recorded.transfer.transfer_id) or self.book.add_subject(recorded.transfer)
         self.head = block.head
+        self.book.seal()
         self.book.commit()
         return block.answers[0]
 

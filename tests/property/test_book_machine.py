@@ -15,6 +15,7 @@ from bitnexus.actors.ledger.blocks import decide
 from bitnexus.actors.ledger.book import Book, Subject
 from bitnexus.actors.ledger.commands import Command, ExpirePending, Item, Recorded, check_syntax, transfers_of, weight
 from bitnexus.actors.ledger.leaves import leaf_of_account, leaf_of_change, leaf_of_transfer
+from bitnexus.actors.ledger.loading import needs_nothing
 from bitnexus.actors.ledger.log import Head, leaf_hash
 from bitnexus.actors.messages import (
     AccountOpened,
@@ -247,7 +248,7 @@ class Ledger(RuleBasedStateMachine):
             looked_up |= {id_: self.ids.get(id_) for id_ in block.guessed | block.recorded.keys()}
         raise AssertionError("undecided after all its ids were looked up twice")
 
-    def commit(self, block: Block) -> None:
+    def commit(self, block: Block, *, sealed: bool = False) -> None:
         leaves = {t.seq: leaf_of_transfer(t, r, bytes(16)) for t, r in block.recorded.values()}
         leaves |= {a.opened_seq: leaf_of_account(a) for a in block.opened}
         leaves |= {c.seq: leaf_of_change(c, bytes(16)) for c in block.changes}
@@ -266,6 +267,8 @@ class Ledger(RuleBasedStateMachine):
         self.ids |= block.recorded
         self.recent |= block.recorded
         self.head = block.head
+        if not sealed:
+            self.book.seal()
         self.book.commit()
 
     @rule(drafts=commands(), forget=st.booleans(), later_us=st.sampled_from([0, 0, 400_000, 1_100_000]))
@@ -334,6 +337,36 @@ class Ledger(RuleBasedStateMachine):
     def a_block_that_was_not_written_leaves_no_trace(self, drafts):
         self.decide(self.commands_of(drafts))
         self.book.rollback()
+
+    @rule(drafts=commands(), more=commands(), fails=st.booleans())
+    def a_block_is_decided_while_the_last_one_is_being_written(self, drafts, more, fails):
+        asked, then = self.commands_of(drafts), self.commands_of(more)
+        first = self.decide(asked)
+        self.book.seal()
+        items = [Item(command, NOBODY) for command in then]
+        ahead = None
+        if needs_nothing(self.book, items):
+            ahead = decide(
+                self.book,
+                first.head,
+                items,
+                recent=self.recent,
+                looked_up=first.recorded,
+                now_us=self.now_us,
+                entropy=bytes(16 * sum(map(weight, then))),
+            )
+            if ahead.guessed or set(ahead.recorded) & set(self.ids):
+                self.book.drop()
+                ahead = None
+        if fails:
+            self.book.rollback()
+            return
+        for block, commands_of_it in ((first, asked), (ahead, then)):
+            if block is not None:
+                time_us = max(self.now_us, self.head.time_us + 1)
+                for command, answer in zip(commands_of_it, block.answers, strict=True):
+                    self.compare(command, answer, time_us)
+                self.commit(block, sealed=block is first)
 
     @invariant()
     def the_totals_are_those_of_the_model(self):

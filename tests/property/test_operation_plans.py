@@ -148,6 +148,7 @@ class World:
             pid=process.pid,
             children=tuple(children),
             strategy=flags.strategy,
+            replicas=flags.replicas,
             restarts_used=process.machine.restarts_used(0.0),
             restarts_allowed=flags.intensity,
         )
@@ -183,7 +184,9 @@ def specs(draw: st.DrawFn, depth: int = 2, name: str = "root") -> ChildSpec:
             children.append(draw(specs(depth - 1, child_name)))
         else:
             children.append(ChildSpec(child_name, ProcessStart(CLASS), restart=draw(RESTARTS)))
-    flags = SupervisorFlags(strategy=draw(STRATEGIES), intensity=1000)
+    strategy = draw(STRATEGIES)
+    replicas = strategy == "one_for_one" and draw(st.booleans())
+    flags = SupervisorFlags(strategy=strategy, intensity=1000, replicas=replicas)
     restart: Any = "permanent" if name == "root" else draw(RESTARTS)
     return ChildSpec(name, ProcessStart(CLASS, {"flags": flags, "children": children}), restart, type="supervisor")
 

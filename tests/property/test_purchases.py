@@ -79,6 +79,7 @@ def test_every_purchase_is_both_or_neither_and_has_one_outcome_for_ever(stock, f
             entropy=bytes(16 * sum(map(weight, asked))),
         )
         assert block.plain, "plain transfers and openings: the quick way to be written"
+        book.seal()
         book.commit()
         recent |= block.recorded
         head = block.head

@@ -200,3 +200,52 @@ def test_steps_are_settled_when_the_tree_shows_them_done() -> None:
     assert unsettled(steps, with_child(replace(LEDGER, status="starting", pid=9))) == ["bitnexus/ledger is starting"]
     assert unsettled(steps, with_child(replace(LEDGER, pid=9))) == []
     assert unsettled(planned("stop", "bitnexus/ledger").steps, ROOT) == ["bitnexus/ledger is running"]
+
+
+# -- replicas -----------------------------------------------------------------------------------------------------
+
+FRONTS = tuple(Branch(f"bitnexus/http/http-{n}", pid=30 + n) for n in range(3))
+HTTP = Branch("bitnexus/http", kind="supervisor", pid=5, replicas=True, children=FRONTS, stop_within_s=None)
+
+
+def with_fronts(*fronts: Branch) -> Branch:
+    return replace(ROOT, children=(*ROOT.children, replace(HTTP, children=fronts)))
+
+
+def actions(found: Plan) -> list[str]:
+    return [f"{step.action} {step.path.rpartition('/')[2]}" for step in found.steps]
+
+
+def test_replicas_are_restarted_one_after_another_by_their_supervisor_which_stays() -> None:
+    found = planned("restart", HTTP.path, root=with_fronts(*FRONTS))
+    assert [(order.to, order.verb, order.subject) for order in found.orders] == [
+        ("http", "restart", "http-0"),
+        ("http", "restart", "http-1"),
+        ("http", "restart", "http-2"),
+    ]
+    assert actions(found) == [
+        "stop http-0", "start http-0", "stop http-1", "start http-1", "stop http-2", "start http-2"
+    ]  # fmt: skip
+    assert found.warnings == ("http stays: its children stand in for each other, and go one after another.",)
+
+
+def test_replicas_that_do_not_run_are_started_before_the_others_are_stopped() -> None:
+    last = replace(FRONTS[2], status="stopped", pid=None)
+    found = planned("restart", HTTP.path, root=with_fronts(*FRONTS[:2], last))
+    assert actions(found) == ["start http-2", "stop http-0", "start http-0", "stop http-1", "start http-1"]
+
+
+def test_of_a_single_replica_it_is_said_that_nobody_stands_in_for_it() -> None:
+    found = planned("restart", HTTP.path, root=with_fronts(FRONTS[0]))
+    assert actions(found) == ["stop http-0", "start http-0"]
+    assert "nobody stands in for it" in found.warnings[-1]
+
+
+def test_all_replicas_are_stopped_together_and_started_together() -> None:
+    assert len(planned("stop", HTTP.path, root=with_fronts(*FRONTS)).orders) == 1
+    declared = tuple(replace(each, status="stopped", pid=None) for each in FRONTS)
+    stopped = replace(HTTP, status="stopped", pid=None, children=(), declared=declared)
+    root = replace(ROOT, children=(*ROOT.children, stopped))
+    assert actions(planned("restart", HTTP.path, root=root)) == [
+        "start http", "start http-0", "start http-1", "start http-2"
+    ]  # fmt: skip

@@ -43,6 +43,7 @@ READY_S: Final = 2.0
 
 _blocks = Counter("bitnexus_ledger_blocks", "Blocks committed by this process", registry=None)
 _events = Counter("bitnexus_ledger_events", "Events committed by this process, refusals among them", registry=None)
+_ahead = Gauge("bitnexus_ledger_blocks_ahead", "Blocks decided while the one before them was being written")
 _waiting = Gauge("bitnexus_ledger_waiting_commands", "Commands that wait for the next block", registry=None)
 
 
@@ -71,6 +72,7 @@ class Ledger(Process):
         self._notary = Notary(signer, settings.data_dir, self._prove)
         self.expose(_blocks, _events, _waiting)
         _waiting.set_function(lambda: self._writer.waiting)
+        _ahead.set_function(lambda: self._writer.decided_ahead)
         # Fenced or InvariantBroken end the process: the next one reloads what is true.
         self._run = self.spawn(self._writer.run())
         self._filling = self.spawn(fill_nodes(self._database))

@@ -62,6 +62,10 @@ class Block:
         self.recorded[transfer.transfer_id] = Recorded(transfer, refusal)
         self.events.append(transfer if refusal is None else None)
 
+    def words_of(self, transfer_id: str) -> TransferAnnotated | None:
+        """The latest annotation of the transfer in this block."""
+        return next((each for each in reversed(self.annotations.values()) if each.transfer_id == transfer_id), None)
+
     def tell_owners(self, *accounts: Account) -> None:
         """Note whose accounts an event concerns."""
         for account in accounts:

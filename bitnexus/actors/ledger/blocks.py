@@ -13,13 +13,13 @@ with it: if the chain fails, that was never opened.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from bitnexus.actors.ledger import account_events, transfer_events
 from bitnexus.actors.ledger.accounts import uuid_bytes
 from bitnexus.actors.ledger.block import Block
 from bitnexus.actors.ledger.book import Book, InvariantBroken, Subject
-from bitnexus.actors.ledger.commands import ExpirePending, Item, Recorded, replay
+from bitnexus.actors.ledger.commands import Annotated, ExpirePending, Item, Recorded, replay
 from bitnexus.actors.ledger.leaves import leaf_of_transfer
 from bitnexus.actors.ledger.log import SALT_BYTES, Head, leaf_hash, private_hash, transfer_leaf
 from bitnexus.actors.ledger.purchases import opening_of, transfers_of
@@ -43,6 +43,9 @@ from bitnexus.errors import BitNexusError
 Opening: TypeAlias = tuple[OpenAccount, bytes]
 
 
+NOTHING_ANNOTATED: Final = Annotated({}, {})
+
+
 def decide(
     book: Book,
     head: Head,
@@ -52,14 +55,15 @@ def decide(
     looked_up: Mapping[str, Recorded | None],
     now_us: int,
     entropy: bytes,
-    annotated: Mapping[str, TransferAnnotated] | None = None,
+    annotated: Annotated = NOTHING_ANNOTATED,
 ) -> Block:
     """Decide commands, in their order, into the block after `head`; the book has carried it out, not yet for good.
 
     Every account and every earlier transfer that they name must have been loaded, if it exists, and the accounts of
-    those that are to expire. `recent` and `looked_up` tell what ids hold (None: looked up, not there); `annotated` what
-    the ids of annotations do, for all that are asked for. `entropy` is 16 random bytes per command, and per transfer of
-    a batch (see `commands.weight`). The block's time is `now_us`, or later: after the last block's.
+    those that are to expire. `recent` and `looked_up` tell what ids hold (None: looked up, not there); `annotated` has
+    the annotations under the ids, and of the transfers, that annotations are asked for. `entropy` is 16 random bytes
+    per command, and per transfer of a batch (see `commands.weight`). The block's time is `now_us`, or later: after the
+    last block's.
 
     In `guessed` of the block stand ids which were taken for new without anything in the block that would prove
     it: while there are any, its answers must not be given.
@@ -68,7 +72,7 @@ def decide(
         InvariantBroken: the result contradicts double entry.
     """
     time_us = max(now_us, head.time_us + 1)
-    return _Decision(book, head, items, recent, looked_up, time_us, entropy, annotated or {}).run()
+    return _Decision(book, head, items, recent, looked_up, time_us, entropy, annotated).run()
 
 
 class _Decision:
@@ -83,7 +87,7 @@ class _Decision:
         looked_up: Mapping[str, Recorded | None],
         time_us: int,
         entropy: bytes,
-        annotated: Mapping[str, TransferAnnotated],
+        annotated: Annotated,
     ) -> None:
         self.book = book
         self.block = Block(head, items, head, time_us)
@@ -142,9 +146,8 @@ class _Decision:
 
     def annotate(self, command: AnnotateTransfer) -> TransferAnnotated | BitNexusError:
         """Give a transfer other words."""
-        id_ = command.annotation_id
-        known = self.block.annotations.get(id_) or self.annotated.get(id_)
-        return transfer_events.annotate(self.block, command, self.subject(command.transfer_id), known, self.salt())
+        subject = self.subject(command.transfer_id)
+        return transfer_events.annotate(self.block, command, subject, self.annotated, self.salt())
 
     # -- transfers --------------------------------------------------------------------------------------------------
 

@@ -6,8 +6,9 @@ the pending totals, from where it is moved, or released, once. A user's balance 
 
 The book carries out what `rules` allows. It works on one block at a time: what a block changed can be taken back
 (:meth:`Book.rollback`) until it is known to be durable (:meth:`Book.commit`), and within it a chain of linked transfers
-(:meth:`Book.begin_chain`). Between blocks the book is a cache: the accounts used least recently are dropped above its
-capacity and loaded again when they are needed.
+(:meth:`Book.begin_chain`). While a block is being written (:meth:`Book.seal`) the next one can be decided on top of it;
+what takes back the one takes back the other. Between blocks the book is a cache: the accounts used least recently are
+dropped above its capacity and loaded again when they are needed.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ class Book:
         self._accounts: OrderedDict[str, Account] = OrderedDict()
         self._before: dict[str, Totals] = {}
         self._opened: dict[str, Account] = {}
+        # The same of the block that is being written.
+        self._sealed: tuple[dict[str, Totals], dict[str, Account], list[tuple[str, str | None]]] | None = None
         self._subjects: OrderedDict[str, Subject] = OrderedDict()
         # Changes of subjects in the present block: the resolution before, None if there was no such subject.
         self._resolved: list[tuple[str, str | None]] = []
@@ -170,21 +173,41 @@ class Book:
             if sums.get(asset, [0, 0, 0, 0]) != [posted, posted, pending, pending]:
                 raise InvariantBroken(f"{asset}: {posted} moved, {pending} reserved, but the totals say {sums}")
 
+    def seal(self) -> None:
+        """The present block is complete, and about to be written; what comes belongs to the next one."""
+        if self._sealed is not None:
+            raise InvariantBroken("a block is sealed on top of one that is not durable")
+        self._sealed = self._before, self._opened, self._resolved
+        self._before, self._opened, self._resolved = {}, {}, []
+
     def commit(self) -> None:
-        """The present block is durable: nothing of it can be taken back any more."""
+        """The sealed block is durable: nothing of it can be taken back any more."""
+        if self._sealed is None:
+            raise InvariantBroken("there is no block to commit")
         accounts, subjects = self._accounts, self._subjects
-        for id_ in self._before:
+        before, _, resolved = self._sealed
+        self._sealed = None
+        for id_ in before:
             accounts.move_to_end(id_)
-        for id_, _ in self._resolved:
+        for id_, _ in resolved:
             subjects.move_to_end(id_)
-        self._forget_block()
+        if self._before:
+            return  # the next block is under way, and what it needs must stay
         while len(accounts) > self._capacity:
             accounts.popitem(last=False)
         while len(subjects) > self._capacity:
             subjects.popitem(last=False)
 
     def rollback(self) -> None:
-        """The present block was not written: as if it had never been decided."""
+        """The sealed block was not written: as if neither it nor the present one had ever been decided."""
+        self.drop()
+        if self._sealed is not None:
+            self._before, self._opened, self._resolved = self._sealed
+            self._sealed = None
+            self.drop()
+
+    def drop(self) -> None:
+        """The present block is not to be: as if it had never been decided. The sealed one stays."""
         self._restore(self._before, 0)
         for id_ in self._opened:
             del self._accounts[id_]
@@ -194,6 +217,7 @@ class Book:
         """Forget everything: all of it can be loaded again."""
         self._accounts.clear()
         self._subjects.clear()
+        self._sealed = None
         self._forget_block()
 
     def _forget_block(self) -> None:

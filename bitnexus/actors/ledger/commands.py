@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from bitnexus import errors
@@ -27,6 +27,7 @@ from bitnexus.actors.messages import (
     PostTransfers,
     Purchase,
     Transfer,
+    TransferAnnotated,
     TransferResult,
 )
 from bitnexus.actors.runtime.message import Message
@@ -86,6 +87,13 @@ class Recorded(NamedTuple):
 
     transfer: Transfer
     refusal: str | None
+
+
+class Annotated(NamedTuple):
+    """Annotations of earlier blocks: by their ids, and the latest of each transfer by the transfer's."""
+
+    by_id: Mapping[str, TransferAnnotated]
+    latest: Mapping[str, TransferAnnotated]
 
 
 class Item(NamedTuple):

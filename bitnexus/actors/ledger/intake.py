@@ -16,7 +16,7 @@ class Intake:
     """
 
     def __init__(self, *, max_block: int, max_waiting: int) -> None:
-        self._max_block = max_block
+        self.max_block = max_block
         self._max_waiting = max_waiting
         self._waiting: deque[Item] = deque()
         self._events = 0
@@ -25,6 +25,11 @@ class Intake:
 
     def __len__(self) -> int:
         return len(self._waiting)
+
+    @property
+    def events(self) -> int:
+        """For how many events of blocks commands wait."""
+        return self._events
 
     def put(self, command: Command, caller: Caller) -> None:
         """Let a command wait.
@@ -57,7 +62,7 @@ class Intake:
                         await self._arrival.wait()
                 except TimeoutError:
                     return []
-            items = self._gather()
+            items = self.gather()
             if items or self.stopping:
                 return items
 
@@ -67,10 +72,11 @@ class Intake:
         for item in refused:
             item.caller.fail(error)
 
-    def _gather(self) -> list[Item]:
+    def gather(self) -> list[Item]:
+        """The next block's commands, of those that wait now; callers who have given up are told."""
         waiting = self._waiting
         items: list[Item] = []
-        left = self._max_block
+        left = self.max_block
         while waiting and left > 0:
             events = weight(waiting[0].command)
             if events > left and items:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from bitnexus import errors
+from bitnexus.actors.ledger.blocks import NOTHING_ANNOTATED
 from bitnexus.actors.ledger.book import Book
-from bitnexus.actors.ledger.commands import Command, ExpirePending, Item, accounts_of, subjects_of
+from bitnexus.actors.ledger.commands import Annotated, Command, ExpirePending, Item, accounts_of, subjects_of
 from bitnexus.actors.ledger.stored import account_of, subject_of
-from bitnexus.actors.messages import AnnotateTransfer, PostTransfer, TransferAnnotated
+from bitnexus.actors.messages import AnnotateTransfer, PostTransfer, PostTransfers
 from bitnexus.actors.runtime.message import Message
 from bitnexus.storage.ledger_writer import LedgerConnection
 
@@ -25,10 +26,20 @@ class Sweeper:
         """Nothing: they will be tried again."""
 
 
-async def load(db: LedgerConnection, book: Book, items: Collection[Item]) -> dict[str, TransferAnnotated]:
+def needs_nothing(book: Book, items: Collection[Item]) -> bool:
+    """Whether the commands are transfers that refer to no other, and all their accounts are in the book already."""
+    return all(
+        isinstance(command, PostTransfer | PostTransfers)
+        and all(id_ in book for id_ in accounts_of(command))
+        and not any(True for _ in subjects_of(command))
+        for command, _ in items
+    )
+
+
+async def load(db: LedgerConnection, book: Book, items: Collection[Item]) -> Annotated:
     """Have in the book what the commands name: earlier transfers, then accounts; a query each, if any is missing.
 
-    Gives what stands under the ids of annotations that are asked for.
+    Gives the annotations under the ids, and of the transfers, that annotations are asked for.
 
     Raises:
         DatabaseUnavailable: it cannot be reached now.
@@ -49,8 +60,11 @@ async def load(db: LedgerConnection, book: Book, items: Collection[Item]) -> dic
     if accounts:
         for row in await db.accounts(accounts):
             book.load(account_of(row))
-    annotating = [command.annotation_id for command in referring if isinstance(command, AnnotateTransfer)]
-    return await db.annotations(annotating) if annotating else {}
+    annotating = [command for command in referring if isinstance(command, AnnotateTransfer)]
+    if not annotating:
+        return NOTHING_ANNOTATED
+    by_id = await db.annotations(command.annotation_id for command in annotating)
+    return Annotated(by_id, await db.latest_annotations(command.transfer_id for command in annotating))
 
 
 async def _load_subjects(db: LedgerConnection, book: Book, commands: Collection[Command]) -> None:

@@ -5,7 +5,7 @@ at once. Nobody is answered before the commit. One task (:meth:`Writer.run`) doe
 
 1. take the waiting commands, at most `max_block`, without those whose callers have given up;
 2. load the accounts, and the transfers referred to, that are not in memory, in one query each;
-3. decide in memory (`blocks.decide`);
+3. decide in memory (`blocks.decide`), of large blocks while the last one is being written (`ahead`);
 4. write the block in one round trip; answer; tell `on_commit`.
 
 What can go wrong at 4, and what is true then:
@@ -34,6 +34,7 @@ from typing import Final
 import structlog
 
 from bitnexus import errors
+from bitnexus.actors.ledger.ahead import Ahead
 from bitnexus.actors.ledger.block import Block
 from bitnexus.actors.ledger.blocks import decide
 from bitnexus.actors.ledger.book import Book, InvariantBroken
@@ -49,7 +50,7 @@ from bitnexus.actors.ledger.intake import Intake
 from bitnexus.actors.ledger.loading import Sweeper, load
 from bitnexus.actors.ledger.log import SALT_BYTES, Head
 from bitnexus.actors.ledger.pace import Pace
-from bitnexus.actors.ledger.stored import head_of, to_write
+from bitnexus.actors.ledger.stored import head_of
 from bitnexus.actors.ledger.world import WorldAccount, openings
 from bitnexus.actors.messages import BlockCommitted
 from bitnexus.storage.ledger_rows import BlockRow
@@ -105,6 +106,7 @@ class Writer:
         self._head: Head | None = None
         self._recent: dict[str, Recorded] = {}
         self._attempts: dict[bytes, Block] = {}
+        self._ahead = Ahead(self._book, self._intake)
         self._db: LedgerConnection | None = None
         self._failures = 0
         self._next_expiry_us: int | None = None
@@ -136,7 +138,12 @@ class Writer:
     @property
     def waiting(self) -> int:
         """How many commands wait for the next block."""
-        return len(self._intake)
+        return len(self._intake) + len(self._ahead.items)
+
+    @property
+    def decided_ahead(self) -> int:
+        """How many blocks have been decided while the one before them was being written."""
+        return self._ahead.used
 
     @property
     def available(self) -> bool:
@@ -166,7 +173,7 @@ class Writer:
             while True:
                 if (wait_s := pace.wait_s(loop.time())) > 0:
                     await asyncio.sleep(wait_s)
-                items = await self._intake.take(self._until_sweep_s())
+                items = self._ahead.take() or await self._intake.take(self._until_sweep_s())
                 pace.began(len(items), loop.time())
                 if not items and self._intake.stopping:
                     break
@@ -192,7 +199,7 @@ class Writer:
             try:
                 block = await self._commit(items, looked_up)
             except (errors.DatabaseUnavailable, HeightTaken) as trouble:
-                self._book.rollback()
+                self._ahead.roll_back()
                 late = await self._reconnect(trouble, items)
                 if late is None and isinstance(trouble, HeightTaken):
                     raise InvariantBroken("the next height is taken, but there is no such block") from trouble
@@ -212,12 +219,13 @@ class Writer:
         if db is None or head is None:
             raise errors.DatabaseUnavailable
         now_us = time.time_ns() // 1_000
-        if self._next_expiry_us is not None and self._next_expiry_us <= now_us:
+        ahead = self._ahead.decided(items, head)
+        if ahead is None and self._next_expiry_us is not None and self._next_expiry_us <= now_us:
             items = [*items, await self._sweep(db, now_us)]
         annotated = await load(db, self._book, items)
         entropy = os.urandom(SALT_BYTES * sum(weight(command) for command, _ in items))
         while True:
-            block = decide(
+            block = ahead or decide(
                 self._book,
                 head,
                 tuple(items),
@@ -227,14 +235,16 @@ class Writer:
                 entropy=entropy,
                 annotated=annotated,
             )
+            ahead = None
             unknown = block.guessed
             if not unknown:
+                self._book.seal()
                 if block.head is head or await self._write(db, block):
                     return block
                 unknown = block.recorded.keys() - looked_up.keys()
                 if not unknown:
                     raise InvariantBroken("an id is taken that was looked up and not there")
-            self._book.rollback()
+            self._ahead.roll_back()
             found = {
                 row.transfer.transfer_id: Recorded(row.transfer, row.refusal) for row in await db.transfers(unknown)
             }
@@ -248,7 +258,7 @@ class Writer:
         if len(attempts) > MOST_ATTEMPTS:
             del attempts[next(iter(attempts))]
         try:
-            await db.write(to_write(block))
+            await self._ahead.write(db, block, self._recent)
         except IdTaken as taken:
             del attempts[attempt]
             if attempts:
@@ -281,7 +291,8 @@ class Writer:
         `among`: the identities of the items that have not been given up, if some may have been.
         """
         self._failures = 0
-        self._book.commit()
+        if among is None:  # else what is in memory was loaded anew
+            self._book.commit()
         if block.head is not self._head:
             self._head = block.head
             self._attempts.clear()
@@ -354,6 +365,7 @@ class Writer:
 
     def _turn_away(self, items: list[Item] | None) -> None:
         """The database is away: nobody is kept waiting whose command has certainly had no effect."""
+        self._ahead.refuse(errors.DatabaseUnavailable())
         self._intake.refuse(errors.DatabaseUnavailable())
         if items is None:
             return

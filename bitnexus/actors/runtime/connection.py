@@ -9,8 +9,6 @@ What the node itself must say has a lane of its own (see lanes.py): it never wai
 from __future__ import annotations
 
 import asyncio
-import secrets
-import time
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol, cast
@@ -19,17 +17,9 @@ import msgspec
 
 from bitnexus.actors.runtime import lanes, wire
 from bitnexus.actors.runtime.frames import FrameDecoder, FrameError, Kind, encode
-from bitnexus.actors.runtime.handshake import (
-    DIAL_TIMEOUT_S,
-    HANDSHAKE_TIMEOUT_S,
-    NONCE_SIZE,
-    Dialler,
-    Keys,
-    Listener,
-    Role,
-)
+from bitnexus.actors.runtime.introduction import Host, Introduction
 from bitnexus.actors.runtime.lanes import Queue, Window
-from bitnexus.errors import BitNexusError, Unauthorized, by_code
+from bitnexus.errors import BitNexusError
 from bitnexus.principal import Principal
 
 #: Thespian's own envelopes that may wait for one peer.
@@ -38,9 +28,6 @@ MAX_QUEUED_ENVELOPES = 10_000
 CLIENT_QUEUED_BYTES = 8 * 1024 * 1024
 CLIENT_FRAME_LIMIT = wire.MAX_MESSAGE_BYTES + 64 * 1024
 _ACK_SIZE = 8
-#: After its time is over a handshake gets this long for what had arrived while this process was busy.
-_GRACE_S = 0.05
-
 
 #: The fate of one envelope, told exactly once: "sent", "rejected" (the peer could not read it) or "dead" (the
 #: connection is gone).
@@ -53,20 +40,10 @@ class Cancellable(Protocol):
     cancelled: bool
 
 
-class Endpoint(Protocol):
+class Endpoint(Host, Protocol):
     """What a connection tells its owner."""
 
-    keys: Keys
-    instance: bytes
-    address: str
     frame_limit: int
-    token: str  # the access token that this end shows as a client, or ""
-
-    def complete(self, token: str) -> str:
-        """The signed form of a client's token without signature. Raises BitNexusError: no clients, or no such token."""
-
-    def admit(self, token: str) -> Principal:
-        """Who a client is that has proved this token ("": none). Raises BitNexusError: it may not come in."""
 
     def established(self, connection: Connection) -> None:
         """The handshake is done."""
@@ -106,9 +83,7 @@ class Connection(asyncio.Protocol):
         self._loop = loop
         self._decoder = FrameDecoder(endpoint.frame_limit)
         self._transport: asyncio.Transport | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._listener: Listener | None = None
-        self._dialler: Dialler | None = None
+        self._introduction = Introduction(self, endpoint, loop)
         self._reason = "closed by the peer"
         self._unacked: deque[tuple[Window, int, Delivery | None]] = deque()
         self._acked = 0  # frames of ours the peer has taken
@@ -122,6 +97,8 @@ class Connection(asyncio.Protocol):
         self._is_choked = False  # the socket takes no more just now
         self._flush_scheduled = False
         self._ack_due = False
+        self._ack_sent = 0  # as of `_received`
+        self._ack_timer: asyncio.TimerHandle | None = None
         self._pong_due = False
 
     # -- the life of the connection --------------------------------------------------------------------------
@@ -133,21 +110,7 @@ class Connection(asyncio.Protocol):
         if self.is_closed:
             self._transport.abort()
             return
-        endpoint = self._endpoint
-        self._timer = self._loop.call_later(
-            DIAL_TIMEOUT_S if self.dialled else HANDSHAKE_TIMEOUT_S, self._handshake_overdue
-        )
-        if self.dialled:
-            nonce = secrets.token_bytes(NONCE_SIZE)
-            self._dialler = Dialler(endpoint.keys, nonce, endpoint.address, self.remote, token=endpoint.token)
-        else:
-            at = _name(transport.get_extra_info("sockname"))
-            self._listener = Listener(endpoint.keys, secrets.token_bytes(NONCE_SIZE), endpoint.instance, at)
-            self._write(encode(Kind.CHALLENGE, self._listener.challenge()))
-
-    def _handshake_overdue(self) -> None:
-        # Timers fire before sockets are read: a process that was busy would turn away whoever has long answered.
-        self._timer = self._loop.call_later(_GRACE_S, self.close, "no handshake in time")
+        self._introduction.begin(_name(transport.get_extra_info("sockname")))
 
     def data_received(self, data: bytes) -> None:
         """Feed the decoder and act on every complete frame: on batches after all that must not wait for them."""
@@ -169,8 +132,16 @@ class Connection(asyncio.Protocol):
         except FrameError as error:
             self.close(str(error))
         if self._received != before:
-            self._ack_due = True  # it leaves with what the handlers have posted
-            self._schedule_flush()
+            self._ack_due = True  # it leaves with what the handlers post, now or very soon
+            if self._received - before > len(batches) or self._received - self._ack_sent >= lanes.ACK_FRAMES:
+                self._schedule_flush()
+            elif self._ack_timer is None:
+                self._ack_timer = self._loop.call_later(lanes.ACK_DELAY_S, self._ack_overdue)
+
+    def _ack_overdue(self) -> None:
+        self._ack_timer = None
+        if self._ack_due:
+            self._flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the owner and fail what was in flight."""
@@ -184,8 +155,7 @@ class Connection(asyncio.Protocol):
         if self.is_closed:
             return
         self.is_closed = True
-        if self._timer is not None:
-            self._timer.cancel()
+        self._introduction.end()
         if self._transport is not None:
             self._transport.close() if flush else self._transport.abort()
         elif self.dialling is not None:
@@ -222,32 +192,14 @@ class Connection(asyncio.Protocol):
             case Kind.ENVELOPE if self.client is None:  # it is unpickled: from processes of this node alone
                 self._received += 1
                 if not self._endpoint.envelope_received(self, body) and not self.is_closed:
-                    self._write(self._acknowledgement(Kind.REJECT))
+                    self.write(self._acknowledgement(Kind.REJECT))
             case Kind.PING if not body:
                 self._pong_due = True
                 self._schedule_flush()
             case Kind.PONG if not body:
                 pass  # it was heard
             case _:
-                self._handshake_frame_received(kind, body)
-
-    def _handshake_frame_received(self, kind: Kind, body: bytes) -> None:
-        match kind:
-            case Kind.CHALLENGE if self._dialler is not None:
-                self._write(encode(Kind.HELLO, self._dialler.receive_challenge(body)))
-            case Kind.HELLO if self._listener is not None:
-                self._hello_received(self._listener, body)
-            case Kind.WELCOME if self._dialler is not None:
-                self.peer_instance = self._dialler.receive_welcome(body)
-                if self.expected_instance not in (b"", self.peer_instance):
-                    raise FrameError("another process listens there now")
-                self._establish()
-            case Kind.REFUSED if self._dialler is not None:
-                code, _, detail = body.decode(errors="replace").partition("\n")
-                self.refusal = by_code(code, detail)
-                self.close(f"refused: {detail}")
-            case _:
-                raise FrameError(f"frame kind {kind.name} is not allowed here")
+                self._introduction.frame_received(kind, body)
 
     def _items_received(self, body: bytes) -> None:
         try:
@@ -256,37 +208,13 @@ class Connection(asyncio.Protocol):
             raise FrameError(f"malformed batch: {error}") from None
         self._endpoint.items_received(self, items)
 
-    def _hello_received(self, listener: Listener, body: bytes) -> None:
-        hello = listener.receive_hello(body)
-        self.peer_address = hello.address
-        if hello.role is Role.CLIENT:
-            try:
-                self.client = self._admit(listener, hello.token)
-            except BitNexusError as error:
-                self._write(encode(Kind.REFUSED, f"{error.code}\n{error.detail}".encode()))
-                self.close(f"client refused: {error.detail}", flush=True)
-                return
-            self._items.max_bytes = CLIENT_QUEUED_BYTES
-        self._write(encode(Kind.WELCOME, listener.welcome()))
-        self._establish()
-
-    def _admit(self, listener: Listener, said: str) -> Principal:
-        token = self._endpoint.complete(said) if said else ""
-        if token:
-            try:
-                listener.check_token(token)
-            except FrameError as error:
-                raise Unauthorized("The access token is not valid") from error
-        return self._endpoint.admit(token)
-
-    def _establish(self) -> None:
+    def establish(self) -> None:
+        """The handshake is done: what waits may leave."""
         self.is_established = True
         self._decoder.establish(CLIENT_FRAME_LIMIT if self.client is not None else None)
-        if self._timer is not None:
-            self._timer.cancel()
-        if self.client is not None and self.client.expires_at != float("inf"):
-            left_s = self.client.expires_at - time.time()
-            self._timer = self._loop.call_later(left_s, self.close, "the client's access token has expired")
+        if self.client is not None:
+            self._items.max_bytes = CLIENT_QUEUED_BYTES
+        self._introduction.done()
         self._endpoint.established(self)
         self._flush()
 
@@ -302,6 +230,7 @@ class Connection(asyncio.Protocol):
         self._flush()
 
     def _acknowledgement(self, kind: Kind) -> bytes:
+        self._ack_sent = self._received
         return encode(kind, self._received.to_bytes(_ACK_SIZE, "big"))
 
     # -- outgoing --------------------------------------------------------------------------------------------
@@ -338,7 +267,7 @@ class Connection(asyncio.Protocol):
     def ping(self) -> None:
         """Ask for a sign of life."""
         if self.is_established and not self.is_closed and not self._is_choked:
-            self._write(encode(Kind.PING, b""))
+            self.write(encode(Kind.PING, b""))
 
     def pause_writing(self) -> None:
         """The socket is full: batches wait, so that what must not wait for them finds few of them before it."""
@@ -373,7 +302,7 @@ class Connection(asyncio.Protocol):
         if not self._is_choked:
             self._take_items(self._items, self._batch_window, Kind.BATCH, frames)
         if frames:
-            self._write(b"".join(frames))
+            self.write(b"".join(frames))
 
     def _take_items(self, queue: Queue, window: Window, kind: Kind, frames: list[bytes]) -> None:
         while queue and window.is_open:
@@ -385,7 +314,8 @@ class Connection(asyncio.Protocol):
         window.sent(len(body))
         return encode(kind, body)
 
-    def _write(self, data: bytes) -> None:
+    def write(self, data: bytes) -> None:
+        """Send bytes as they are."""
         if self._transport is not None:
             self._transport.write(data)
 

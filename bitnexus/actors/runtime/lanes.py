@@ -18,6 +18,10 @@ from bitnexus.errors import Overloaded
 
 WINDOW_FRAMES: Final = 4
 WINDOW_BYTES: Final = 4 * 1024 * 1024
+#: A batch is acknowledged with what is posted next, or when there are so many, or so late. At once would be a write
+#: here and a wakeup there for nothing: the window lets the sender go on.
+ACK_FRAMES: Final = WINDOW_FRAMES // 2
+ACK_DELAY_S: Final = 0.005
 MAX_QUEUED_ITEMS: Final = 65_536
 MAX_QUEUED_BYTES: Final = 64 * 1024 * 1024
 MAX_BATCH_ITEMS: Final = 2_048

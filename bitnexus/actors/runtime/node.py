@@ -18,9 +18,10 @@ from bitnexus.actors.runtime import incoming, wire
 from bitnexus.actors.runtime.calls import OnReply, OpenCall, OpenCalls
 from bitnexus.actors.runtime.connection import Connection
 from bitnexus.actors.runtime.context import Context
+from bitnexus.actors.runtime.enrolment import Enrolment
 from bitnexus.actors.runtime.liveness import HEARTBEAT_S, Liveness
 from bitnexus.actors.runtime.losses import Losses
-from bitnexus.actors.runtime.message import GetNames, Message, Names, NamesChanged, ProcessInfo, Register
+from bitnexus.actors.runtime.message import Message, NamesChanged, ProcessInfo
 from bitnexus.actors.runtime.names import NameTable, OnName
 from bitnexus.actors.runtime.peers import Peers
 from bitnexus.config.correlation import request_id
@@ -40,9 +41,6 @@ Dispatch = Callable[[Message, Context], None]
 DEFAULT_TIMEOUT_S = 5.0
 #: How exact deadlines are kept.
 _SWEEP_S = 0.05
-#: What a process knows of the names is compared with the registry this long after a connection was lost (the process
-#: behind it may live), and this often while a call waits for a name (a lost announcement must not stall it).
-_RESYNC_S = 0.25
 #: The longest correlation id that is taken from a client.
 _MAX_TRACE = 128
 
@@ -68,11 +66,10 @@ class Node:
         self._dispatch = dispatch
         self._on_registry_lost = on_registry_lost
         self._on_fault = on_fault
-        self._registry: Connection | None = None
         self._names = NameTable(self._name_up)
+        self._enrolment = Enrolment(self._names, self._ask, peers.loop)
         self._calls = OpenCalls()
         self._sweeping = False
-        self._resync: asyncio.TimerHandle | None = None
         self._liveness = Liveness(peers)
         self.losses = Losses(peers.loop)
         #: Asked for the name of whom a repeatable call is sent to again: (name, message) → name.
@@ -113,26 +110,11 @@ class Node:
 
     async def join(self, registry_address: str, registry_instance: str, info: ProcessInfo | None = None) -> None:
         """Learn the node's names, and with `info` take one's own; raises CallTimeout or ProcessDown."""
-        self._registry = self.link(registry_address, registry_instance)
-        await self._ask_for_table(self._registry, Register(info))
+        await self._enrolment.join(self.link(registry_address, registry_instance), info)
 
     async def resynchronise(self) -> None:
         """Compare the names with the registry's. Raises NoProcess without a registry, CallTimeout or ProcessDown."""
-        if self._registry is None:
-            raise NoProcess("there is no connection to the registry")
-        await self._ask_for_table(self._registry, GetNames())
-
-    async def _ask_for_table(self, registry: Connection, question: Message) -> None:
-        answer: asyncio.Future[Message | BitNexusError] = self._loop.create_future()
-
-        def on_reply(result: Message | BitNexusError) -> None:
-            # At once: what changed after this table was written comes right behind it.
-            self._table_received(result)
-            if not answer.done():
-                answer.set_result(result)
-
-        self._ask(registry, question, on_reply)
-        _raise_if_error(await answer)
+        await self._enrolment.resynchronise()
 
     def fail_calls(self, error: BitNexusError) -> None:
         """Answer every call that waits by `error`."""
@@ -252,7 +234,7 @@ class Node:
             self._send_over(self._connection_of(info), call)
         elif call.retry:
             self._calls.park(call)
-            self._resync_soon()
+            self._enrolment.resynchronise_soon()
         else:
             self._loop.call_soon(self._answer, call.ref, NoProcess(f"no process {call.name!r}"))
 
@@ -382,7 +364,7 @@ class Node:
                 call.connection.cancel(call.ref)
             self._guarded(call.on_reply, CallTimeout(f"{call.target} did not answer in time"))
         for name in self._calls.awaited_names():
-            self._resync_soon()
+            self._enrolment.resynchronise_soon()
             if self._names.get(name) is not None:
                 self._send_parked(name)
         self._sweeping = False
@@ -401,36 +383,16 @@ class Node:
             for info in self._names.at(connection.peer_address):
                 if connection.may_lead_to(bytes.fromhex(info.instance)):
                     self._guarded(self._names.down, info)
-                    self._resync_soon()
+                    self._enrolment.resynchronise_soon()
             for call in self._calls.over(connection):
                 if call.retry:
                     self._send_again(call)
                 else:
                     self._answer(call.ref, connection.refusal or ProcessDown(f"{call.target}: {reason}"))
-        if connection is self._registry:
-            self._registry = None
+        if self._enrolment.ended_with(connection):
             self._on_registry_lost()
         if self.connection_lost is not None:
             self.connection_lost(connection)
-
-    def _resync_soon(self) -> None:
-        if self._resync is None:
-            self._resync = self._loop.call_later(_RESYNC_S, self._ask_for_names)
-
-    def _ask_for_names(self) -> None:
-        self._resync = None
-        if self._registry is None:
-            return
-        try:
-            self._ask(self._registry, GetNames(), self._table_received)
-        except Overloaded as error:
-            log.warning("names_not_asked", error=error.detail)
-
-    def _table_received(self, result: Message | BitNexusError) -> None:
-        if isinstance(result, Names):
-            self._names.synchronise(result.processes)
-        else:
-            log.warning("names_not_answered", answer=str(result))
 
 
 def _raise_if_error(result: Message | BitNexusError) -> Message:

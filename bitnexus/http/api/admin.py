@@ -8,7 +8,6 @@ from aiohttp import web
 from pydantic import Field, StringConstraints
 
 from bitnexus.actors import representation
-from bitnexus.actors.messages import PartitionsSet
 from bitnexus.actors.operator_messages import (
     MAX_TRACE,
     MAX_TRACE_S,
@@ -21,11 +20,13 @@ from bitnexus.actors.operator_messages import (
     HistoryShown,
     MessagesTraced,
     Operator,
+    PartitionsChanged,
     ShowHistory,
     ShowState,
     ShowTop,
     ShowTree,
     StateShown,
+    Step,
     TraceMessages,
     TreeChanged,
     TreeRow,
@@ -193,21 +194,27 @@ class Admin:
             "outcome": changed.outcome,
             "detail": changed.detail,
             "warnings": changed.warnings,
-            "steps": [
-                {"action": step.action, "path": step.path, "by": step.by, "pid": step.pid, "note": step.note}
-                for step in changed.steps
-            ],
+            "steps": [_step(step) for step in changed.steps],
         }
         return data(shown, status=202 if changed.outcome in ("begun", "unfinished") else 200)
 
     async def change_partitions(self, call: Call[ChangeOfPartitions, None]) -> web.Response:
-        """Have another number of partitions, while everything goes on; or say how many slots would move."""
+        """Have another number of partitions, while everything goes on; or say what would be done."""
         asked = call.body.partitions
         message = ChangePartitions(
             _operator(call), asked.path, asked.count, dry_run=asked.dry_run, within_s=asked.within_s
         )
-        done = await self._ask(message, PartitionsSet, asked.within_s)
-        return data({"before": done.before, "count": done.count, "slots": done.slots, "seconds": done.seconds})
+        done = await self._ask(message, PartitionsChanged, asked.within_s)
+        shown = {
+            "id": done.command_id or None,
+            "outcome": done.outcome,
+            "before": done.before,
+            "count": done.count,
+            "slots": done.slots,
+            "seconds": done.seconds,
+            "steps": [_step(step) for step in done.steps],
+        }
+        return data(shown)
 
     async def audit(self, call: Call[None, PageQuery]) -> web.Response:
         """The operators' commands, newest first."""
@@ -232,6 +239,10 @@ class Admin:
 def _operator(call: Call[Any, Any]) -> Operator:
     principal = call.principal
     return Operator(principal.user_id, principal.role, "", "http", call.request.remote or "")
+
+
+def _step(step: Step) -> dict[str, Any]:
+    return {"action": step.action, "path": step.path, "by": step.by, "pid": step.pid, "note": step.note}
 
 
 def _row(row: TreeRow) -> dict[str, Any]:

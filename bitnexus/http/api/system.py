@@ -29,12 +29,14 @@ class System:
 
     def routes(self) -> list[Route]:
         """The routes of this resource."""
-        return [
-            Route("GET", "/health", self.health, "The state of the service", access=Access.PUBLIC),
-            Route("GET", "/health/live", self.live, "This front runs", access=Access.PUBLIC),
-            Route("GET", "/health/ready", self.ready, "Transfers can be made", access=Access.PUBLIC),
-            Route("GET", "/metrics", self.metrics, "Prometheus metrics of all processes", access=Access.PUBLIC),
-        ]
+        routes = (
+            ("/health", self.health, "The state of the service"),
+            ("/health/live", self.live, "This front runs"),
+            ("/health/ready", self.ready, "Transfers can be made"),
+            ("/metrics", self.metrics, "Prometheus metrics of all processes"),
+        )
+        public = Access.PUBLIC
+        return [Route("GET", path, handler, summary, public, unlimited=True) for path, handler, summary in routes]
 
     async def health(self, _: Call[None, None]) -> web.Response:
         """200 `healthy`, or 503 `unhealthy` when the database cannot be reached or there is no ledger."""

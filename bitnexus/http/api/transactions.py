@@ -14,8 +14,9 @@ from bitnexus.actors.messages import PostTransfer, TransferResult
 from bitnexus.errors import InvalidFields, NotFound, Refused, UnknownMessage, Violation
 from bitnexus.http.answers import expect
 from bitnexus.http.api.accounts import visible_account
-from bitnexus.http.api.transfer_commands import PATH, REPLAYED, TransferCommands, shown_now
+from bitnexus.http.api.transfer_commands import PATH, REPLAYED, TransferCommands, shown_now, tag_of
 from bitnexus.http.api.transfer_requests import MAX_DESCRIPTION, REQUIRED, account_id, canonical, id_of
+from bitnexus.http.etags import is_known
 from bitnexus.http.pages import PageQuery, Place, cursor_of, one_page, page, place_of
 from bitnexus.http.routes import Call, Route, data
 from bitnexus.http.services import Services
@@ -154,7 +155,10 @@ class Transactions:
         return page(call.request, items, following=following, as_of_seq=as_of_seq)
 
     async def show(self, call: Call[None, None]) -> web.Response:
-        """One transfer that touches an account of the caller, or that the caller posted; any for an admin."""
+        """One transfer that touches an account of the caller, or that the caller posted; any for an admin.
+
+        304 if the client has it as it is.
+        """
         wanted, principal = call.request.match_info["id"], call.principal
         if not canonical_uuid(wanted):
             raise NotFound
@@ -167,4 +171,7 @@ class Transactions:
                 if own.isdisjoint((transfer.debit_account_id, transfer.credit_account_id)):
                     raise NotFound
             (shown,) = await shown_now(connection, [transfer])
-        return data(shown)
+        headers = {"ETag": tag_of(shown)}
+        if is_known(call.request.headers.get("If-None-Match"), headers["ETag"]):
+            return web.Response(status=304, headers=headers)
+        return data(shown, headers=headers)

@@ -29,6 +29,7 @@ from bitnexus.http.api.transfer_requests import (
     request_of,
     subject_id,
 )
+from bitnexus.http.etags import etag, versions_to_match
 from bitnexus.http.routes import Call, Route, data
 from bitnexus.http.services import Services
 from bitnexus.http.validation import JsonObject, Model
@@ -124,15 +125,20 @@ class TransferCommands:
         Raises:
             NotFound: no such transfer, or not the caller's to see.
             Forbidden: the caller sees it, but did not pay it.
+            PreconditionRequired: there is no If-Match.
+            PreconditionFailed: it has other words by now.
             Conflict: the Idempotency-Key was used for other words.
         """
+        versions = versions_to_match(call.request.headers.get("If-Match"))
         transfer = await self._annotatable(call)
         fields = call.body.transaction
         metadata = canonical(fields.metadata, "#/transaction") if fields.metadata else ""
-        return await self._annotate(call, transfer, fields.description, metadata)
+        if_seqs = None if versions is None else sorted(versions)
+        return await self._annotate(call, transfer, fields.description, metadata, if_seqs)
 
     async def change(self, call: Call[AnnotateTransaction, None]) -> web.Response:
         """As :meth:`replace`, but what is left out stays as it is."""
+        versions = versions_to_match(call.request.headers.get("If-Match"))
         transfer = await self._annotatable(call)
         fields = call.body.transaction
         async with self._services.database.connection() as connection:
@@ -142,7 +148,9 @@ class TransferCommands:
             description = fields.description
         if "metadata" in fields.model_fields_set:
             metadata = canonical(fields.metadata, "#/transaction") if fields.metadata else ""
-        return await self._annotate(call, transfer, description, metadata)
+        # What was left out is what has just been read, and must still stand there.
+        if_seqs = [now.seq] if versions is None or now.seq in versions else []
+        return await self._annotate(call, transfer, description, metadata, if_seqs)
 
     async def _annotatable(self, call: Call[AnnotateTransaction, None]) -> Transfer:
         transfer, payer = await self._visible(call.principal, call.request.match_info["id"])
@@ -151,19 +159,30 @@ class TransferCommands:
         return transfer
 
     async def _annotate(
-        self, call: Call[AnnotateTransaction, None], transfer: Transfer, description: str, metadata: str
+        self,
+        call: Call[AnnotateTransaction, None],
+        transfer: Transfer,
+        description: str,
+        metadata: str,
+        if_seqs: list[int] | None,
     ) -> web.Response:
-        caller, id_ = call.principal, transfer.transfer_id
-        annotation_id = id_of(call.request.headers.get("Idempotency-Key"), None, caller.user_id)
+        caller = call.principal
         command = AnnotateTransfer(
-            caller.user_id, caller.role, annotation_id, id_, transfer.debit_account_id, description, metadata
+            user_id=caller.user_id,
+            role=caller.role,
+            annotation_id=id_of(call.request.headers.get("Idempotency-Key"), None, caller.user_id),
+            transfer_id=transfer.transfer_id,
+            debit_account_id=transfer.debit_account_id,
+            description=description,
+            metadata=metadata,
+            if_seqs=if_seqs,
         )
         target = self._services.partitions.of(caller.user_id)
         timeout_s = self._services.call_timeout_s
         expect(TransferAnnotated, await self._services.node.call(target, command, timeout_s=timeout_s, retry=True))
         async with self._services.database.connection() as connection:
             (shown,) = await shown_now(connection, [transfer])
-        return data(shown)
+        return data(shown, headers={"ETag": tag_of(shown)})
 
     async def _visible(self, caller: Principal, wanted: str) -> tuple[Transfer, str]:
         """The transfer and the debit account's owner, if it touches an account of the caller's or the caller asked."""
@@ -210,6 +229,11 @@ async def subjects_of(services: Services, caller: Principal, all_asked: Sequence
         found = await ledger.transfers_with_payers(connection, ids)
     everything = caller.may_use_world
     return {id_: transfer for id_, (transfer, payer) in found.items() if everything or payer == caller.user_id}
+
+
+def tag_of(shown: Mapping[str, Any]) -> str:
+    """The entity tag of a transfer as it is shown: of its words, and of whether another one has resolved it."""
+    return etag(shown.get("annotated_seq", shown["seq"]), int("resolved_by" in shown))
 
 
 async def shown_now(

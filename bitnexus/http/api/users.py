@@ -1,20 +1,63 @@
-"""Users: oneself; any for an admin."""
+"""Users: oneself; any of them for an admin, who also lists and creates them.
+
+Nobody changes a role here. A user who is deleted is logged out, with accounts closed; the row stays, for the ledger
+has accounts of that id, and the email is free again.
+"""
 
 from __future__ import annotations
 
-from typing import Any, Final
+import uuid
+from typing import Annotated, Final
 
 from aiohttp import web
+from pydantic import Field
 
 from bitnexus.actors.ledger.accounts import canonical_uuid
-from bitnexus.actors.representation import timestamp
-from bitnexus.errors import NotFound, Unauthorized
-from bitnexus.http.routes import Call, Route, data
+from bitnexus.errors import InvalidFields, NotFound, PreconditionFailed, Unauthorized, Violation
+from bitnexus.http.api.closing import close_accounts
+from bitnexus.http.api.opening import try_to_open_account
+from bitnexus.http.api.user_fields import Email, GivenPassword, Password, UserName, shown
+from bitnexus.http.etags import etag, is_known, versions_to_match
+from bitnexus.http.pages import PageQuery, Place, cursor_of, one_page, page, place_of
+from bitnexus.http.routes import Access, Call, Route, data
 from bitnexus.http.services import Services
-from bitnexus.storage import users
-from bitnexus.storage.users import User
+from bitnexus.http.validation import Model
+from bitnexus.storage import sessions, users
+from bitnexus.storage.users import Role, User
 
 PATH: Final = "/api/v1/users"
+#: In the place of an id: the caller's own.
+ME: Final = "me"
+
+
+class NewUser(Model):
+    """A user that an admin makes."""
+
+    email: Email
+    password: Password
+    name: UserName = ""
+    role: Role = "user"
+
+
+class CreateUser(Model):
+    """The body of POST /users."""
+
+    user: NewUser
+
+
+class UserChanges(Model):
+    """What is to change; what is not given stays. Who changes the own password shows the present one."""
+
+    email: Email | None = None
+    name: UserName | None = None
+    password: Password | None = None
+    current_password: Annotated[GivenPassword | None, Field(description="of who changes the own password")] = None
+
+
+class UpdateUser(Model):
+    """The body of PUT and PATCH /users/:id."""
+
+    user: UserChanges
 
 
 class Users:
@@ -25,10 +68,48 @@ class Users:
 
     def routes(self) -> list[Route]:
         """The routes of this resource."""
+        one = PATH + "/{id}"
         return [
-            Route("GET", PATH + "/me", self.me, "The caller"),
-            Route("GET", PATH + "/{id}", self.show, "One user"),
+            Route("GET", PATH, self.index, "Users, newest first", access=Access.ADMIN, query=PageQuery),
+            Route("POST", PATH, self.create, "Make a user", access=Access.ADMIN, body=CreateUser),
+            Route("GET", f"{PATH}/{ME}", self.me, "The caller"),
+            Route("GET", one, self.show, "One user"),
+            Route("PUT", one, self.update, "Change a user", body=UpdateUser),
+            Route("PATCH", one, self.update, "Change a user", body=UpdateUser),
+            Route("DELETE", one, self.delete, "Delete a user whose accounts are empty"),
         ]
+
+    async def index(self, call: Call[None, PageQuery]) -> web.Response:
+        """Users, newest first."""
+        cursors, query, bound_to = self._services.cursors, call.query, "users"
+        place = place_of(cursors, query.cursor, bound_to)
+        before = int(place.position) if place else users.END
+        async with self._services.database.connection() as connection:
+            found = await users.page(connection, before=before, limit=query.limit + 1)
+        these, next_place = one_page(found, query.limit, lambda last: Place(last.ordinal, -1))
+        following = cursor_of(cursors, next_place, bound_to)
+        return page(call.request, [shown(each) for each in these], following=following, as_of_seq=None)
+
+    async def create(self, call: Call[CreateUser, None]) -> web.Response:
+        """Make a user of any role, with an account in the default asset, as a registration does.
+
+        Raises:
+            Conflict: the email is taken.
+        """
+        services, wanted = self._services, call.body.user
+        password_hash = await services.passwords.hash(wanted.password)
+        async with services.database.connection() as connection:
+            user = await users.insert(
+                connection,
+                user_id=str(uuid.uuid4()),
+                email=wanted.email,
+                name=wanted.name,
+                password_hash=password_hash,
+                role=wanted.role,
+            )
+        account_id = await try_to_open_account(services, user.id)
+        headers = {"ETag": etag(user.version), "Location": f"{PATH}/{user.id}"}
+        return data({**shown(user), "account_id": account_id}, status=201, headers=headers)
 
     async def me(self, call: Call[None, None]) -> web.Response:
         """The caller.
@@ -39,30 +120,92 @@ class Users:
         user = await self._by_id(call.principal.user_id)
         if user is None:
             raise Unauthorized
-        return data(shown(user))
+        return _answer(user)
 
     async def show(self, call: Call[None, None]) -> web.Response:
-        """One user: the caller, or any for an admin; all others do not exist."""
+        """One user: the caller, or any for an admin; all others do not exist. 304 if the client has it as it is."""
+        user = await self._visible(call)
+        if is_known(call.request.headers.get("If-None-Match"), etag(user.version)):
+            return web.Response(status=304, headers={"ETag": etag(user.version)})
+        return _answer(user)
+
+    async def update(self, call: Call[UpdateUser, None]) -> web.Response:
+        """Change what the body has; a new password ends all sessions of the user.
+
+        Raises:
+            NotFound, PreconditionRequired, PreconditionFailed: nothing was changed.
+            InvalidFields: the present password is missing or wrong.
+            Conflict: the email is taken.
+        """
+        services, changes = self._services, call.body.user
+        versions = versions_to_match(call.request.headers.get("If-Match"))
+        user = await self._visible(call)
+        password_hash = None
+        if changes.password is not None:
+            if user.id == call.principal.user_id:
+                await self._check_password(call.request, user, changes.current_password)
+            password_hash = await services.passwords.hash(changes.password)
+        async with services.database.connection() as connection, connection.transaction():
+            changed = await users.update(
+                connection,
+                user.id,
+                versions=versions,
+                email=changes.email,
+                name=changes.name,
+                password_hash=password_hash,
+            )
+            if changed is None:
+                raise PreconditionFailed
+            revoked = [] if password_hash is None else await sessions.revoke_all(connection, user.id)
+        services.revocations.revoke(revoked)
+        return _answer(changed)
+
+    async def delete(self, call: Call[None, None]) -> web.Response:
+        """Close the user's accounts, end all sessions, and let nobody in as this user any more.
+
+        Raises:
+            NotFound, PreconditionRequired, PreconditionFailed, AccountsNotEmpty: nothing was done.
+            Conflict: this is the last admin; or money came in meanwhile, and some accounts are closed.
+        """
+        services = self._services
+        versions = versions_to_match(call.request.headers.get("If-Match"))
+        user = await self._visible(call)
+        if versions is not None and user.version not in versions:
+            raise PreconditionFailed
+        async with services.database.connection() as connection:
+            await users.check_admin_remains(connection, user)
+        await close_accounts(services, user.id)
+        async with services.database.connection() as connection, connection.transaction():
+            if not await users.delete(connection, user.id, versions=versions):
+                raise PreconditionFailed
+            await sessions.revoke_all(connection, user.id)
+        await services.revocations.look()
+        return web.Response(status=204)
+
+    async def _check_password(self, request: web.Request, user: User, given: str | None) -> None:
+        if given is None:
+            raise InvalidFields(violations=(Violation("#/user/current_password", "Field required"),))
+        attempt = self._services.limits.attempt(request, user.email)
+        fits, _ = await self._services.passwords.verify(given, user.password_hash)
+        if not fits:
+            raise InvalidFields(violations=(Violation("#/user/current_password", "Is not your password"),))
+        attempt.succeeded()
+
+    async def _visible(self, call: Call[UpdateUser, None] | Call[None, None]) -> User:
         wanted, principal = call.request.match_info["id"], call.principal
+        if wanted == ME:
+            wanted = principal.user_id
         if not canonical_uuid(wanted) or not (principal.is_admin or wanted == principal.user_id):
             raise NotFound
         user = await self._by_id(wanted)
         if user is None:
             raise NotFound
-        return data(shown(user))
+        return user
 
     async def _by_id(self, user_id: str) -> User | None:
         async with self._services.database.connection() as connection:
             return await users.by_id(connection, user_id)
 
 
-def shown(user: User) -> dict[str, Any]:
-    """A user as answers show it."""
-    return {
-        "id": user.id,
-        "email": user.email,
-        "name": user.name,
-        "role": user.role,
-        "inserted_at": timestamp(user.inserted_at_us),
-        "updated_at": timestamp(user.updated_at_us),
-    }
+def _answer(user: User) -> web.Response:
+    return data(shown(user), headers={"ETag": etag(user.version)})

@@ -19,16 +19,17 @@ POLLING_HEADER: Final = "X-Phoenix-AuthToken"
 
 
 class Admission:
-    """`origins` are the patterns of pages that may connect (none: those of the same host)."""
+    """`origins` are the patterns of pages that may connect (none: those of the same host), besides `pages`, by name."""
 
-    def __init__(self, tokens: AccessTokens, origins: Sequence[str] = ()) -> None:
+    def __init__(self, tokens: AccessTokens, origins: Sequence[str] = (), pages: frozenset[str] = frozenset()) -> None:
         self._tokens = tokens
         self._origins = tuple(origins)
+        self._pages = pages
 
     def check_origin(self, headers: Mapping[str, str], host: str) -> None:
         """Raises Forbidden for a page that may not connect; who sends no Origin is no page."""
         origin = headers.get("Origin")
-        if origin is not None and not allowed(origin, host, self._origins):
+        if origin is not None and origin not in self._pages and not allowed(origin, host, self._origins):
             raise Forbidden("Pages of this origin may not connect")
 
     def admit(self, headers: Mapping[str, str], query: Mapping[str, str], host: str) -> tuple[Principal, Serializer]:

@@ -49,7 +49,7 @@ class PollSession:
         on_end: Callable[[PollSession], None],
     ) -> None:
         self.id = id_
-        self.user_id = principal.user_id
+        self.principal = principal
         self._client = Client(principal, serializer, channels, self)
         self._window_s = window_s
         self._on_end = on_end
@@ -99,7 +99,7 @@ class PollSession:
             try:
                 self._client.receive(message)
             except Flooding:
-                log.info("flooding_client_cut_off", user_id=self.user_id)
+                log.info("flooding_client_cut_off", user_id=self.principal.user_id)
                 self.end("flooding")
                 return Delivered(429)
             except BadFrame:

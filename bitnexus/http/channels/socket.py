@@ -104,6 +104,7 @@ class ChannelSocket:
         *,
         idle_s: float,
     ) -> None:
+        self.principal = principal
         self._websocket = websocket
         self._request = request
         self._idle_s = idle_s
@@ -111,11 +112,6 @@ class ChannelSocket:
         self._outbox = Outbox()
         self._writer: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
-
-    @property
-    def user_id(self) -> str:
-        """Whose it is."""
-        return self._client.principal.user_id
 
     async def serve(self) -> None:
         """Read until the socket closes."""
@@ -164,7 +160,7 @@ class ChannelSocket:
             try:
                 self._client.receive(message.data)
             except Flooding:
-                log.info("flooding_client_cut_off", user_id=self.user_id)
+                log.info("flooding_client_cut_off", user_id=self.principal.user_id)
                 await self.close(WSCloseCode.POLICY_VIOLATION, "too many messages")
                 return
             except NoBinary as error:

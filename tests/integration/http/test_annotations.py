@@ -24,8 +24,8 @@ async def made(service):
 
 
 async def say(service, user, method, transfer_id, headers=None, **fields):
-    body = {"transaction": fields}
-    return await service.call(method, f"{PATH}/{transfer_id}", user=user, json=body, headers=headers or {})
+    body, headers = {"transaction": fields}, {"If-Match": "*", **(headers or {})}
+    return await service.call(method, f"{PATH}/{transfer_id}", user=user, json=body, headers=headers)
 
 
 async def test_other_words_stand_at_a_transfer_for_both_and_nothing_else_is_changed(service, made):
@@ -63,6 +63,44 @@ async def test_a_key_makes_one_event_of_the_log(service, made):
     status, answer, headers = await say(service, ann, "PUT", before["id"], key, description="twice")
     assert status == 409
     assert_problem(answer, headers, 409, "conflict")
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH"])
+async def test_a_change_says_which_words_it_replaces_and_replaces_no_others(service, made, method):
+    ann, _, before = made
+    path = f"{PATH}/{before['id']}"
+    _, _, headers = await service.call("GET", path, user=ann)
+    first = headers["ETag"]
+    status, answer, headers = await service.call(method, path, user=ann, json={"transaction": {}})
+    assert status == 428
+    assert_problem(answer, headers, 428, "precondition_required")
+    status, answer, headers = await say(service, ann, method, before["id"], {"If-Match": "odd"}, description="x")
+    assert_problem(answer, headers, 400, "bad_request")
+    key = {"If-Match": first, "Idempotency-Key": f"change by {method}"}
+    status, told, headers = await say(service, ann, method, before["id"], key, description="one", metadata={})
+    second = headers["ETag"]
+    assert (status, second != first) == (200, True)
+    status, answer, headers = await say(service, ann, method, before["id"], {"If-Match": first}, description="two")
+    assert status == 412
+    assert_problem(answer, headers, 412, "precondition_failed")
+    status, answer, _ = await say(service, ann, method, before["id"], key, description="one", metadata={})
+    assert (status, answer) == (200, told), "a repeat is not conditional on what it did itself"
+    either = {"If-Match": f'{first}, {second}, "x"'}
+    status, answer, _ = await say(service, ann, method, before["id"], either, description="three")
+    assert (status, answer["data"]["description"]) == (200, "three")
+
+
+async def test_who_has_a_transfer_as_it_is_is_not_sent_it_again(service, made):
+    ann, ben, _ = made
+    _, answer, _ = await service.transfer(ann, ben, 1, fields={"kind": "pending"})
+    path = f"{PATH}/{answer['data']['id']}"
+    _, _, headers = await service.call("GET", path, user=ann)
+    known = {"If-None-Match": headers["ETag"]}
+    status, body, headers = await service.call("GET", path, user=ann, headers=known)
+    assert (status, body, headers["ETag"]) == (304, None, known["If-None-Match"])
+    await service.call("DELETE", path, user=ann)
+    status, body, _ = await service.call("GET", path, user=ann, headers=known)
+    assert (status, body["data"]["status"]) == (200, "voided")
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH"])

@@ -52,6 +52,7 @@ async def test_what_is_no_http_request_is_refused_as_all_others_are(service, req
     assert_problem(answer, headers, 400, "bad_request")
     assert status == 400
     assert headers["Server"] == "bitnexus"
+    assert [line for line in service.running.log_lines() if "Error handling request" in line] == []
 
 
 async def test_a_good_request_before_garbage_is_answered(service):
@@ -165,6 +166,7 @@ async def test_every_answer_has_an_id_and_the_static_headers(service):
         assert headers["X-Content-Type-Options"] == "nosniff"
         assert headers["Cache-Control"] == "no-store"
         assert headers["Server"] == "bitnexus"
+    assert [line for line in service.running.log_lines() if "Error handling request" in line] == []
 
 
 async def test_an_id_that_would_break_a_log_line_is_replaced(service):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import csv
 import fcntl
 import json
@@ -196,8 +197,9 @@ async def test_memory_does_not_grow_with_the_file(service, pair, start, tmp_path
     sizes = []
     async with asyncio.timeout(ENOUGH_S):
         while process.returncode is None:
-            # A zombie's is 0.
-            sizes.append((await balance(service, ben), watched.memory_info().rss))
+            posted = await balance(service, ben)
+            with contextlib.suppress(psutil.NoSuchProcess):
+                sizes.append((posted, watched.memory_info().rss))  # 0 for a zombie
             await asyncio.sleep(0.02)
         out, _ = await process.communicate()
     assert json.loads(out)["posted"] == 40_000
@@ -215,7 +217,7 @@ async def test_an_interrupted_import_says_so_and_goes_on_when_it_is_begun_again(
     arguments = ("long.jsonl", "--json", "--batch-size", "20", "--name", f"long {ann.id}")
     process = await start(*arguments, user=ann)
     async with asyncio.timeout(ENOUGH_S):
-        while await balance(service, ben) == 0:
+        while await balance(service, ben) < 200:  # ten batches: the first nine it knows of
             await asyncio.sleep(0.01)
         process.send_signal(signal.SIGINT)
         out, err = await process.communicate()
@@ -224,7 +226,8 @@ async def test_an_interrupted_import_says_so_and_goes_on_when_it_is_begun_again(
     assert b"Traceback" not in err
     code, summary, _ = await imported(*arguments, user=ann)
     assert (code, summary["posted"] + summary["replayed"]) == (0, 3_000)
-    assert summary["replayed"] >= first["posted"] > 0
+    # The ledger had some: the import may have been stopped before it heard so.
+    assert summary["replayed"] >= max(1, first["posted"])
     assert await balance(service, ben) == 3_000
 
 

@@ -11,8 +11,8 @@ import asyncpg
 import pytest
 
 import bitnexus
-from bitnexus.actors.messages import GetPartitions, Partitions, PartitionsSet, SetPartitions
-from bitnexus.actors.operator_messages import OPERATIONS, ChangePartitions, Operator
+from bitnexus.actors.messages import GetPartitions, Partitions, SetPartitions
+from bitnexus.actors.operator_messages import OPERATIONS, ChangePartitions, Operator, PartitionsChanged
 from bitnexus.errors import Forbidden
 from bitnexus.supervision.slots import moves
 from bitnexus.tokens import AccessTokens
@@ -74,7 +74,7 @@ async def test_from_one_to_three_to_two_partitions_under_load_no_request_fails(
                 if count == 2:
                     await service.kill("ledger")  # what is in work is finished by its successor, and then moves
                 done = await setting
-                assert isinstance(done, PartitionsSet)
+                assert isinstance(done, PartitionsChanged)
                 assert (done.before, done.count, done.slots) == (before, count, len(moves(before, count)))
                 await until_posted(customers, 10)
                 found = await node.call("transactions", GetPartitions())
@@ -125,16 +125,33 @@ async def test_by_http_an_admin_is_told_what_would_move_and_changes_the_number(s
         return status, answer.get("data") or answer["code"]
 
     status, would = await change(3, dry_run=True)
-    assert (status, would) == (200, {"before": 2, "count": 3, "slots": len(moves(2, 3)), "seconds": 0.0})
+    steps = would.pop("steps")
+    assert would == {
+        "id": None, "outcome": "would", "before": 2, "count": 3, "slots": len(moves(2, 3)), "seconds": 0.0
+    }  # fmt: skip
+    assert acts(steps) == [("start", f"{TRANSACTIONS}/transactions-2"), ("move", TRANSACTIONS)]
     status, done = await change(3)
-    assert (status, done["before"], done["count"], done["slots"]) == (200, 2, 3, len(moves(2, 3)))
-    status, done = await change(2)
-    assert (status, done["before"], done["count"]) == (200, 3, 2)
+    assert (status, done["outcome"], done["before"], done["count"]) == (200, "done", 2, 3)
+    assert (done["slots"], done["steps"]) == (len(moves(2, 3)), steps)
+    _, would = await change(2, dry_run=True)
+    status, fewer = await change(2)
+    assert (status, fewer["before"], fewer["count"], fewer["steps"]) == (200, 3, 2, would["steps"])
+    assert acts(fewer["steps"]) == [("move", TRANSACTIONS), ("stop", f"{TRANSACTIONS}/transactions-2")]
+    assert fewer["steps"][-1]["pid"] is not None
+    status, same = await change(2, dry_run=True)
+    assert (status, same["outcome"], same["steps"]) == (200, "nothing", [])
     assert await change(2, path_="bitnexus/ledger") == (409, "command_refused")
     assert await change(2, path_="bitnexus/nowhere") == (404, "unknown_path")
     assert (await change(0))[0] == 422
     assert (await change(2, user=await service.register()))[0] == 403
     _, found, _ = await service.call("GET", "/api/v1/admin/audit", user=admin)
+    rows = {row["id"]: row for row in found["data"]}
+    for changed in (done, fewer):
+        row = rows[changed["id"]]
+        assert (row["verb"], row["entrance"], row["outcome"], row["operator_role"]) == (
+            "partitions", "http", "done", "admin"
+        )  # fmt: skip
+        assert acts(row["steps"]) == acts(changed["steps"])
     told = [(row["verb"], row["arguments"]["count"], row["outcome"], row["detail"]) for row in found["data"]]
     assert ("partitions", 3, "done", "3 instead of 2") in told
     assert ("partitions", 2, "refused", "bitnexus/ledger has no partitions") in told
@@ -148,10 +165,22 @@ async def test_only_an_operator_changes_the_number(service: Service, monkeypatch
                 await node.call("operations", ChangePartitions(Operator(ADMIN, role), TRANSACTIONS, 3))
             with pytest.raises(Forbidden):
                 await node.call("operations", ChangePartitions(Operator(ADMIN, "admin"), TRANSACTIONS, 3))
+            question = ChangePartitions(Operator(ADMIN, role), TRANSACTIONS, 3, dry_run=True)
+            if role == "service":  # which may look, and asking is looking
+                would = await node.call("operations", question)
+                assert isinstance(would, PartitionsChanged)
+                assert (would.outcome, would.command_id) == ("would", "")
+            else:
+                with pytest.raises(Forbidden):
+                    await node.call("operations", question)
     async with bitnexus.connect(token=token(service, "admin")) as node:
         with pytest.raises(Forbidden):  # without a record
             await node.call("transactions", SetPartitions(3))
         assert isinstance(await node.call("transactions", GetPartitions()), Partitions)
+
+
+def acts(steps: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    return [(step["action"], step["path"]) for step in steps]
 
 
 def token(service: Service, role: str) -> str:

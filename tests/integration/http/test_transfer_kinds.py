@@ -252,7 +252,8 @@ async def test_the_pages_of_a_list_show_everything_as_of_one_event(service, pair
         _, page, _ = await service.call("GET", f"{path}?limit=1", user=ann)
         seen = f"{path}?limit=1&cursor={page['page']['next']}"
         _, before, _ = await service.call("GET", seen, user=ann)
-        await service.call("PUT", f"{PATH}/{first}", user=ann, json={"transaction": {"description": path}})
+        said = {"json": {"transaction": {"description": path}}, "headers": {"If-Match": "*"}}
+        await service.call("PUT", f"{PATH}/{first}", user=ann, **said)
         await service.call("DELETE", f"{PATH}/{first}", user=ann)
         _, after, _ = await service.call("GET", seen, user=ann)
         assert after == before

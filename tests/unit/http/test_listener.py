@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import asyncio
 import socket
 
 import pytest
 
-from bitnexus.http.listener import PortInUse, free_port
+from bitnexus.http import listener as listener_module
+from bitnexus.http.listener import PortInUse, free_port, let_nobody_begin, listening_sockets
 
 
 @pytest.fixture
@@ -42,3 +44,33 @@ def test_an_address_of_another_machine_is_no_port_in_use():
     with pytest.raises(OSError, match="assign") as caught:
         free_port("192.0.2.1", 4000)
     assert not isinstance(caught.value, PortInUse)
+
+
+@pytest.mark.skipif(listener_module._kernel_migrates(), reason="the kernel does it by itself")
+async def test_a_socket_that_leaves_the_shared_port_resets_nobody_and_its_clients_come_to_another():
+    port = free_port("127.0.0.1", 0)
+    (leaving,) = listening_sockets("127.0.0.1", port)
+    leaving.listen()
+    loop = asyncio.get_running_loop()
+    early = socket.create_connection(("127.0.0.1", port))
+    await let_nobody_begin([leaving])
+    late = socket.socket()
+    late.setblocking(False)  # noqa: FBT003 - as it is called
+    coming = asyncio.ensure_future(loop.sock_connect(late, ("127.0.0.1", port)))
+    accepted, _ = await loop.sock_accept(leaving)  # what had begun is there; nothing else is
+    with pytest.raises(BlockingIOError):
+        leaving.accept()
+    (staying,) = listening_sockets("127.0.0.1", port)
+    staying.listen()
+    leaving.close()
+    async with asyncio.timeout(10):
+        successor, address = await loop.sock_accept(staying)
+        await coming
+    assert address == late.getsockname()
+    for each in (early, late, accepted, successor, staying):
+        each.close()
+
+
+def test_sockets_are_made_for_every_address_of_the_host_or_none():
+    with pytest.raises(OSError, match="assign"):
+        listening_sockets("192.0.2.1", 4000)

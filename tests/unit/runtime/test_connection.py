@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from bitnexus.actors.runtime import connection as module
-from bitnexus.actors.runtime import lanes, wire
+from bitnexus.actors.runtime import introduction, lanes, wire
 from bitnexus.actors.runtime.connection import Connection
 from bitnexus.actors.runtime.frames import FrameDecoder, Kind, encode
 from bitnexus.actors.runtime.handshake import NONCE_SIZE, Keys, Listener
@@ -208,7 +208,7 @@ async def test_another_cookie_closes_both_ends_and_delivers_nothing():
 
 
 async def test_a_peer_that_stays_silent_is_closed(monkeypatch):
-    monkeypatch.setattr(module, "HANDSHAKE_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(introduction, "HANDSHAKE_TIMEOUT_S", 0.01)
     ours, _ = socket_pair()
     owner = Owner("a")
     await attach(owner, ours, dialled=False)
@@ -216,7 +216,7 @@ async def test_a_peer_that_stays_silent_is_closed(monkeypatch):
 
 
 async def test_who_answered_while_we_were_busy_is_not_turned_away(monkeypatch):
-    monkeypatch.setattr(module, "HANDSHAKE_TIMEOUT_S", 0.0)  # over before the first byte is read
+    monkeypatch.setattr(introduction, "HANDSHAKE_TIMEOUT_S", 0.0)  # over before the first byte is read
     pair = await Pair().join()
     await until(lambda: pair.b.is_established)
 

@@ -103,6 +103,15 @@ def test_a_significant_child_cannot_live_where_nothing_shuts_down_by_itself() ->
         check_specs(SupervisorFlags(), [child])
 
 
+def test_replicas_stand_in_for_each_other_and_so_cannot_fall_together() -> None:
+    assert not SupervisorFlags().replicas
+    assert SupervisorFlags(replicas=True).strategy == "one_for_one"
+    with pytest.raises(SpecError, match="bad_combination: replicas"):
+        SupervisorFlags(strategy="one_for_all", replicas=True)
+    with pytest.raises(SpecError, match="invalid_replicas"):
+        SupervisorFlags(replicas=1)  # type: ignore[arg-type]
+
+
 def test_a_spec_cannot_be_changed() -> None:
     with pytest.raises(FrozenInstanceError):
         spec("a").restart = "temporary"  # type: ignore[misc]

@@ -1,0 +1,104 @@
+"""The next block, decided while the last one is being written.
+
+PostgreSQL and the ledger would else work in turns, each waiting for the other. It is worth it for large blocks; small
+ones are decided sooner than anything can be gathered for them. The decision stands on the block that is being written:
+should that one fail, it is void, and the same commands are decided again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Mapping
+from typing import Final
+
+from bitnexus import errors
+from bitnexus.actors.ledger.block import Block
+from bitnexus.actors.ledger.blocks import decide
+from bitnexus.actors.ledger.book import Book
+from bitnexus.actors.ledger.commands import Item, Recorded, weight
+from bitnexus.actors.ledger.intake import Intake
+from bitnexus.actors.ledger.loading import needs_nothing
+from bitnexus.actors.ledger.log import SALT_BYTES, Head
+from bitnexus.actors.ledger.stored import to_write
+from bitnexus.storage.ledger_writer import LedgerConnection
+
+#: Events of a block from which on the next one is decided ahead.
+LARGE: Final = 512
+#: How long a large block's statement has at least for leaving this process, which deciding keeps from sending; and how
+#: often it is looked whether enough is waiting.
+LEAVES_S: Final = 0.005
+LOOK_S: Final = 0.001
+
+
+class Ahead:
+    """Commands taken for the next block, and the block if they have been decided."""
+
+    def __init__(self, book: Book, intake: Intake) -> None:
+        self.items: list[Item] = []
+        self.used = 0  # blocks that were decided ahead, and needed not be decided again
+        self._book = book
+        self._intake = intake
+        self._block: Block | None = None
+
+    def take(self) -> list[Item]:
+        """The commands, which are the writer's now."""
+        items, self.items = self.items, []
+        return items
+
+    def decided(self, items: list[Item], head: Head) -> Block | None:
+        """The block if it is of these commands, and stands on this head; it is asked for once."""
+        block, self._block = self._block, None
+        if block is None or block.items != tuple(items) or block.before is not head:
+            return None
+        self.used += 1
+        return block
+
+    def roll_back(self) -> None:
+        """The block that is being written was not written: nothing that stands on it holds."""
+        self._book.rollback()
+        self._block = None
+
+    def refuse(self, error: errors.BitNexusError) -> None:
+        """Answer all that wait with an error; nothing of theirs was ever sent."""
+        for item in self.take():
+            item.caller.fail(error)
+
+    async def write(self, db: LedgerConnection, block: Block, recent: Mapping[str, Recorded]) -> None:
+        """Write a block; when as much waits as is in it, if it is a large one, decide the next one meanwhile.
+
+        Raises what `LedgerConnection.write` does.
+        """
+        events = len(block.leaves)
+        if events < LARGE:
+            await db.write(to_write(block))
+            return
+        writing = asyncio.ensure_future(db.write(to_write(block)))
+        try:
+            wait_s = LEAVES_S
+            while not (await asyncio.wait((writing,), timeout=wait_s))[0]:
+                wait_s = LOOK_S
+                if not self.items and self._intake.events >= min(events, self._intake.max_block):
+                    self._decide(block, recent)
+            await writing
+        finally:
+            writing.cancel()
+
+    def _decide(self, last: Block, recent: Mapping[str, Recorded]) -> None:
+        self.items = self._intake.gather()
+        if not needs_nothing(self._book, self.items):
+            return
+        block = decide(
+            self._book,
+            last.head,
+            tuple(self.items),
+            recent=recent,
+            looked_up=last.recorded,
+            now_us=time.time_ns() // 1_000,
+            entropy=os.urandom(SALT_BYTES * sum(weight(command) for command, _ in self.items)),
+        )
+        if block.guessed:
+            self._book.drop()  # ids must be looked up first
+        else:
+            self._block = block
