@@ -60,6 +60,10 @@ SELECT transfer_id::text FROM ledger_timers WHERE expires_us <= $1 ORDER BY expi
 """
 
 
+#: What is unique for a transfer's id. A block that repeats one can meet either first: PostgreSQL chooses the order.
+_BY_TRANSFER_ID: Final = frozenset({"ledger_transfers_pkey", "ledger_timers_pkey"})
+
+
 class HeightTaken(Exception):
     """The height is written already, by somebody else or by an earlier attempt; nothing of this block was written."""
 
@@ -226,7 +230,7 @@ class LedgerConnection:
                 raise
             raise OutcomeUnknown from error.__cause__
         except asyncpg.UniqueViolationError as error:
-            if error.constraint_name == "ledger_transfers_pkey":
+            if error.constraint_name in _BY_TRANSFER_ID:
                 raise IdTaken from error
             # The height, or with it a sequence number or a new account's id: PostgreSQL names what it meets first.
             raise HeightTaken(f"Block {block.row.height} is written already ({error.constraint_name}).") from error

@@ -57,6 +57,19 @@ async def test_what_is_pending_is_posted_in_part_or_voided_once_whatever_is_in_m
     assert await audit(fresh_database_url) == {WORLD: -200, alice: 50, bob: 150}
 
 
+@pytest.mark.parametrize("attempt", range(3))
+async def test_a_pending_transfer_with_a_timer_asked_again_after_a_restart_is_a_replay(fresh_database_url, attempt):
+    """Its timer's row is as unique as the transfer's: the database may say of either that it is there."""
+    async with running(fresh_database_url) as ledger:
+        alice, bob = await ledger.funded(2, 100)
+        asked = [request(alice, bob, 1, kind="pending", timeout_s=60) for _ in range(1 + 5 * attempt)]
+        assert set(await ask(ledger, *asked)) == {None}
+    async with running(fresh_database_url) as ledger:
+        answer = await ledger.ask(PostTransfers(USER, "user", [*asked, request(alice, bob, 1)]))
+        assert [each.replayed for each in answer.results] == [True] * len(asked) + [False]
+        assert {each.refusal for each in answer.results} == {None}
+
+
 async def test_a_pending_transfer_expires_by_itself_and_what_it_reserved_is_free_again(fresh_database_url):
     async with running(fresh_database_url) as ledger:
         alice, bob = await ledger.funded(2, 100)

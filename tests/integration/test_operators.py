@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -209,12 +209,17 @@ main(sys.argv[1:])
 """
 
 
+def _plain(environment: Mapping[str, str]) -> dict[str, str]:
+    """Without what the one who runs the tests thinks of colours."""
+    return {name: value for name, value in environment.items() if name not in {"NO_COLOR", "FORCE_COLOR"}}
+
+
 def on_a_terminal(service: RunningService, *arguments: str, answer: str, when: str = "[y/N]") -> tuple[int, str]:
     """Exit code and output of a command whose operator sits at a terminal, and types `answer` after `when`."""
     ours, theirs = os.openpty()
     process = subprocess.Popen(
         [sys.executable, "-c", _AT_ITS_TERMINAL, *arguments],
-        env={**service.environment, "TERM": "xterm-256color", "COLUMNS": "200"},
+        env={**_plain(service.environment), "TERM": "xterm-256color", "COLUMNS": "200"},
         cwd=service.directory,
         stdin=theirs,
         stdout=theirs,
@@ -565,7 +570,7 @@ def test_without_a_database_commands_work_and_are_in_the_audit_when_it_is_back(
     finally:
         for process in everybody:
             process.resume()
-    row = newest_in_audit(service, id=json.loads(done.stdout)["command_id"])
+    row = newest_in_audit(service, id=json.loads(done.stdout)["command_id"], outcome="done")
     assert row["outcome"] == "done"
     wait_until(lambda: not waiting.exists(), PATIENCE_S, lambda: "the file is still there")
 
