@@ -70,7 +70,7 @@ async def test_of_many_registrations_at_once_one_wins(service):
         ("name", "x" * 201),
         ("name", None),
         ("role", "admin"),
-        ("id", str(uuid.uuid4())),
+        ("id", "6b2fc1ee-7d4c-4a57-9d6e-0f2f3b6a9d11"),
     ],
 )
 async def test_a_registration_that_breaks_a_rule_is_refused(service, field, value):

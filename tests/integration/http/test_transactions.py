@@ -169,7 +169,7 @@ async def test_what_is_anothers_does_not_exist(service, pair):
         ("metadata", {"k": 2**60}),
         ("metadata", {"k": "\x00"}),
         ("id", "x"),
-        ("user_id", str(uuid.uuid4())),
+        ("user_id", "6b2fc1ee-7d4c-4a57-9d6e-0f2f3b6a9d11"),
         ("seq", 5),
     ],
 )
