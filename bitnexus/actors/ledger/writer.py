@@ -49,7 +49,6 @@ from bitnexus.actors.ledger.commands import (
 from bitnexus.actors.ledger.intake import Intake
 from bitnexus.actors.ledger.loading import Sweeper, load
 from bitnexus.actors.ledger.log import SALT_BYTES, Head
-from bitnexus.actors.ledger.pace import Pace
 from bitnexus.actors.ledger.stored import head_of
 from bitnexus.actors.ledger.world import WorldAccount, openings
 from bitnexus.actors.messages import BlockCommitted
@@ -166,15 +165,11 @@ class Writer:
         Raises:
             Fenced, InvariantBroken: it must not go on; whoever was not answered does not know the outcome.
         """
-        loop, pace = asyncio.get_running_loop(), Pace()
         try:
             await self._reconnect()
             await self._open_world_accounts()
             while True:
-                if (wait_s := pace.wait_s(loop.time())) > 0:
-                    await asyncio.sleep(wait_s)
                 items = self._ahead.take() or await self._intake.take(self._until_sweep_s())
-                pace.began(len(items), loop.time())
                 if not items and self._intake.stopping:
                     break
                 if items or self._until_sweep_s() == 0:
