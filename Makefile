@@ -24,8 +24,13 @@ help: ## List the targets
 run: $(VENV)/.run-installed ## Start the service (Ctrl-C or SIGTERM stops it)
 	@exec $(PY) run.py $(ARGS)
 
-test: $(VENV)/.dev-installed ## Run the tests, in random order, file by file on all processors (ARGS="-n 0": on one)
-	$(PY) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
+test: $(VENV)/.dev-installed ## Run the tests, in random order: file by file on all processors, then chaos alone (ARGS=…: these)
+ifeq ($(ARGS),)
+	$(PY) -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile -m "not chaos"
+	$(PY) -m pytest -m chaos
+else
+	$(PY) -m pytest $(ARGS)
+endif
 
 test-long: $(VENV)/.dev-installed ## Compare the supervisors with the model of OTP's rules in 10,000 random lives each
 	HYPOTHESIS_PROFILE=long $(PY) -m pytest tests/property/test_supervisors_against_otp.py --timeout 1800 $(ARGS)
