@@ -1,4 +1,4 @@
-"""Clients of one topic in a process of their own: they connect, join, and note when each event has reached the last one.
+"""Clients of one topic in a process of their own: they connect, join, and note when each event has reached the last.
 
     python -m bench.channel_load --port 4000 --path /socket/websocket?vsn=2.0.0 --topic … --clients 1000
 

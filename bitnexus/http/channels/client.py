@@ -59,6 +59,9 @@ class Outlet(Protocol):
     def send(self, message: str | bytes) -> None:
         """Send a message. Must not block; a client for which too much waits is to be cut off."""
 
+    def send_event(self, event: Broadcast, serializer: Serializer) -> None:
+        """Send an event in this version, as :meth:`send` does; what was encoded for another reader is taken again."""
+
 
 class Client:
     """`outlet` sends to it. All methods are of the loop's thread."""
@@ -100,7 +103,10 @@ class Client:
 
     def deliver(self, event: Broadcast) -> None:
         """Take an event from the hub."""
-        self._apply(self._session.broadcast(event))
+        if self._session.is_joined(event.topic):
+            self._outlet.send_event(event, self._serializer)  # nearly always: without the detour of effects
+        else:
+            self._apply(self._session.broadcast(event))
 
     async def close(self) -> None:
         """Read no topic any more, and handle no push: those under way are given up."""

@@ -20,7 +20,7 @@ from bitnexus.http.channels.frame import BadFrame
 from bitnexus.http.channels.messages import Delivered, Polled
 from bitnexus.http.channels.outbox import Full, Outbox
 from bitnexus.http.channels.rate import Flooding
-from bitnexus.http.channels.serializer import Serializer
+from bitnexus.http.channels.serializer import Broadcast, Serializer
 from bitnexus.principal import Principal
 
 #: Polls of one session that wait at a time. One is right; others are what a client has given up.
@@ -119,6 +119,10 @@ class PollSession:
         else:
             if self._polls:
                 self._look_again()
+
+    def send_event(self, event: Broadcast, serializer: Serializer) -> None:
+        """Keep an event for the next poll."""
+        self.send(event.text(serializer))
 
     def end(self, reason: str) -> None:
         """End it, at once for its polls; :meth:`close` waits for the rest."""

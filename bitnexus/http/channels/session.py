@@ -171,6 +171,11 @@ class Session:
         assert not self.handles_still(push)
         self._pushes -= 1
 
+    def is_joined(self, topic: str) -> bool:
+        """Whether an event of the topic can be sent as it is: what :meth:`broadcast` does then."""
+        channel = self._channels.get(topic)
+        return channel is not None and channel.joined
+
     def broadcast(self, event: Broadcast) -> list[Effect]:
         """An event of a topic, for its channel."""
         channel = self._channels.get(event.topic)

@@ -1,8 +1,8 @@
 """The WebSocket of a channel client: `GET /socket/websocket?vsn=2.0.0&token=…`.
 
 Refusals are made before the upgrade and cost no more than a small answer (see admission.py). Afterwards every message
-goes through :class:`Client`. What is to be sent waits in a bounded queue; a client that does not read it is closed
-with 1013, one that sends too much with 1008.
+goes through :class:`Client`. What is to be sent goes to the transport at once, as long as that takes it, and then waits
+in a bounded queue; a client that does not read it is closed with 1013, one that sends too much with 1008.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from bitnexus.http.channels.connected import Connected
 from bitnexus.http.channels.frame import BadFrame, NoBinary
 from bitnexus.http.channels.outbox import Full, Outbox
 from bitnexus.http.channels.rate import Flooding
-from bitnexus.http.channels.serializer import Serializer
+from bitnexus.http.channels.serializer import Broadcast, Serializer
+from bitnexus.http.channels.websocket_frame import frame
 from bitnexus.http.request_metrics import RequestMetrics
 from bitnexus.principal import Principal
 
@@ -137,6 +138,32 @@ class ChannelSocket:
 
     def send(self, message: str | bytes) -> None:
         """Send a message when those before it have left."""
+        transport = self._open_transport()
+        if transport is not None:
+            transport.write(frame(message))
+        else:
+            self._keep(message)
+
+    def send_event(self, event: Broadcast, serializer: Serializer) -> None:
+        """Send an event, framed once for all its readers, when the messages before it have left."""
+        transport = self._open_transport()
+        if transport is not None:
+            transport.write(event.frame(serializer))
+        else:
+            self._keep(event.text(serializer))
+
+    def _open_transport(self) -> asyncio.Transport | None:
+        """The transport, if nothing waits to be sent and it takes more.
+
+        A frame is written as a whole, here and by aiohttp (which does not compress ours), so they do not mix. A
+        task for each message would cost more than all the rest of its way.
+        """
+        protocol = self._request.protocol
+        if self._writer is not None or self._closing is not None or protocol.writing_paused or self._websocket.closed:
+            return None
+        return protocol.transport
+
+    def _keep(self, message: str | bytes) -> None:
         if self._closing is not None:
             return
         try:
