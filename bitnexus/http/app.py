@@ -75,6 +75,8 @@ async def build_runner(
         if route.begin is not None:
             fast[route.method, route.path] = immediate(route, services.tokens, services.limits)
     app.router.add_route("GET", SOCKET_PATH, sockets.handle)
+    # Past the application: what waits for the end of a socket with it costs each socket some memory.
+    exact["GET", SOCKET_PATH] = sockets.handle
     for method in ("GET", "POST", "OPTIONS"):
         app.router.add_route(method, POLLING_PATH, long_polls.handle)
     request_ids = RequestIds()

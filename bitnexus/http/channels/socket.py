@@ -95,6 +95,19 @@ class Sockets:
 class ChannelSocket:
     """One connected client."""
 
+    __slots__ = (
+        "_client",
+        "_closing",
+        "_heard_at",
+        "_idle",
+        "_idle_s",
+        "_outbox",
+        "_request",
+        "_websocket",
+        "_writer",
+        "principal",
+    )
+
     def __init__(
         self,
         websocket: web.WebSocketResponse,
@@ -113,6 +126,9 @@ class ChannelSocket:
         self._outbox = Outbox()
         self._writer: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
+        loop = asyncio.get_running_loop()
+        self._heard_at = loop.time()
+        self._idle = loop.call_later(idle_s, self._look_whether_idle)
 
     async def serve(self) -> None:
         """Read until the socket closes."""
@@ -123,6 +139,7 @@ class ChannelSocket:
             await self.close(WSCloseCode.INTERNAL_ERROR, "internal error")
             raise
         finally:
+            self._idle.cancel()
             await self._client.close()
             if self._writer is not None:
                 self._writer.cancel()
@@ -175,13 +192,20 @@ class ChannelSocket:
         if self._writer is None:
             self._writer = asyncio.create_task(self._write())
 
+    def _look_whether_idle(self) -> None:
+        """One timer for the life of a socket, that looks on now and then: one for each message would cost more."""
+        loop = asyncio.get_running_loop()
+        left_s = self._heard_at + self._idle_s - loop.time()
+        if left_s > 0:
+            self._idle = loop.call_later(left_s, self._look_whether_idle)
+        elif self._closing is None:
+            self._closing = asyncio.create_task(self._close(WSCloseCode.PROTOCOL_ERROR, "idle"))
+
     async def _read(self) -> None:
+        loop = asyncio.get_running_loop()
         while True:
-            try:
-                message = await self._websocket.receive(timeout=self._idle_s)
-            except TimeoutError:
-                await self.close(WSCloseCode.PROTOCOL_ERROR, "idle")
-                return
+            message = await self._websocket.receive()
+            self._heard_at = loop.time()
             if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
                 return  # closed by either side, or for a broken frame (aiohttp answered that with 1002, 1007 or 1009)
             try:
