@@ -291,7 +291,7 @@ def _wrong(heard: dict[str, Any], clients: int, events: int) -> list[str]:
 
 
 def _order(heard: dict[str, Any]) -> list[int]:
-    """The events in the order in which they came, the same for all: two that are under way at once may change places."""
+    """The events in the order in which they came, the same for all: two under way at once may change places."""
     return [int(json.loads(text)[4]["description"].removeprefix(_MARK)) for text in heard["first"]]
 
 

@@ -18,6 +18,7 @@ from bitnexus.http.api.purchases import Purchases
 from bitnexus.http.api.system import System
 from bitnexus.http.api.transactions import Transactions
 from bitnexus.http.api.users import Users
+from bitnexus.http.api.webhooks import Webhooks
 from bitnexus.http.channels.longpoll import LongPolls
 from bitnexus.http.channels.socket import Sockets
 from bitnexus.http.connections import Refusals, Runner
@@ -51,6 +52,7 @@ def route_table(services: Services) -> list[Route]:
         Purchases(services),
         Ledger(services),
         Books(services),
+        Webhooks(services),
         Admin(services),
         System(services),
     )

@@ -49,6 +49,7 @@ from bitnexus.storage.database import Database
 from bitnexus.supervision.partition_messages import MoveSlots
 from bitnexus.supervision.partition_router import PartitionRouter
 from bitnexus.tokens import AccessTokens
+from bitnexus.webhooks.signing import Secrets
 
 __all__ = ["DRAIN_S", "Front", "PortInUse", "free_port"]
 
@@ -100,6 +101,8 @@ class Front(Process):
             default_asset=settings.default_asset,
             call_timeout_s=settings.call_timeout_s,
             disconnects=self._disconnects,
+            webhook_secrets=Secrets(secret),
+            webhooks_may_be_private=settings.webhooks_may_be_private,
         )
         pages = origins(settings.cors_origins)
         admission = Admission(tokens, self.args.get("origins", ()), pages)
