@@ -10,6 +10,8 @@ from aiohttp import web
 from bitnexus.actors.messages import AcknowledgeEvents, EventsAcknowledged, TopicEvent
 from bitnexus.actors.runtime.context import Context
 from bitnexus.actors.runtime.inspection_messages import Scalar
+from bitnexus.actors.runtime.log_tail import LogLines
+from bitnexus.actors.runtime.message import Done
 from bitnexus.actors.runtime.process import Process, handles
 from bitnexus.actors.runtime.reasons import ExitReason
 from bitnexus.actors.transactions.partitioning import TRANSACTIONS, user_of
@@ -31,6 +33,8 @@ from bitnexus.http.channels.messages import (
     Poll,
     Polled,
 )
+from bitnexus.http.channels.operators.assembly import operator_topics
+from bitnexus.http.channels.operators.messages import PresencesHeld
 from bitnexus.http.channels.poll_sessions import WINDOW_S, PollSessions
 from bitnexus.http.channels.rate import PUSHES_PER_S
 from bitnexus.http.channels.socket import IDLE_S, Sockets
@@ -106,7 +110,10 @@ class Front(Process):
         )
         pages = origins(settings.cors_origins)
         admission = Admission(tokens, self.args.get("origins", ()), pages)
-        channels = Channels(self._hub, pushes_per_s=self.args.get("pushes_per_s", PUSHES_PER_S))
+        life = self.transport.peers.instance.hex()
+        self._operators = operator_topics(self.node, self.path, life, settings.fronts, self.log_tail, self.spawn)
+        pushes_per_s = self.args.get("pushes_per_s", PUSHES_PER_S)
+        channels = Channels(self._hub, pushes_per_s=pushes_per_s, operators=self._operators)
         self._sockets = Sockets(admission, channels, self._connected, metrics, idle_s=self.args.get("idle_s", IDLE_S))
         self._poll_sessions = PollSessions(
             channels, self._connected, metrics, window_s=self.args.get("poll_window_s", WINDOW_S)
@@ -116,6 +123,7 @@ class Front(Process):
         cors = Cors(pages) if pages else None
         self._runner = await build_runner(services, self._sockets, self._long_polls, self._traffic, cors)
         self._hub.start()
+        self._operators.exchange.start()
         self.spawn(revocations.follow())
         await self._listen()
 
@@ -202,6 +210,17 @@ class Front(Process):
     async def close_connections(self, message: CloseConnections, _: Context) -> Disconnected:
         """Close the user's sockets and polling sessions here."""
         return Disconnected(await self._connected.disconnect(message.user_id))
+
+    @handles(PresencesHeld)
+    def presences_held(self, message: PresencesHeld, _: Context) -> Done:
+        """Who is present at another front."""
+        self._operators.exchange.told(message)
+        return Done()
+
+    @handles(LogLines)
+    def log_lines(self, message: LogLines, _: Context) -> None:
+        """Log lines of a process that this front follows."""
+        self._operators.log_lines(message)
 
     @handles(TopicEvent)
     def deliver(self, event: TopicEvent, _: Context) -> None:

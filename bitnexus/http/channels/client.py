@@ -15,10 +15,11 @@ import structlog
 
 from bitnexus.errors import BitNexusError, CallTimeout, RuntimeFault
 from bitnexus.http.channels.hub import Hub
+from bitnexus.http.channels.operators.topics import OperatorTopics
 from bitnexus.http.channels.rate import PUSHES_PER_S, Rate
 from bitnexus.http.channels.serializer import Broadcast, Serializer
 from bitnexus.http.channels.session import Effect, Handle, Send, Session, Subscribe, Unsubscribe
-from bitnexus.http.channels.topics import family, judge
+from bitnexus.http.channels.topics import family, is_operators, judge
 from bitnexus.principal import Principal
 
 HANDLER_TIMEOUT_S: Final = 10.0
@@ -47,6 +48,11 @@ class Channels:
     handlers: Mapping[tuple[str, str], Handler] = field(default_factory=dict)
     pushes_per_s: float = PUSHES_PER_S
     handler_timeout_s: float = HANDLER_TIMEOUT_S
+    operators: OperatorTopics | None = None
+
+    def feed(self, topic: str) -> Hub | OperatorTopics:
+        """Where the topic's events come from."""
+        return self.operators if self.operators is not None and is_operators(topic) else self.hub
 
     def is_handled(self, topic: str, event: str) -> bool:
         """Whether there is a handler for such a push."""
@@ -112,7 +118,7 @@ class Client:
         """Read no topic any more, and handle no push: those under way are given up."""
         self._closed = True
         for topic in {*self._session.topics, *self._joining}:
-            self._channels.hub.unsubscribe(topic, self)
+            self._channels.feed(topic).unsubscribe(topic, self)
         running = [*self._joining.values(), *(task for _, task in self._working.values())]
         for task in running:
             task.cancel()
@@ -128,7 +134,7 @@ class Client:
                     if topic not in self._joining and not self._closed:
                         self._joining[topic] = asyncio.create_task(self._subscribe(topic))
                 case Unsubscribe(topic):
-                    self._channels.hub.unsubscribe(topic, self)
+                    self._channels.feed(topic).unsubscribe(topic, self)
                 case Handle():
                     self._work(effect)
 
@@ -139,7 +145,7 @@ class Client:
             request, effects_of = self._joins[topic], self._session.subscribed
             reason: str | None = None
             try:
-                await self._channels.hub.subscribe(topic, self)
+                await self._channels.feed(topic).subscribe(topic, self)
             except RuntimeFault as error:
                 reason = error.code
             except Exception:
