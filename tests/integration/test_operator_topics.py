@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from typing import Any
 
 import aiohttp
 import pytest
@@ -34,7 +35,9 @@ class Reader:
         self.own = ""
         self.news = asyncio.Event()
         self.closed = False
-        self.session = None
+        self.session: Any = None
+        self.answer: Any = None
+        self.reading: Any = None
 
     @classmethod
     async def join(cls, service, token, topic):
@@ -104,7 +107,7 @@ async def test_operators_topics_are_for_admins_alone(service):
 
 async def test_all_who_are_present_are_seen_at_all_fronts_and_a_dead_front_takes_its_own_with_it(service):
     admin = await service.admin()
-    readers = []
+    readers: list[Reader] = []
     while len({front for reader in readers[:1] for front in reader.present.values()}) < 2 or len(readers) < 6:
         readers.append(await Reader.join(service, admin.token, TREE))
         await readers[0].until(lambda: len(readers[0].present) == len(readers))
@@ -125,7 +128,7 @@ async def test_all_who_are_present_are_seen_at_all_fronts_and_a_dead_front_takes
         await reader.until(lambda reader=reader: len(reader.present) == len(left))
     # The successor has heard of those at the other front.
     await service.reconnect()
-    late = []
+    late: list[Reader] = []
     while len({front for reader in late[:1] for front in reader.present.values()}) < 2:
         late.append(await Reader.join(service, admin.token, TREE))
         for reader in (*left, *late):

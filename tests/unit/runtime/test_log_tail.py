@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from bitnexus.actors.runtime.log_tail import BURST, FLUSH_S, LogTail
+from bitnexus.actors.runtime.log_tail import BURST, FLUSH_S, LogLines, LogTail
 from bitnexus.config import logging as log_lines
 
 
@@ -21,7 +21,7 @@ async def until(condition):
 
 
 async def test_lines_come_in_order_and_those_beyond_the_rate_are_counted():
-    got = []
+    got: list[LogLines] = []
     tail = LogTail("ledger", asyncio.get_running_loop())
     tail.follow("http-0", 60, got.append)
     for number in range(BURST + 10):
@@ -33,7 +33,7 @@ async def test_lines_come_in_order_and_those_beyond_the_rate_are_counted():
 
 
 async def test_who_does_not_ask_again_is_forgotten_and_then_nothing_is_kept():
-    got = []
+    got: list[LogLines] = []
     tail = LogTail("ledger", asyncio.get_running_loop())
     tail.follow("http-0", FLUSH_S / 2, got.append)
     assert log_lines._tap is not None
