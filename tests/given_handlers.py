@@ -29,5 +29,5 @@ def channels(*arguments: Any, **options: Any) -> Channels:
 
 
 if __name__ == "__main__":
-    front.Channels = channels  # type: ignore[misc, assignment] # as the front makes them
+    front.Channels = channels  # type: ignore[attr-defined, assignment] # as the front makes them
     main(["serve"])

@@ -148,6 +148,7 @@ def test_the_tree_is_shown_with_all_that_an_operator_wants_to_know(service: Runn
         "bitnexus/transactions/transactions-0",
         "bitnexus/transactions/transactions-1",
         "bitnexus/notifier",
+        "bitnexus/webhooks",
         "bitnexus/http",
         "bitnexus/http/http-0",
         "bitnexus/http/http-1",
