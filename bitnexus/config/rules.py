@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 #: Phoenix, whose API this service replaces, asks for the same of its secret_key_base.
 SHORTEST_PROD_SECRET = 64
 SHORTEST_PROD_COOKIE = 32
+MOST_OLD_SECRETS = 5
 #: A random secret of the least length, in hexadecimal, has fewer distinct characters once in about 10**9.
 FEWEST_DISTINCT_CHARACTERS = 8
 
@@ -36,6 +37,24 @@ def random_secret(value: str, shortest: int) -> str:
         message = "is a placeholder, not a random secret"
         raise ValueError(message)
     return value
+
+
+def listed(value: str) -> tuple[str, ...]:
+    """The parts of a list with commas, without blanks around them; empty ones are none."""
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def old_secrets(secrets: tuple[str, ...], present: str, shortest: int) -> None:
+    """Nothing, if these may stand beside the present secret; in prod they were good secrets themselves."""
+    if len(secrets) > MOST_OLD_SECRETS:
+        message = f"must be at most {MOST_OLD_SECRETS} secrets: each of them is tried"
+        raise ValueError(message)
+    if present in secrets:
+        message = "must not hold SECRET_KEY_BASE itself: the old value goes here, a new one there"
+        raise ValueError(message)
+    if shortest > 1:
+        for secret in secrets:
+            random_secret(secret, shortest)
 
 
 def asset(value: str) -> str:

@@ -91,6 +91,12 @@ class Settings(BaseSettings):
         validation_alias="SECRET_KEY_BASE",
         description="Root of the keys that sign tokens; required in prod, else made once and kept.",
     )
+    secret_key_base_old: SecretStr | None = Field(
+        None,
+        max_length=10_000,
+        validation_alias="SECRET_KEY_BASE_OLD",
+        description="Earlier values of SECRET_KEY_BASE, with commas: what they signed is still accepted.",
+    )
     node_tls_cert: Path | None = Field(
         None,
         validation_alias="BITNEXUS_NODE_TLS_CERT",
@@ -323,6 +329,16 @@ class Settings(BaseSettings):
                 raise ValueError(message) from error
         return value
 
+    @field_validator("secret_key_base_old")
+    @classmethod
+    def _check_old_secrets(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if value is None:
+            return None
+        present = info.data.get("secret_key_base", SecretStr("")).get_secret_value()
+        shortest = rules.SHORTEST_PROD_SECRET if _in_prod(info) else 1
+        rules.old_secrets(rules.listed(value.get_secret_value()), present, shortest)
+        return value
+
     @field_validator("node_host")
     @classmethod
     def _check_node_host(cls, value: str, info: ValidationInfo) -> str:
@@ -343,6 +359,12 @@ class Settings(BaseSettings):
             BITNEXUS_NODE_TLS_CA=self.node_tls_ca,
         )
         return self
+
+    @property
+    def old_secrets(self) -> tuple[str, ...]:
+        """The earlier values of `secret_key_base` whose signatures are still accepted."""
+        old = self.secret_key_base_old
+        return () if old is None else rules.listed(old.get_secret_value())
 
     @property
     def node_tls(self) -> TlsFiles | None:

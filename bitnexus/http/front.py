@@ -69,14 +69,14 @@ class Front(Process):
     async def init(self) -> None:
         """Listen. The database may be away: /health says so, and it is connected to when needed."""
         settings = get_settings()
-        secret = settings.secret_key_base.get_secret_value()
+        secret, old_secrets = settings.secret_key_base.get_secret_value(), settings.old_secrets
         if settings.database_url is None:
             raise RuntimeError("the database's address is not settled")
         self._database = await Database.connect(settings.database_url, pool_size=settings.pool_size, process=self.name)
         self._passwords = PasswordThreads()
         metrics = RequestMetrics()
         self.expose(metrics)
-        tokens = AccessTokens(secret, settings.access_token_ttl_s)
+        tokens = AccessTokens(secret, settings.access_token_ttl_s, old_secrets=old_secrets)
         self._hub = Hub(self.node, self.name, settings.call_timeout_s, self.spawn)
         self._partitions = PartitionRouter(self.node, self.name, TRANSACTIONS, user_of)
         self._partitions.start()
@@ -89,10 +89,10 @@ class Front(Process):
             node=self.node,
             database=self._database,
             tokens=tokens,
-            refresh_tokens=RefreshTokens(secret, settings.refresh_token_ttl_s),
+            refresh_tokens=RefreshTokens(secret, settings.refresh_token_ttl_s, old_secrets=old_secrets),
             revocations=revocations,
             limits=Limits(settings),
-            cursors=Cursors(secret),
+            cursors=Cursors(secret, old_secrets),
             passwords=self._passwords,
             metrics=metrics,
             health=Health(self.node, self._database),

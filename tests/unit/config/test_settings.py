@@ -142,6 +142,30 @@ def test_prod_refuses_a_short_or_default_secret(secret):
     assert secret not in text
 
 
+def test_old_secrets_come_with_commas_and_are_masked_when_they_are_shown():
+    older = secrets.token_hex(64)
+    settings = load(**prod(secret_key_base_old=f" {older}, {GOOD_SECRET[::-1]} ,"))
+    assert settings.old_secrets == (older, GOOD_SECRET[::-1])
+    (shown,) = [each for each in settings.effective() if each.variable == "SECRET_KEY_BASE_OLD"]
+    assert shown.value == "********"
+    assert load(**prod()).old_secrets == ()
+
+
+@pytest.mark.parametrize(
+    ("old", "sentence"),
+    [
+        (GOOD_SECRET, "must not hold SECRET_KEY_BASE itself"),
+        ("hunter2" * 3, "must have at least 64 characters"),
+        ("change_me_" + secrets.token_hex(64), "is a placeholder"),
+        (",".join(secrets.token_hex(64) for _ in range(6)), "must be at most 5"),
+    ],
+)
+def test_old_secrets_that_make_no_sense_are_refused_and_not_repeated(old, sentence):
+    text = refusal(**prod(secret_key_base_old=old))
+    assert text.startswith(f"SECRET_KEY_BASE_OLD {sentence}")
+    assert old not in text
+
+
 @pytest.mark.parametrize(
     ("field", "value", "variable"),
     [
