@@ -15,7 +15,7 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError
 
-from bitnexus.config import rules
+from bitnexus.config import legacy_routes, rules
 from bitnexus.config.certificates import TlsFiles
 from bitnexus.config.secret_file import UnsafeSecretFileError, read_or_create
 from bitnexus.errors import InvalidSettings
@@ -204,6 +204,25 @@ class Settings(BaseSettings):
         validation_alias="BITNEXUS_CORS_ORIGINS",
         description="Origins of other sites' pages, with commas, that may use the API from browsers; none otherwise.",
     )
+    legacy_api_url: str | None = Field(
+        None,
+        max_length=1000,
+        validation_alias="LEGACY_API_URL",
+        description="Address of the service that this one replaces: it gets the routes that this one does not have.",
+    )
+    legacy_routes: str = Field(
+        "",
+        max_length=20_000,
+        validation_alias="LEGACY_ROUTES",
+        description="Routes that go to LEGACY_API_URL also if this service has them, with commas.",
+    )
+    legacy_timeout_s: float = Field(
+        30.0,
+        ge=0.05,
+        le=300,
+        validation_alias="LEGACY_TIMEOUT_S",
+        description="Longest silence of the service at LEGACY_API_URL, in seconds.",
+    )
     log_origin: str = Field(
         "bitnexus.localhost/ledger",
         pattern=r"^[!-*,-~]{1,100}$",
@@ -271,6 +290,24 @@ class Settings(BaseSettings):
     @classmethod
     def _check_cors_origins(cls, value: str) -> str:
         return rules.origins(value)
+
+    @field_validator("legacy_api_url")
+    @classmethod
+    def _check_legacy_api_url(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None:
+            return None
+        value = rules.legacy_url(value)
+        if {"host", "port"} <= info.data.keys():
+            rules.another_address(value, info.data["host"], info.data["port"])
+        return value
+
+    @field_validator("legacy_routes")
+    @classmethod
+    def _check_legacy_routes(cls, value: str, info: ValidationInfo) -> str:
+        if legacy_routes.parse(value) and info.data.get("legacy_api_url", "") is None:
+            message = "needs LEGACY_API_URL, where these routes go"
+            raise ValueError(message)
+        return value
 
     @field_validator("host")
     @classmethod

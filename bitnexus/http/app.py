@@ -87,5 +87,7 @@ async def build_runner(
     server = runner.server
     assert server is not None
     by_router = server.request_handler if cors is None else with_preflights(server.request_handler, cors)
+    if services.legacy is not None:
+        by_router, exact = services.legacy.beside(by_router, exact, app.router, traffic)
     server.request_handler = edge(by_router, exact, request_ids, services.metrics, traffic, cors=cors)
     return runner

@@ -37,6 +37,7 @@ from bitnexus.http.channels.socket import IDLE_S, Sockets
 from bitnexus.http.cors import Cors, origins
 from bitnexus.http.cursors import Cursors
 from bitnexus.http.health import Health
+from bitnexus.http.legacy.passing import Legacy
 from bitnexus.http.limits import Limits
 from bitnexus.http.listener import PortInUse, free_port, let_nobody_begin, listening_sockets
 from bitnexus.http.password_threads import PasswordThreads
@@ -84,6 +85,10 @@ class Front(Process):
         self._disconnects = Disconnects(self.node, self.name, self._connected)
         revocations = RevocationFeed(self._database, tokens, self._log_out)
         await revocations.look()
+        limits = Limits(settings)
+        self._legacy = Legacy.of(settings, limits)
+        if self._legacy is not None:
+            self.expose(self._legacy.metrics)
         services = Services(
             front=self.name,
             node=self.node,
@@ -91,7 +96,7 @@ class Front(Process):
             tokens=tokens,
             refresh_tokens=RefreshTokens(secret, settings.refresh_token_ttl_s, old_secrets=old_secrets),
             revocations=revocations,
-            limits=Limits(settings),
+            limits=limits,
             cursors=Cursors(secret, old_secrets),
             passwords=self._passwords,
             metrics=metrics,
@@ -100,6 +105,7 @@ class Front(Process):
             default_asset=settings.default_asset,
             call_timeout_s=settings.call_timeout_s,
             disconnects=self._disconnects,
+            legacy=self._legacy,
         )
         pages = origins(settings.cors_origins)
         admission = Admission(tokens, self.args.get("origins", ()), pages)
@@ -123,6 +129,8 @@ class Front(Process):
         if left:
             self.log.warning("requests_cut", requests=left)
         await self._runner.cleanup()
+        if self._legacy is not None:
+            await self._legacy.close()
         await self._hub.close()
         self._passwords.close()
         await self._database.close(timeout_s=1.0)
