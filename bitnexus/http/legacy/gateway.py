@@ -115,8 +115,8 @@ class Gateway:
         response = web.StreamResponse(status=got.status, headers=headers)
         if last:
             response.force_close()
-        await response.prepare(request)
         try:
+            await response.prepare(request)
             while piece := await got.content.readany():
                 async with asyncio.timeout(STALL_S):
                     await response.write(piece)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
+import sys
 import time
 import uuid
 
@@ -15,7 +17,7 @@ from aiohttp import web
 
 from bitnexus.http import client as http_client
 from bitnexus.http.client import Client, Tokens
-from tests.running import free_port
+from tests.running import ROOT, free_port
 
 PASSWORD = "long enough"
 
@@ -298,3 +300,24 @@ async def test_what_is_not_this_service_is_not_understood():
             with pytest.raises(http_client.NotUnderstood):
                 await asked
     await runner.cleanup()
+
+
+async def test_the_example_pays_once_however_often_it_is_started(service, ann, admin):
+    mine = await funded(admin, ann)
+    yours = await ann.accounts.open()
+    email = (await ann.users.me()).email
+    environment = {**os.environ, "BITNEXUS_URL": address(service), "BITNEXUS_PASSWORD": PASSWORD}
+    told = []
+    for _ in range(2):
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, ROOT / "examples" / "pay_over_http.py", email, yours.id, "2500", "--key", "lunch"),
+            env=environment,
+            cwd=ROOT,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        async with asyncio.timeout(30):
+            output, _ = await process.communicate()
+        assert process.returncode == 0
+        told.append(output.decode().partition(":")[0])
+    assert told == ["paid", "paid before"]
+    assert (await ann.accounts.get(mine.id)).balance == 7500

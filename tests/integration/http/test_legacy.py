@@ -6,12 +6,14 @@ import asyncio
 import hashlib
 import json
 import time
+from collections import Counter
 
 import aiohttp
 import pytest
 import pytest_asyncio
 from aiohttp import web
 
+from bitnexus.http.legacy.gateway import MOST_AT_ONCE
 from tests.running import free_port
 from tests.service import Service
 
@@ -286,6 +288,21 @@ async def test_a_silent_old_service_is_a_504_problem(front):
     assert (status, answer["code"], answer["request_id"]) == (504, "legacy_timeout", "slow-1")
     assert headers["Content-Type"] == "application/problem+json"
     assert TIMEOUT_S <= time.monotonic() - started < 8 * TIMEOUT_S
+
+
+async def test_more_requests_than_a_front_may_have_there_are_refused_before_any_effect(front):
+    more = 100
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{front.port}", connector=connector) as session:
+
+        async def ask():
+            async with session.get("/api/v1/silent") as response:
+                return (await response.json(content_type=None))["code"]
+
+        codes = Counter(await asyncio.gather(*(ask() for _ in range(MOST_AT_ONCE + more))))
+    # On a slow machine the first have come back before the last arrive.
+    assert set(codes) == {"legacy_timeout", "overloaded"}
+    assert codes["overloaded"] <= more
 
 
 async def test_an_answer_that_breaks_off_does_not_look_whole(front):
