@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, TypeAlias
+from typing import Final
 
 from aiohttp import web
 
@@ -25,7 +25,6 @@ from bitnexus.http.legacy.target import check_query, segments_of, template_of
 from bitnexus.http.limits import Limits
 from bitnexus.http.traffic import Traffic
 
-Exact: TypeAlias = dict[tuple[str, str], Handler]
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -50,10 +49,19 @@ class Legacy:
         """End what is under way."""
         await self._gateway.close()
 
-    def beside(
-        self, by_router: Handler, exact: Exact, router: web.UrlDispatcher, traffic: Traffic
-    ) -> tuple[Handler, Exact]:
-        """The handlers of the edge, with what goes to the old service going there; exact paths pay nothing for it."""
+    def takes(self, method: str, path: str) -> bool:
+        """Whether a path of this service is listed: it must not be answered before the router is asked.
+
+        False for the template of a path: only the router, and so :meth:`beside`, knows what is one of its paths.
+        """
+        segments = segments_of(path)
+        return segments is not None and self._listed(method, segments) is not None
+
+    def beside(self, by_router: Handler, router: web.UrlDispatcher, traffic: Traffic) -> Handler:
+        """The application's handler, but for what goes to the old service.
+
+        Paths that are not listed and are answered without the router pay nothing for it.
+        """
         own = _own_paths(router.resources())
 
         async def handle(request: web.Request) -> web.StreamResponse:
@@ -76,11 +84,7 @@ class Legacy:
             # Outside of the handler: what fails from here on is no consequence of the missing route.
             return await self._pass(request, template_of(segments), traffic)
 
-        return handle, {key: handler for key, handler in exact.items() if not self._is_listed(*key)}
-
-    def _is_listed(self, method: str, path: str) -> bool:
-        segments = segments_of(path)
-        return segments is not None and self._listed(method, segments) is not None
+        return handle
 
     def _listed(self, method: str, segments: Sequence[str]) -> LegacyRoute | None:
         return next((route for route in self._routes if route.matches(method, segments)), None)

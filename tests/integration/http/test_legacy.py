@@ -19,7 +19,10 @@ from tests.service import Service
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-LISTED = "POST /api/v1/products, /api/v1/reports/*, GET /api/v1/accounts/{id}/statement, GET /api/v1/users/me"
+LISTED = (
+    "POST /api/v1/transactions, POST /api/v1/products, /api/v1/reports/*, GET /api/v1/accounts/{id}/statement, "
+    "GET /api/v1/users/me"
+)
 TIMEOUT_S = 1.0
 BIG = 8 * 1024 * 1024
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -189,6 +192,8 @@ async def test_listed_routes_go_to_the_old_service_and_all_others_of_this_one_st
     assert (status, answer["old"]) == (201, True)
     status, answer, _ = await front.call("GET", "/api/v1/users/me", user=user)
     assert (status, answer["old"]) == (200, True)  # a path that is answered without the router
+    status, answer, _ = await front.transfer(user, user, 1)
+    assert (status, answer["old"]) == (201, True)  # and one that is answered without even that
     status, answer, _ = await front.call("GET", f"/api/v1/accounts/{user.account_id}/statement", user=user)
     assert (status, answer["old"]) == (200, True)
     status, answer, _ = await front.call("GET", "/api/v1/reports/2026/11", user=user)
