@@ -24,7 +24,9 @@ def hop(*, is_trusted=False):
 
 def matching(text, method, path):
     (route,) = parse(text)
-    return route.matches(method, segments_of(path))
+    segments = segments_of(path)
+    assert segments is not None
+    return route.matches(method, segments)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +103,9 @@ def test_a_query_that_no_request_line_may_have_is_refused(query):
     ],
 )
 def test_paths_of_one_route_have_one_name(path, template):
-    assert template_of(segments_of(path)) == template
+    segments = segments_of(path)
+    assert segments is not None
+    assert template_of(segments) == template
 
 
 def test_headers_of_one_connection_go_no_further():
