@@ -25,7 +25,8 @@ class Client:
     `tokens` are those of an earlier session, or an access token alone (a text): without any, `auth.login` gets some.
     `on_tokens` is told of new ones (None after a logout), to keep them for the next time. No attempt begins later
     than `deadline_s` after a request's first, none takes longer than `attempt_s`; `statuses` are those that are
-    repeated, and `on_trouble` is told, in words, before each repeat. A `session` that is given is its owner's to close.
+    repeated, and `on_trouble` is told, in words, before each repeat. A `session` that is given is its owner's to close;
+    on such a one aiohttp sends GET, PUT and DELETE once more by itself when the other side hangs up.
     """
 
     def __init__(
@@ -53,6 +54,8 @@ class Client:
         """Open a session, unless one was given."""
         if not hasattr(self, "_transport"):
             self._own_session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
+            # What is repeated is decided here, not by method.
+            self._own_session._retry_connection = False  # noqa: SLF001
             self._use(self._own_session)
         return self
 

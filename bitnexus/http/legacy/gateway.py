@@ -49,6 +49,8 @@ class Gateway:
             skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
             trust_env=False,  # a proxy of the environment's is not on this way
         )
+        # Else aiohttp sends GET and DELETE again when the other side hangs up, and nobody knows how often it was done.
+        self._session._retry_connection = False  # noqa: SLF001
         self.under_way = 0
         self._told_at = -_LINE_EVERY_S
         self._untold = 0

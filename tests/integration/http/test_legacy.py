@@ -23,7 +23,7 @@ LISTED = (
     "POST /api/v1/transactions, POST /api/v1/products, /api/v1/reports/*, GET /api/v1/accounts/{id}/statement, "
     "GET /api/v1/users/me"
 )
-TIMEOUT_S = 1.0
+TIMEOUT_S = 1.5
 BIG = 8 * 1024 * 1024
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
@@ -40,6 +40,7 @@ class OldService:
         app = web.Application(client_max_size=2 * BIG)
         app.router.add_route("*", "/functions/api/v1/silent", self.silent)
         app.router.add_route("*", "/functions/api/v1/broken", self.broken)
+        app.router.add_route("*", "/functions/api/v1/abrupt", self.abrupt)
         app.router.add_route("*", "/functions/api/v1/endless", self.endless)
         app.router.add_route("*", "/functions/api/v1/moved", self.moved)
         app.router.add_route("*", "/functions/api/v1/big", self.big)
@@ -77,6 +78,11 @@ class OldService:
         await response.write(b"x" * 10)
         request.transport.abort()
         return response
+
+    async def abrupt(self, request):
+        self.seen.append(request)
+        request.transport.abort()
+        return web.Response()
 
     async def endless(self, request):
         response = web.StreamResponse()
@@ -308,6 +314,14 @@ async def test_more_requests_than_a_front_may_have_there_are_refused_before_any_
     # On a slow machine the first have come back before the last arrive.
     assert set(codes) == {"legacy_timeout", "overloaded"}
     assert codes["overloaded"] <= more
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE", "PUT", "POST"])
+async def test_what_the_old_service_leaves_without_an_answer_is_not_asked_again(front, old, method):
+    before = len(old.seen)
+    status, answer, _ = await front.call(method, "/api/v1/abrupt", json={"a": 1} if method == "PUT" else None)
+    assert (status, answer["code"]) == (502, "legacy_unavailable")
+    assert len(old.seen) == before + 1
 
 
 async def test_an_answer_that_breaks_off_does_not_look_whole(front):

@@ -44,6 +44,8 @@ def matching(text, method, path):
         ("/a/*", "GET", "/a/7/d", True),
         ("/a/*", "GET", "/a", True),
         ("/*", "GET", "/x", True),
+        ("/api/v1/*", "POST", "/api/v1/transactions", True),
+        ("/api/v1/*", "GET", "/health", False),
         ("/", "GET", "/", True),
         ("/", "GET", "/x", False),
         ("/%61", "GET", "/a", None),
