@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 
 import jwt
+import pytest
 
 from bitnexus.keys import derive_key, key_id
 from tests.service import Service, User
@@ -50,6 +51,7 @@ async def answers(service, user, refresh_token, cursor):
     return (status, page, refreshed), answer.get("data")
 
 
+@pytest.mark.timeout(180)  # three starts, also on a busy machine
 async def test_nobody_is_logged_out_by_a_new_secret_until_the_old_one_is_taken_away(fresh_database_url, tmp_path):
     async with running(fresh_database_url, tmp_path, SECRET_KEY_BASE=OLD) as service:
         user = await service.register(password=PASSWORD)
