@@ -8,6 +8,7 @@ from bitnexus.actors.runtime.node import Node
 from bitnexus.http.channels.disconnects import Disconnects
 from bitnexus.http.cursors import Cursors
 from bitnexus.http.health import Health
+from bitnexus.http.legacy.passing import Legacy
 from bitnexus.http.limits import Limits
 from bitnexus.http.password_threads import PasswordThreads
 from bitnexus.http.refresh_tokens import RefreshTokens
@@ -40,3 +41,4 @@ class Services:
     disconnects: Disconnects
     webhook_secrets: Secrets
     webhooks_may_be_private: bool
+    legacy: Legacy | None

@@ -42,7 +42,7 @@ class Webhooks(Process):
         settings = get_settings()
         assert settings.database_url is not None
         self._database = await Database.connect(settings.database_url, pool_size=POOL_SIZE, process=self.name)
-        self._secrets = Secrets(settings.secret_key_base.get_secret_value())
+        self._secrets = Secrets(settings.secret_key_base.get_secret_value(), settings.old_secrets)
         self._sender = Sender(may_be_private=settings.webhooks_may_be_private, limit=tables.MAX_ENDPOINTS)
         self._policy = Policy(settings.webhook_attempts)
         self._deliveries: dict[str, tuple[Delivery, asyncio.Task[None]]] = {}  # by the endpoint's id

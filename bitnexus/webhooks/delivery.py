@@ -55,7 +55,7 @@ class Delivery:
         self._policy = policy
         self._head = head
         salts = (endpoint.salt, endpoint.previous_salt)
-        self._keys = [secrets.key(endpoint.id, salt) for salt in salts if salt is not None]
+        self._keys = secrets.keys(endpoint.id, [salt for salt in salts if salt is not None])
         since_us = endpoint.unavailable_since_us
         self._standing = Standing(endpoint.attempts, None if since_us is None else since_us / 1e6)
         self._position = endpoint.position

@@ -23,16 +23,24 @@ SIGNATURE_HEADER: Final = "webhook-signature"
 class Secrets:
     """The secrets of all endpoints of this service."""
 
-    def __init__(self, secret_key_base: str) -> None:
-        self._root = derive_key(secret_key_base, "webhooks")
+    def __init__(self, secret_key_base: str, old: Sequence[str] = ()) -> None:
+        self._roots = [derive_key(each, "webhooks") for each in (secret_key_base, *old)]
 
     def key(self, endpoint_id: str, salt: bytes) -> bytes:
         """The 32 bytes with which messages to the endpoint are signed."""
-        return hmac.digest(self._root, endpoint_id.encode() + b"/" + salt, "sha256")
+        return _key(self._roots[0], endpoint_id, salt)
+
+    def keys(self, endpoint_id: str, salts: Sequence[bytes]) -> list[bytes]:
+        """All keys that its receiver may know: those of these salts, by the service's secret and by its old ones."""
+        return [_key(root, endpoint_id, salt) for root in self._roots for salt in salts]
 
     def shown(self, endpoint_id: str, salt: bytes) -> str:
         """That key as its owner gets it, once."""
         return PREFIX + base64.b64encode(self.key(endpoint_id, salt)).decode()
+
+
+def _key(root: bytes, endpoint_id: str, salt: bytes) -> bytes:
+    return hmac.digest(root, endpoint_id.encode() + b"/" + salt, "sha256")
 
 
 def headers(keys: Sequence[bytes], message_id: str, sent_at_s: int, body: bytes) -> dict[str, str]:

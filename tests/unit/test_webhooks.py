@@ -102,6 +102,12 @@ def test_secrets_differ_by_service_endpoint_and_salt():
     assert len(made) == 8
 
 
+def test_the_secret_from_before_the_service_got_another_one_is_good_as_well():
+    before, now = Secrets("old"), Secrets("new", ["old"])
+    assert now.keys("id", [bytes(32)]) == [now.key("id", bytes(32)), before.key("id", bytes(32))]
+    assert now.key("id", bytes(32)) == Secrets("new").key("id", bytes(32))
+
+
 @pytest.mark.parametrize(
     "address",
     [
