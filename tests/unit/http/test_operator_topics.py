@@ -71,6 +71,9 @@ def test_what_happened_to_a_process_is_told_by_what_its_supervisor_says_before_a
     assert told(up, up) == []
     assert told(up, down) == [("died", "n/a", None)]
     assert told(down, again) == [("restarted", "n/a", 3)]
+    starting = tree(a={"pid": 3, "status": "starting", "last_exit": "killed by signal 9"})
+    assert told(down, starting) == [("restarted", "n/a", 3)]
+    assert told(starting, again) == [("changed", "n/a", 3)]
     assert told(up, again) == [("restarted", "n/a", 3)]  # too quick to be seen in between
     assert changes(up, again)[0]["last_exit"] == "killed by signal 9"
     assert told(up, tree(a={"pid": 2, "status": "suspended"})) == [("changed", "n/a", 2)]

@@ -56,6 +56,6 @@ def _change(before: Row | None, now: Row) -> str | None:
     if was != is_:
         if is_ is None:
             return "died"
-        # One that died a moment ago was told of then; its successor is a restart all the same.
-        return "restarted" if now.restarts and before is not None else "started"
+        # Restarts are counted when the successor is up, ends when they happen.
+        return "restarted" if before is not None and (now.restarts or now.last_exit) else "started"
     return "changed" if before is not None else "started"
