@@ -393,7 +393,7 @@ async def test_an_admin_commands_by_messages_and_the_audit_knows_who_it_was(serv
     async with connect(service) as node:
         shown = await node.call(OPERATIONS, ShowTree(ann))
         assert isinstance(shown, TreeShown)
-        assert len(shown.rows) == 10
+        assert len(shown.rows) == 11
         top = await node.call(OPERATIONS, ShowTop(ann, for_s=0.1))
         assert isinstance(top, TreeShown)
         state = await node.call(OPERATIONS, ShowState(ann, "bitnexus/ledger"))
