@@ -34,6 +34,7 @@ from bitnexus.http.channels.messages import (
 from bitnexus.http.channels.poll_sessions import WINDOW_S, PollSessions
 from bitnexus.http.channels.rate import PUSHES_PER_S
 from bitnexus.http.channels.socket import IDLE_S, Sockets
+from bitnexus.http.channels.topic_log import StoredTopicLog
 from bitnexus.http.cors import Cors, origins
 from bitnexus.http.cursors import Cursors
 from bitnexus.http.health import Health
@@ -77,7 +78,8 @@ class Front(Process):
         metrics = RequestMetrics()
         self.expose(metrics)
         tokens = AccessTokens(secret, settings.access_token_ttl_s)
-        self._hub = Hub(self.node, self.name, settings.call_timeout_s, self.spawn)
+        topic_log = StoredTopicLog(self._database)
+        self._hub = Hub(self.node, self.name, settings.call_timeout_s, self.spawn, topic_log)
         self._partitions = PartitionRouter(self.node, self.name, TRANSACTIONS, user_of)
         self._partitions.start()
         self._connected = Connected()

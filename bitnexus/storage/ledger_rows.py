@@ -65,11 +65,20 @@ class BlockRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Annotated:
+    """An annotation, and the accounts of its transfer."""
+
+    words: TransferAnnotated
+    debit_account_id: str
+    credit_account_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class EventPage:
     """Consecutive events of the log from `first_seq` on; a refusal is None. `owners`: account id → user id."""
 
     first_seq: int
-    events: list[Transfer | AccountOpened | AccountChanged | TransferAnnotated | None]
+    events: list[Transfer | AccountOpened | AccountChanged | Annotated | None]
     owners: dict[str, str]
 
 

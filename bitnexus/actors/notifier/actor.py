@@ -108,10 +108,11 @@ class Notifier(Process):
     @handles(BlockCommitted)
     def committed(self, message: BlockCommitted, context: Context) -> None:  # noqa: ARG002 - a cast
         """Offer the block's events to their readers; after a gap, all that is missing is read first."""
-        if self._topics is None or self._delivery is None or self._topics.is_gap(message.first_seq):
+        topics, delivery = self._topics, self._delivery
+        if topics is None or delivery is None or topics.must_read(message.first_seq, message.events):
             self._behind.set()
         else:
-            self._delivery.send(self._topics.committed(message.first_seq, message.events, message.owners))
+            delivery.send(topics.committed(message.first_seq, message.events, message.owners))
 
     async def _follow(self) -> None:
         """Read what no BlockCommitted told: at the start, after a gap, and every second to be sure."""

@@ -9,7 +9,8 @@ The rules are those of Phoenix.Socket and Phoenix.Channel.Server, by state of th
 
 (*) The new join is answered first, then the old channel's phx_close is sent. A frame whose join_ref is neither null nor
 the channel's is stale (the client sent it before it saw that the channel had been replaced) and is dropped.
-Broadcasts that arrive while a join waits for its subscription are kept until it is answered. An answer to a push whose
+Broadcasts that arrive while a join waits for its subscription are kept until it is answered; between the answer and
+them comes what a client that resumes has missed (see feed.py), and nothing that it has got comes again. An answer to a push whose
 channel was left or replaced meanwhile goes to nobody. A join that fails for a fault of ours is "join crashed"; a
 handler that does ends its channel by phx_error, and the client joins anew.
 """
@@ -20,8 +21,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from bitnexus.http.channels.broadcast import Broadcast, Form
+from bitnexus.http.channels.feed import Recovery
 from bitnexus.http.channels.frame import Frame, Ref
-from bitnexus.http.channels.serializer import Broadcast, Serializer
+from bitnexus.http.channels.resume import BadJoin, Wishes, wishes_of
+from bitnexus.http.channels.serializer import Serializer
 from bitnexus.http.channels.topics import Verdict
 
 MAX_CHANNELS: Final = 100
@@ -45,6 +49,7 @@ class Subscribe:
     join_ref: Ref
     ref: Ref
     serial: int  # which join of this socket, for two joins may carry the same refs
+    wishes: Wishes = Wishes()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +77,17 @@ Effect = Send | Subscribe | Unsubscribe | Handle
 class _Channel:
     join_ref: Ref
     serial: int
+    wishes: Wishes
     joined: bool = False
     replaces: _Channel | None = None
-    waiting: list[str] = field(default_factory=list)
+    waiting: list[Broadcast] = field(default_factory=list)
+    after: int = 0  # the number of the event up to which the client has, or has been sent, all
+
+    def takes(self, event: Broadcast) -> bool:
+        """Whether the event is for this channel, now that it is joined."""
+        if event.is_state:
+            return self.wishes.balances
+        return event.meta is None or event.meta.seq > self.after
 
 
 class Session:
@@ -119,15 +132,22 @@ class Session:
 
     # -- joins ------------------------------------------------------------------------------------------------
 
-    def subscribed(self, request: Subscribe) -> list[Effect]:
-        """The subscription stands: answer the join, then what came meanwhile."""
+    def subscribed(self, request: Subscribe, recovery: Recovery | None = None) -> list[Effect]:
+        """The subscription stands: answer the join, then what was missed, then what came meanwhile.
+
+        `recovery`: for a join that wishes for numbers.
+        """
         channel = self._of(request.topic, request.serial)
         if channel is None:
             return []  # left or replaced meanwhile
         channel.joined = True
-        effects: list[Effect] = [self._reply(request.join_ref, request.ref, request.topic, "ok", {})]
+        response = {} if recovery is None else recovery.reply()
+        effects: list[Effect] = [self._reply(request.join_ref, request.ref, request.topic, "ok", response)]
         effects += self._close_replaced(request.topic, channel)
-        effects += [Send(text) for text in channel.waiting]
+        if recovery is not None:
+            channel.after = recovery.seq
+            effects += [Send(event.text(self._serializer, Form.REPLAYED)) for event in recovery.missed]
+        effects += [Send(self._text(event, channel)) for event in channel.waiting if channel.takes(event)]
         channel.waiting = []
         return effects
 
@@ -177,11 +197,11 @@ class Session:
         if channel is None:
             return []
         if channel.joined:
-            return [Send(event.text(self._serializer))]
+            return [Send(self._text(event, channel))] if channel.takes(event) else []
         if len(channel.waiting) == MAX_WAITING_BROADCASTS:
             # Nothing may be dropped silently: the channel ends, and the client joins anew.
             return self._end(event.topic, channel, "overflow")
-        channel.waiting.append(event.text(self._serializer))
+        channel.waiting.append(event)
         return []
 
     # -- inside -----------------------------------------------------------------------------------------------
@@ -194,9 +214,14 @@ class Session:
         if old is None and len(self._channels) >= MAX_CHANNELS:
             reason = {"reason": "too many channels joined"}
             return [self._reply(frame.join_ref, frame.ref, frame.topic, "error", reason)]
+        try:
+            wishes = wishes_of(frame.payload)
+        except BadJoin as error:
+            reply = {"reason": "bad_join", "detail": str(error)}
+            return [self._reply(frame.join_ref, frame.ref, frame.topic, "error", reply)]
         self._joins += 1
-        self._channels[frame.topic] = _Channel(frame.join_ref, self._joins, replaces=old)
-        return [Subscribe(frame.topic, frame.join_ref, frame.ref, self._joins)]
+        self._channels[frame.topic] = _Channel(frame.join_ref, self._joins, wishes, replaces=old)
+        return [Subscribe(frame.topic, frame.join_ref, frame.ref, self._joins, wishes)]
 
     def _push(self, frame: Frame, channel: _Channel) -> Effect:
         if not self._is_handled(frame.topic, frame.event):
@@ -238,6 +263,9 @@ class Session:
 
     def _reply(self, join_ref: Ref, ref: Ref, topic: str, status: str, response: dict[str, Any] | bytes) -> Send:
         return Send(self._serializer.encode_reply(join_ref, ref, topic, status, response))
+
+    def _text(self, event: Broadcast, channel: _Channel) -> str:
+        return event.text(self._serializer, Form.NUMBERED if channel.wishes.numbered else Form.PLAIN)
 
     def _event(self, topic: str, channel: _Channel, event: str, payload: dict[str, Any]) -> Send:
         """An event about the channel itself; its ref is the join_ref, as in Phoenix."""

@@ -30,7 +30,7 @@ async def make():
     made = []
 
     def session(*, window_s=10.0, pushes_per_s=1e6):
-        hub = Hub(NO_NODE, "http-0", 1.0, asyncio.create_task)
+        hub = Hub(NO_NODE, "http-0", 1.0, asyncio.create_task, NO_NODE)
         ended: list[PollSession] = []
         channels = Channels(hub, pushes_per_s=pushes_per_s)
         made.append(PollSession("id", ANN, V2(), channels, window_s, ended.append))

@@ -5,8 +5,9 @@ import json
 import pytest
 
 from bitnexus.http.channels import session as session_module
+from bitnexus.http.channels.broadcast import Broadcast
 from bitnexus.http.channels.frame import Frame
-from bitnexus.http.channels.serializer import V1, V2, Broadcast
+from bitnexus.http.channels.serializer import V1, V2
 from bitnexus.http.channels.session import MAX_CHANNELS, MAX_PUSHES, Handle, Send, Session, Subscribe, Unsubscribe
 from bitnexus.http.channels.topics import Verdict
 
