@@ -397,8 +397,8 @@ class TopicEvent(Message, frozen=True, tag="TopicEvent/2"):
     topic: str
     seq: int
     ts: str
-    events: list[tuple[str, str]]
-    states: list[tuple[str, str]] = []
+    events: tuple[tuple[str, str], ...]
+    states: tuple[tuple[str, str], ...] = ()
 
 
 class AcknowledgeEvents(Message, frozen=True, tag="AcknowledgeEvents/1"):

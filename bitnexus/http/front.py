@@ -32,6 +32,7 @@ from bitnexus.http.channels.messages import (
     Polled,
 )
 from bitnexus.http.channels.poll_sessions import WINDOW_S, PollSessions
+from bitnexus.http.channels.pushes import Pushes
 from bitnexus.http.channels.rate import PUSHES_PER_S
 from bitnexus.http.channels.socket import IDLE_S, Sockets
 from bitnexus.http.channels.topic_log import StoredTopicLog
@@ -105,7 +106,8 @@ class Front(Process):
         )
         pages = origins(settings.cors_origins)
         admission = Admission(tokens, self.args.get("origins", ()), pages)
-        channels = Channels(self._hub, pushes_per_s=self.args.get("pushes_per_s", PUSHES_PER_S))
+        handlers = Pushes(services).handlers()
+        channels = Channels(self._hub, handlers, pushes_per_s=self.args.get("pushes_per_s", PUSHES_PER_S))
         self._sockets = Sockets(admission, channels, self._connected, metrics, idle_s=self.args.get("idle_s", IDLE_S))
         self._poll_sessions = PollSessions(
             channels, self._connected, metrics, window_s=self.args.get("poll_window_s", WINDOW_S)

@@ -17,7 +17,7 @@ from bitnexus.actors.runtime.message import Message
 from bitnexus.actors.runtime.node import Node
 from bitnexus.errors import BitNexusError, DatabaseUnavailable, NoProcess, Overloaded, ProcessDown, UnknownMessage
 from bitnexus.storage import ledger as ledger_tables
-from bitnexus.storage import topic_log
+from bitnexus.storage import ledger_topics
 from bitnexus.storage.database import Database
 
 #: Waiting before something that failed is tried again.
@@ -177,7 +177,7 @@ class Delivery:
         async with self._database.connection() as connection:
             transfers, owners = await ledger_tables.transfers_of_owners(connection, users, **bounds)
             places = await ledger_tables.other_places_of_owners(connection, users, **bounds)
-            others = await topic_log.events_at(connection, places)
+            others = await ledger_topics.events_at(connection, places)
             owners |= await ledger_tables.owners_of(connection, others)
         up_to = min([head] + [page[-1] for page in ([t.seq for t in transfers], places) if len(page) == PAGE])
         events: list[tuple[LogEvent, int]] = [(transfer, transfer.seq) for transfer in transfers]

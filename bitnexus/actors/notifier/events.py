@@ -1,7 +1,7 @@
 """Which topics an event of the log belongs to, and how it is written there. Pure.
 
 The log is the only truth: what a topic tells follows from it, event by event, and so does how many events a topic has
-had up to any place in the log. Queries count the same without reading it (see storage.topic_log).
+had up to any place in the log. Queries count the same without reading it (see storage.ledger_topics).
 
     transaction:<user id>     of an event that concerns one of the user's accounts
         transfer                            new_transaction
@@ -27,6 +27,9 @@ from bitnexus.storage.ledger_rows import Annotated
 #: One event of the log; None is a refusal, which concerns nobody but its caller. Of an annotation the log does not say
 #: whose it is: it is told when it has been read from the database, as `Annotated`.
 LogEvent: TypeAlias = Transfer | AccountOpened | AccountChanged | TransferAnnotated | Annotated | None
+
+#: Names and payloads.
+Told: TypeAlias = tuple[tuple[str, str], ...]
 
 TRANSACTION: Final = "transaction"
 NOTIFICATION: Final = "notification"
@@ -64,7 +67,7 @@ def topic_events(event: LogEvent, owners: Mapping[str, str], wanted: Collection[
         topic = notification_topic(owners.get(event.account_id, ""))
         if topic in wanted:
             return [
-                TopicEvent(topic, event.seq, representation.timestamp(event.time_us), [notification_of_change(event)])
+                TopicEvent(topic, event.seq, representation.timestamp(event.time_us), (notification_of_change(event),))
             ]
     return []
 
@@ -72,14 +75,14 @@ def topic_events(event: LogEvent, owners: Mapping[str, str], wanted: Collection[
 def _of_transfer(transfer: Transfer, owners: Mapping[str, str], wanted: Collection[str]) -> list[TopicEvent]:
     debtor, creditor = owners.get(transfer.debit_account_id), owners.get(transfer.credit_account_id)
     found: list[TopicEvent] = []
-    events: list[tuple[str, str]] | None = None
+    events: Told = ()
     ts = ""
     for user_id in dict.fromkeys((debtor, creditor)):
         if user_id is None:
             continue
         topic = transaction_topic(user_id)
         if topic in wanted:
-            if events is None:
+            if not events:
                 events = _transaction_events(transfer)
                 ts = representation.timestamp(transfer.time_us)
             states = _balances(transfer, debtor=user_id == debtor, creditor=user_id == creditor)
@@ -92,12 +95,12 @@ def _of_transfer(transfer: Transfer, owners: Mapping[str, str], wanted: Collecti
     return found
 
 
-def _transaction_events(transfer: Transfer) -> list[tuple[str, str]]:
-    events = [(NEW_TRANSACTION, representation.transaction_json(transfer))]
+def _transaction_events(transfer: Transfer) -> Told:
+    made = (NEW_TRANSACTION, representation.transaction_json(transfer))
     other = transfer.pending_id or transfer.reverses_id
-    if other:
-        events.append((TRANSACTION_UPDATED, _json(representation.resolution(other, transfer))))
-    return events
+    if not other:
+        return (made,)
+    return made, (TRANSACTION_UPDATED, _json(representation.resolution(other, transfer)))
 
 
 def _of_annotation(event: Annotated, owners: Mapping[str, str], wanted: Collection[str]) -> list[TopicEvent]:
@@ -106,22 +109,22 @@ def _of_annotation(event: Annotated, owners: Mapping[str, str], wanted: Collecti
     topics = [topic for user in users if user is not None and (topic := transaction_topic(user)) in wanted]
     if not topics:
         return []
-    events = [(TRANSACTION_UPDATED, _json(representation.words(words)))]
+    events = ((TRANSACTION_UPDATED, _json(representation.words(words))),)
     ts = representation.timestamp(words.time_us)
     return [TopicEvent(topic, words.seq, ts, events) for topic in topics]
 
 
-def _balances(transfer: Transfer, *, debtor: bool, creditor: bool) -> list[tuple[str, str]]:
+def _balances(transfer: Transfer, *, debtor: bool, creditor: bool) -> Told:
     """The balances of the user's own accounts after the transfer."""
     found = []
     if debtor:
         found.append((transfer.debit_account_id, transfer.debit_balance))
     if creditor:
         found.append((transfer.credit_account_id, transfer.credit_balance))
-    return [
+    return tuple(
         (BALANCE, _json({"account_id": id_, "asset": transfer.asset, "balance": balance, "seq": transfer.seq}))
         for id_, balance in found
-    ]
+    )
 
 
 def _json(value: object) -> str:

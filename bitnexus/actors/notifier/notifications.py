@@ -38,15 +38,15 @@ _TO_DEBTOR: Final = {"expire_pending": "payment_expired", "reversal": "payment_r
 _OF_CHANGE: Final = {"freeze": "account_frozen", "unfreeze": "account_unfrozen", "close": "account_closed"}
 
 
-def notifications_of(transfer: Transfer, *, debtor: bool, creditor: bool) -> list[tuple[str, str]]:
+def notifications_of(transfer: Transfer, *, debtor: bool, creditor: bool) -> tuple[tuple[str, str], ...]:
     """Name and payload of what the owner of one or both of its accounts is told; nothing, or one."""
     name = _TO_CREDITOR[transfer.kind] if creditor else _TO_DEBTOR.get(transfer.kind) if debtor else None
     if name is None:
-        return []
+        return ()
     if name == "money_received" and transfer.asset.startswith(UNITS):
         name = "product_bought"
     account_id = transfer.credit_account_id if creditor else transfer.debit_account_id
-    return [_written(name, account_id, transfer.time_us, {"transaction": representation.transaction(transfer)})]
+    return (_written(name, account_id, transfer.time_us, {"transaction": representation.transaction(transfer)}),)
 
 
 def notification_of_change(event: AccountChanged) -> tuple[str, str]:

@@ -10,7 +10,8 @@ from pydantic import Field, StringConstraints
 from bitnexus.actors import representation
 from bitnexus.actors.ledger.accounts import MAX_AMOUNT, MAX_CODE, canonical_uuid
 from bitnexus.actors.ledger.commands import MAX_TIMEOUT_S
-from bitnexus.actors.messages import PostTransfer, TransferResult
+from bitnexus.actors.messages import PostTransfer, Transfer, TransferResult
+from bitnexus.actors.runtime.message import Message
 from bitnexus.errors import InvalidFields, NotFound, Refused, UnknownMessage, Violation
 from bitnexus.http.answers import expect
 from bitnexus.http.api.accounts import visible_account
@@ -21,6 +22,7 @@ from bitnexus.http.pages import PageQuery, Place, cursor_of, one_page, page, pla
 from bitnexus.http.routes import Call, Route, data
 from bitnexus.http.services import Services
 from bitnexus.http.validation import JsonObject, Model, UuidText
+from bitnexus.principal import Principal
 from bitnexus.storage import ledger
 from bitnexus.supervision.slots import slot_of
 
@@ -93,38 +95,43 @@ class Transactions:
             Refused: by the ledger, for good.
             BitNexusError: before any effect, or with an unknown one; repeating with the same id or key is safe.
         """
-        services, principal, given = self._services, call.principal, call.body.transaction.model_fields_set
-        if not given.isdisjoint(_OTHER):
+        services, principal = self._services, call.principal
+        if not call.body.transaction.model_fields_set.isdisjoint(_OTHER):
             return await self._commands.create(call.request, principal, call.body.transaction)
-        if not given >= _NEEDED:
-            missing = sorted(_NEEDED - given)
-            raise InvalidFields(violations=tuple(Violation(f"#/transaction/{name}", REQUIRED) for name in missing))
-        message = self._message(call)
+        message = self._message(principal, call.body.transaction, call.request.headers.get("Idempotency-Key"))
         answer = await services.node.call(
             self._partition_names[slot_of(principal.user_id)],
             message,
             timeout_s=services.call_timeout_s,
             retry=True,
         )
-        result = expect(TransferResult, answer)
-        if result.transfer_id != message.transfer_id:
-            raise UnknownMessage("the answer is to another transfer")
-        if result.refusal is not None:
-            raise Refused(result.refusal, replayed=result.replayed)
-        if result.transfer is None:
-            raise UnknownMessage("neither a transfer nor a refusal")
-        if result.replayed:
-            return data(representation.transaction(result.transfer), headers=REPLAYED)
-        location = {"Location": f"{PATH}/{result.transfer_id}"}
-        return data(representation.transaction(result.transfer), status=201, headers=location)
+        transfer, replayed = _outcome(message, answer)
+        if replayed:
+            return data(representation.transaction(transfer), headers=REPLAYED)
+        location = {"Location": f"{PATH}/{transfer.transfer_id}"}
+        return data(representation.transaction(transfer), status=201, headers=location)
 
-    def _message(self, call: Call[CreateTransaction, None]) -> PostTransfer:
-        principal, fields = call.principal, call.body.transaction
+    async def post(self, principal: Principal, fields: TransactionFields, key: str | None) -> tuple[Transfer, bool]:
+        """As :meth:`create`, for who does not come by a request: the transfer, and whether it had been posted before.
+
+        `key` is the Idempotency-Key.
+        """
+        if not fields.model_fields_set.isdisjoint(_OTHER):
+            return await self._commands.post(principal, fields, key)
+        message, services = self._message(principal, fields, key), self._services
+        target = self._partition_names[slot_of(principal.user_id)]
+        answer = await services.node.call(target, message, timeout_s=services.call_timeout_s, retry=True)
+        return _outcome(message, answer)
+
+    def _message(self, principal: Principal, fields: TransactionFields, key: str | None) -> PostTransfer:
+        if not fields.model_fields_set >= _NEEDED:
+            missing = sorted(_NEEDED - fields.model_fields_set)
+            raise InvalidFields(violations=tuple(Violation(f"#/transaction/{name}", REQUIRED) for name in missing))
         asset = fields.asset or self._services.default_asset
         return PostTransfer(
             user_id=principal.user_id,
             role=principal.role,
-            transfer_id=id_of(call.request.headers.get("Idempotency-Key"), fields.id, principal.user_id),
+            transfer_id=id_of(key, fields.id, principal.user_id),
             debit_account_id=account_id(fields.debit_account_id, asset, principal),
             credit_account_id=account_id(fields.credit_account_id, asset, principal),
             amount=fields.amount,
@@ -175,3 +182,15 @@ class Transactions:
         if is_known(call.request.headers.get("If-None-Match"), headers["ETag"]):
             return web.Response(status=304, headers=headers)
         return data(shown, headers=headers)
+
+
+def _outcome(message: PostTransfer, answer: Message) -> tuple[Transfer, bool]:
+    """The transfer, and whether it had been posted before. Raises Refused."""
+    result = expect(TransferResult, answer)
+    if result.transfer_id != message.transfer_id:
+        raise UnknownMessage("the answer is to another transfer")
+    if result.refusal is not None:
+        raise Refused(result.refusal, replayed=result.replayed)
+    if result.transfer is None:
+        raise UnknownMessage("neither a transfer nor a refusal")
+    return result.transfer, result.replayed

@@ -79,14 +79,18 @@ class TransferCommands:
             Refused: by the ledger, for good.
             BitNexusError: before any effect, or with an unknown one; repeating with the same id or key is safe.
         """
-        id_ = id_of(request.headers.get("Idempotency-Key"), asked.id, caller.user_id)
-        subjects = await subjects_of(self._services, caller, [asked])
-        made = request_of(asked, id_, subjects, caller, self._services.default_asset, "#/transaction")
-        transfer, replayed = await self._post(caller, made)
+        transfer, replayed = await self.post(caller, asked, request.headers.get("Idempotency-Key"))
         if replayed:
             return data(representation.transaction(transfer), headers=REPLAYED)
         location = {"Location": f"{PATH}/{transfer.transfer_id}"}
         return data(representation.transaction(transfer), status=201, headers=location)
+
+    async def post(self, caller: Principal, asked: Any, key: str | None) -> tuple[Transfer, bool]:  # noqa: ANN401 - as above
+        """As :meth:`create`: the transfer, and whether it had been made before; `key` is the Idempotency-Key."""
+        id_ = id_of(key, asked.id, caller.user_id)
+        subjects = await subjects_of(self._services, caller, [asked])
+        made = request_of(asked, id_, subjects, caller, self._services.default_asset, "#/transaction")
+        return await self._post(caller, made)
 
     async def delete(self, call: Call[None, None]) -> web.Response:
         """Void a pending transfer of the caller's, or reverse a posted one (an admin): 200 and the transfer that does.

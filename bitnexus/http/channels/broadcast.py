@@ -1,4 +1,4 @@
-"""An event of a topic on its way to the topic's readers: encoded once for all of them that want it in one form. Pure."""
+"""An event of a topic on its way to the topic's readers: encoded once for all who want it in one form. Pure."""
 
 from __future__ import annotations
 
@@ -64,9 +64,12 @@ class Broadcast:
             text = self._texts[key] = serializer.encode_broadcast(self.topic, self.event, self._payload(form))
         return text
 
-    def _payload(self, form: Form) -> str:
-        if self.meta is None or form is Form.PLAIN:
+    def numbered(self, *, replayed: bool = False) -> str:
+        """The payload with its `_meta`; as it is, if there is none."""
+        if self.meta is None:
             return self.payload
-        meta = self.meta.text(replayed=form is Form.REPLAYED)
         members = self.payload[:-1]
-        return f'{members}{"" if members == "{" else ","}"_meta":{meta}}}'
+        return f'{members}{"" if members == "{" else ","}"_meta":{self.meta.text(replayed=replayed)}}}'
+
+    def _payload(self, form: Form) -> str:
+        return self.payload if form is Form.PLAIN else self.numbered(replayed=form is Form.REPLAYED)

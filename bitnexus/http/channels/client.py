@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from bitnexus.errors import BitNexusError, CallTimeout
+from bitnexus.errors import BitNexusError, CallTimeout, InvalidFields, Refused
 from bitnexus.http.channels.broadcast import Broadcast
 from bitnexus.http.channels.feed import Recovery
 from bitnexus.http.channels.hub import Hub
@@ -195,4 +195,16 @@ class Client:
             # The fault of one channel: it ends, and the client's other channels go on.
             log.exception("channel_crashed", topic=push.topic, event_name=push.event)
             return self._session.crashed(push)
-        return self._session.replied(push, "error", {"reason": failure.code, "detail": failure.detail})
+        return self._session.replied(push, "error", _told(failure))
+
+
+def _told(failure: BitNexusError) -> dict[str, Any]:
+    """The response of the reply "error": what an answer over HTTP would say."""
+    if isinstance(failure, Refused):
+        return {"reason": failure.refusal, "detail": failure.detail, "replayed": failure.replayed}
+    told: dict[str, Any] = {"reason": failure.code, "detail": failure.detail}
+    if isinstance(failure, InvalidFields):
+        told["errors"] = failure.by_field()
+    if failure.retry_after_s is not None:
+        told["retry_after_s"] = failure.retry_after_s
+    return told

@@ -36,6 +36,10 @@ class Wishes:
     balances: bool = False
 
 
+#: Of a client that knows nothing of positions.
+PLAIN: Final = Wishes()
+
+
 def wishes_of(payload: Mapping[str, Any] | bytes) -> Wishes:
     """What the payload of a phx_join asks for; members that are not known are passed over, as Phoenix does.
 
@@ -43,7 +47,7 @@ def wishes_of(payload: Mapping[str, Any] | bytes) -> Wishes:
         BadJoin: `resume` or `balances` are there, and not as they should be.
     """
     if isinstance(payload, bytes):
-        return Wishes()
+        return PLAIN
     balances, resume = payload.get("balances", False), payload.get("resume")
     if not isinstance(balances, bool):
         raise BadJoin("balances must be true or false")

@@ -10,9 +10,9 @@ The rules are those of Phoenix.Socket and Phoenix.Channel.Server, by state of th
 (*) The new join is answered first, then the old channel's phx_close is sent. A frame whose join_ref is neither null nor
 the channel's is stale (the client sent it before it saw that the channel had been replaced) and is dropped.
 Broadcasts that arrive while a join waits for its subscription are kept until it is answered; between the answer and
-them comes what a client that resumes has missed (see feed.py), and nothing that it has got comes again. An answer to a push whose
-channel was left or replaced meanwhile goes to nobody. A join that fails for a fault of ours is "join crashed"; a
-handler that does ends its channel by phx_error, and the client joins anew.
+them comes what a client that resumes has missed (see feed.py), and nothing that it has got comes again. An answer to a
+push whose channel was left or replaced meanwhile goes to nobody. A join that fails for a fault of ours is "join
+crashed"; a handler that does ends its channel by phx_error, and the client joins anew.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any, Final
 from bitnexus.http.channels.broadcast import Broadcast, Form
 from bitnexus.http.channels.feed import Recovery
 from bitnexus.http.channels.frame import Frame, Ref
-from bitnexus.http.channels.resume import BadJoin, Wishes, wishes_of
+from bitnexus.http.channels.resume import PLAIN, BadJoin, Wishes, wishes_of
 from bitnexus.http.channels.serializer import Serializer
 from bitnexus.http.channels.topics import Verdict
 
@@ -49,7 +49,7 @@ class Subscribe:
     join_ref: Ref
     ref: Ref
     serial: int  # which join of this socket, for two joins may carry the same refs
-    wishes: Wishes = Wishes()
+    wishes: Wishes = PLAIN
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from bitnexus.actors.messages import TopicEvent
 from bitnexus.actors.notifier.events import topic_events
 from bitnexus.errors import RuntimeFault
 from bitnexus.http.channels.topics import family
-from bitnexus.storage import ledger, topic_log
+from bitnexus.storage import ledger, ledger_topics
 from bitnexus.storage.database import Database
 
 AT_ONCE: Final = 2
@@ -43,7 +43,7 @@ class StoredTopicLog:
         """See the protocol."""
         if self._epoch is None:
             async with self._turns, self._database.connection() as connection:
-                self._epoch = await topic_log.epoch_of_log(connection)
+                self._epoch = await ledger_topics.epoch_of_log(connection)
             if self._epoch is None:
                 raise RuntimeFault("The log has not begun yet")
         return self._epoch
@@ -53,12 +53,14 @@ class StoredTopicLog:
         async with self._turns, self._database.connection() as connection:
             if up_to_seq is None:
                 up_to_seq = await ledger.last_seq(connection)
-            return await topic_log.count_events(connection, *_parts(topic), up_to_seq)
+            return await ledger_topics.count_events(connection, *_parts(topic), up_to_seq)
 
     async def last(self, topic: str, up_to_seq: int, count: int) -> list[TopicEvent]:
         """See the protocol."""
         async with self._turns, self._database.connection() as connection:
-            events, owners = await topic_log.last_events(connection, *_parts(topic), up_to_seq=up_to_seq, limit=count)
+            events, owners = await ledger_topics.last_events(
+                connection, *_parts(topic), up_to_seq=up_to_seq, limit=count
+            )
         return [told for event in events for told in topic_events(event, owners, (topic,))]
 
 

@@ -60,7 +60,7 @@ UP = (
     """,
     """
     CREATE TABLE notification_reads (
-        user_id uuid PRIMARY KEY REFERENCES users (id) ON DELETE CASCADE,
+        user_id uuid PRIMARY KEY,
         epoch text NOT NULL,
         read_up_to bigint NOT NULL CHECK (read_up_to >= 0),
         updated_at timestamptz NOT NULL DEFAULT now()

@@ -33,16 +33,16 @@ _DEBITS: Final = "SELECT t.seq FROM ledger_transfers t WHERE t.debit_account_id 
 _CREDITS: Final = "SELECT t.seq FROM ledger_transfers t WHERE t.credit_account_id = own.id AND t.refusal IS NULL AND %s"
 _ANNOTATED: Final = "SELECT t.seq FROM ledger_annotated_accounts t WHERE t.account_id = own.id AND %s"
 _CHANGED: Final = "SELECT t.seq FROM ledger_account_changes t WHERE t.account_id = own.id AND %s"
-_RESOLVING: Final = " AND t.kind > 2"
+_RESOLVING: Final = "t.kind > 2 AND %s"
 #: Expired ones and reversals: of these the debit account's owner is told as well.
-_TOLD_TO_DEBTOR: Final = " AND t.kind > 2 AND t.kind IN (5, 6)"
+_TOLD_TO_DEBTOR: Final = "t.kind > 2 AND t.kind IN (5, 6) AND %s"
 
 #: By the family of the topic: sets of places where it has an event, and sets of those where it has one more.
 _ONE: Final = {
     "transaction": (_DEBITS, _CREDITS, _ANNOTATED),
-    "notification": (_CREDITS, _DEBITS + _TOLD_TO_DEBTOR, _CHANGED),
+    "notification": (_CREDITS, _DEBITS % _TOLD_TO_DEBTOR, _CHANGED),
 }
-_ONE_MORE: Final = {"transaction": (_DEBITS + _RESOLVING, _CREDITS + _RESOLVING), "notification": ()}
+_ONE_MORE: Final = {"transaction": (_DEBITS % _RESOLVING, _CREDITS % _RESOLVING), "notification": ()}
 
 _OWN: Final = "(SELECT id FROM ledger_accounts WHERE owner_id = $1::uuid) AS own"
 
@@ -55,9 +55,9 @@ def _count(sets: Sequence[str]) -> str:
 
 def _newest(sets: Sequence[str]) -> str:
     # The newest of each account by its index, then the newest of those.
-    bound = "t.seq <= $2 ORDER BY t.seq DESC LIMIT $3"
+    bound = "t.seq <= $2 ORDER BY t.seq DESC LIMIT $3::bigint + $4::bigint"
     places = " UNION ".join(f"SELECT found.seq FROM {_OWN}, LATERAL ({each % bound}) AS found" for each in sets)
-    return f"SELECT seq FROM ({places}) AS places ORDER BY seq DESC LIMIT $3"
+    return f"SELECT seq FROM ({places}) AS places ORDER BY seq DESC LIMIT $3 OFFSET $4"
 
 
 _COUNTS: Final = {
@@ -126,13 +126,13 @@ async def count_events(db: Executor, family: str, user_id: str, up_to_seq: int) 
 
 
 async def last_events(
-    db: Executor, family: str, user_id: str, *, up_to_seq: int, limit: int
+    db: Executor, family: str, user_id: str, *, up_to_seq: int, limit: int, skip: int = 0
 ) -> tuple[list[UserEvent], dict[str, str]]:
-    """The last `limit` events of the log up to `up_to_seq` that the topic tells of, oldest first.
+    """The last `limit` events of the log up to `up_to_seq`, but `skip`, that the topic tells of, oldest first.
 
     Besides, account id → user id for the user's own accounts.
     """
-    places = [row[0] for row in await db.fetch(_PLACES[family], user_id, up_to_seq, limit)]
+    places = [row[0] for row in await db.fetch(_PLACES[family], user_id, up_to_seq, limit, skip)]
     owners = {row[0]: user_id for row in await db.fetch(_ACCOUNTS_OF, user_id)}
     return await events_at(db, places), owners
 
@@ -144,8 +144,8 @@ async def events_at(db: Executor, places: Sequence[int]) -> list[UserEvent]:
         transfer = transfer_row(row)
         found.append((transfer.seq, transfer))
     if len(found) < len(places):
-        for row in await db.fetch(_CHANGES, places):
-            found.append((row[3], AccountChanged(row[0], _ACTIONS[row[1]], *tuple(row)[2:])))
+        changes = await db.fetch(_CHANGES, places)
+        found += [(row[3], AccountChanged(row[0], _ACTIONS[row[1]], *tuple(row)[2:])) for row in changes]
         for row in await db.fetch(_ANNOTATIONS, places):
             words = annotation_row(row)
             found.append((words.seq, Annotated(words, *tuple(row)[-2:])))
