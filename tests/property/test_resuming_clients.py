@@ -359,27 +359,23 @@ def step(world: World, what: str, random: Random) -> None:
     name, topic = random.choice(FRONTS), random.choice(TOPICS)
     away = [client for client in world.clients if client.front is None]
     client = random.choice((away if what == "client_connects" else world.clients) or world.clients)
-    match what:
-        case "block_is_committed":
-            world.block_is_committed(random, told=random.random() < 0.7)
-        case "missing_events_are_read":
-            world.missing_events_are_read(random.randint(0, 4))
-        case "things_arrive":
-            world.things_arrive(name, random.randint(1, 6))
-        case "client_connects":
-            world.client_connects(client, name)
-        case "client_is_cut_off":
-            world.client_is_cut_off(client)
-        case "client_reads":
-            world.client_reads(client, random.randint(1, OUTBOX))
-        case "a_count_arrives" | "an_answer_arrives":
-            for each in TOPICS:
-                if each == topic or random.random() < 0.3:
-                    getattr(world, what)(name, each)
-        case "notifier_dies" | "page_arrives":
-            getattr(world, what)()
-        case _:
-            getattr(world, what)(name)
+    arguments = {
+        "missing_events_are_read": (random.randint(0, 4),),
+        "things_arrive": (name, random.randint(1, 6)),
+        "client_connects": (client, name),
+        "client_is_cut_off": (client,),
+        "client_reads": (client, random.randint(1, OUTBOX)),
+        "notifier_dies": (),
+        "page_arrives": (),
+    }
+    if what == "block_is_committed":
+        world.block_is_committed(random, told=random.random() < 0.7)
+    elif what in {"a_count_arrives", "an_answer_arrives"}:
+        for each in TOPICS:
+            if each == topic or random.random() < 0.3:
+                getattr(world, what)(name, each)
+    else:
+        getattr(world, what)(*arguments.get(what, (name,)))
 
 
 @given(seed=strategies.integers(0, 2**32))
