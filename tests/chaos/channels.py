@@ -34,7 +34,7 @@ from bitnexus.actors.notifier.events import topic_events
 from bitnexus.storage import ledger
 from bitnexus.storage.embedded import borrow
 from tests.chaos.audit import audit
-from tests.chaos.clients import Diary, Payer
+from tests.chaos.clients import Connection, Diary, Payer
 from tests.chaos.listeners import Heard, Listener, Notebook, digest
 from tests.customers import Customer, Teller, session_with
 from tests.running import RunningService
@@ -61,6 +61,13 @@ class CalmPayer(Payer):
             await self._pay()
             await asyncio.sleep(PAYERS_PAUSE_S)
         self._hang_up()
+
+    async def _connected(self) -> Connection:
+        while True:  # the time for the whole of an answer is bounded
+            try:
+                return await super()._connected()
+            except ConnectionRefusedError:  # both fronts are dead
+                await asyncio.sleep(PAYERS_PAUSE_S)
 
 
 @dataclass
