@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
+from msgspec import structs
 
 from bitnexus.actors.messages import (
     AnnotateTransfer,
@@ -50,8 +51,9 @@ async def something_of_everything(running_ledger, chance: random.Random, owners:
             assert isinstance(await running_ledger.ask(words), TransferAnnotated)
         else:
             accounts_of = (credit, debit) if kind == "reversal" else (debit, credit)
-            by = {"reverses_id" if kind == "reversal" else "pending_id": made.transfer_id}
-            more = TransferRequest(str(uuid4()), *accounts_of, 2, ASSET, kind=kind, **by)
+            back = kind == "reversal"
+            by = {"pending_id": "" if back else made.transfer_id, "reverses_id": made.transfer_id if back else ""}
+            more = structs.replace(TransferRequest(str(uuid4()), *accounts_of, 2, ASSET, kind=kind), **by)
             await running_ledger.ask(PostTransfers(USER, "admin", [more]))
     async with asyncio.timeout(10):
         while not any(

@@ -7,19 +7,28 @@ from typing import Annotated, Final, Literal
 from aiohttp import web
 from pydantic import Field, StringConstraints
 
-from bitnexus.actors import representation
 from bitnexus.actors.ledger.accounts import MAX_AMOUNT, MAX_CODE, canonical_uuid
 from bitnexus.actors.ledger.commands import MAX_TIMEOUT_S
-from bitnexus.actors.messages import PostTransfer, Transfer, TransferResult
+from bitnexus.actors.messages import PostTransfer, TransferResult
 from bitnexus.actors.runtime.message import Message
-from bitnexus.errors import InvalidFields, NotFound, Refused, UnknownMessage, Violation
+from bitnexus.errors import (
+    BadRequest,
+    BitNexusError,
+    InvalidFields,
+    NotFound,
+    Refused,
+    UnknownMessage,
+    Violation,
+)
 from bitnexus.http.answers import expect
 from bitnexus.http.api.accounts import visible_account
-from bitnexus.http.api.transfer_commands import PATH, REPLAYED, TransferCommands, shown_now, tag_of
+from bitnexus.http.api.transfer_commands import PATH, TransferCommands, answer_of, shown_now, tag_of
 from bitnexus.http.api.transfer_requests import MAX_DESCRIPTION, REQUIRED, account_id, canonical, id_of
 from bitnexus.http.etags import is_known
+from bitnexus.http.fast_path import Answer, Finish, Headers
+from bitnexus.http.fields import IDEMPOTENCY_KEY
 from bitnexus.http.pages import PageQuery, Place, cursor_of, one_page, page, place_of
-from bitnexus.http.routes import Call, Route, data
+from bitnexus.http.routes import Call, Route, data, json_bytes
 from bitnexus.http.services import Services
 from bitnexus.http.validation import JsonObject, Model, UuidText
 from bitnexus.principal import Principal
@@ -82,7 +91,7 @@ class Transactions:
     def routes(self) -> list[Route]:
         """The routes of this resource."""
         return [
-            Route("POST", PATH, self.create, "Post a transfer", body=CreateTransaction, timed=False),
+            Route("POST", PATH, self.create, "Post a transfer", body=CreateTransaction, timed=False, begin=self.begin),
             *self._commands.routes(),
             Route("GET", PATH, self.index, "The caller's transfers, newest first", query=TransactionsQuery),
             Route("GET", PATH + "/{id}", self.show, "One transfer"),
@@ -95,43 +104,42 @@ class Transactions:
             Refused: by the ledger, for good.
             BitNexusError: before any effect, or with an unknown one; repeating with the same id or key is safe.
         """
-        services, principal = self._services, call.principal
-        if not call.body.transaction.model_fields_set.isdisjoint(_OTHER):
-            return await self._commands.create(call.request, principal, call.body.transaction)
-        message = self._message(principal, call.body.transaction, call.request.headers.get("Idempotency-Key"))
-        answer = await services.node.call(
-            self._partition_names[slot_of(principal.user_id)],
-            message,
-            timeout_s=services.call_timeout_s,
-            retry=True,
-        )
-        transfer, replayed = _outcome(message, answer)
-        if replayed:
-            return data(representation.transaction(transfer), headers=REPLAYED)
-        location = {"Location": f"{PATH}/{transfer.transfer_id}"}
-        return data(representation.transaction(transfer), status=201, headers=location)
+        status, body, headers = await self.post(call.request.headers, call.principal, call.body.transaction)
+        return json_bytes(body, status=status, headers=headers)
 
-    async def post(self, principal: Principal, fields: TransactionFields, key: str | None) -> tuple[Transfer, bool]:
-        """As :meth:`create`, for who does not come by a request: the transfer, and whether it had been posted before.
-
-        `key` is the Idempotency-Key.
-        """
+    async def post(self, headers: Headers, principal: Principal, fields: TransactionFields) -> Answer:
+        """As :meth:`create`, whatever the way on which it was asked for; an Idempotency-Key stands in `headers`."""
+        services = self._services
         if not fields.model_fields_set.isdisjoint(_OTHER):
-            return await self._commands.post(principal, fields, key)
-        message, services = self._message(principal, fields, key), self._services
+            return await self._commands.create(headers, principal, fields)
+        message = self._message(headers, principal, fields)
         target = self._partition_names[slot_of(principal.user_id)]
         answer = await services.node.call(target, message, timeout_s=services.call_timeout_s, retry=True)
-        return _outcome(message, answer)
+        return _answer(message, answer)
 
-    def _message(self, principal: Principal, fields: TransactionFields, key: str | None) -> PostTransfer:
-        if not fields.model_fields_set >= _NEEDED:
-            missing = sorted(_NEEDED - fields.model_fields_set)
+    def begin(self, headers: Headers, principal: Principal, body: CreateTransaction, finish: Finish) -> None:
+        """As :meth:`create`, a plain transfer; any other is declined."""
+        services, fields = self._services, body.transaction
+        if not fields.model_fields_set.isdisjoint(_OTHER):
+            raise BadRequest("This is no plain transfer")
+        message = self._message(headers, principal, fields)
+
+        def answered(result: Message | BitNexusError) -> None:
+            finish(_outcome(message, result))
+
+        target = self._partition_names[slot_of(principal.user_id)]
+        services.node.request(target, message, answered, timeout_s=services.call_timeout_s, retry=True)
+
+    def _message(self, headers: Headers, principal: Principal, fields: TransactionFields) -> PostTransfer:
+        given = fields.model_fields_set
+        if not given >= _NEEDED:
+            missing = sorted(_NEEDED - given)
             raise InvalidFields(violations=tuple(Violation(f"#/transaction/{name}", REQUIRED) for name in missing))
         asset = fields.asset or self._services.default_asset
         return PostTransfer(
             user_id=principal.user_id,
             role=principal.role,
-            transfer_id=id_of(key, fields.id, principal.user_id),
+            transfer_id=id_of(headers.get(IDEMPOTENCY_KEY), fields.id, principal.user_id),
             debit_account_id=account_id(fields.debit_account_id, asset, principal),
             credit_account_id=account_id(fields.credit_account_id, asset, principal),
             amount=fields.amount,
@@ -184,8 +192,13 @@ class Transactions:
         return data(shown, headers=headers)
 
 
-def _outcome(message: PostTransfer, answer: Message) -> tuple[Transfer, bool]:
-    """The transfer, and whether it had been posted before. Raises Refused."""
+def _answer(message: PostTransfer, answer: Message) -> Answer:
+    """What the ledger's answer to the transfer is over HTTP.
+
+    Raises:
+        Refused: it was refused.
+        UnknownMessage: it is no answer to this transfer.
+    """
     result = expect(TransferResult, answer)
     if result.transfer_id != message.transfer_id:
         raise UnknownMessage("the answer is to another transfer")
@@ -193,4 +206,13 @@ def _outcome(message: PostTransfer, answer: Message) -> tuple[Transfer, bool]:
         raise Refused(result.refusal, replayed=result.replayed)
     if result.transfer is None:
         raise UnknownMessage("neither a transfer nor a refusal")
-    return result.transfer, result.replayed
+    return answer_of(result.transfer, replayed=result.replayed)
+
+
+def _outcome(message: PostTransfer, result: Message | BitNexusError) -> Answer | BitNexusError:
+    if isinstance(result, BitNexusError):
+        return result
+    try:
+        return _answer(message, result)
+    except BitNexusError as error:
+        return error

@@ -7,19 +7,22 @@ notification:<user id>    read               {"read_up_to": n}, as POST /notific
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
+import orjson
 from pydantic import Field, TypeAdapter
 
-from bitnexus.actors import representation
 from bitnexus.actors.notifier.events import NEW_TRANSACTION, NOTIFICATION, TRANSACTION, notification_topic
 from bitnexus.errors import BadRequest, Forbidden
 from bitnexus.http.api.notifications import Notifications, ReadFields
 from bitnexus.http.api.transactions import CreateTransaction, Transactions
 from bitnexus.http.channels.client import Handler, Push
+from bitnexus.http.fields import IDEMPOTENCY_KEY
 from bitnexus.http.limits import LIMITED_ROLE
 from bitnexus.http.services import Services
 from bitnexus.http.validation import Text, validate
+
+CREATED: Final = 201
 
 T = TypeVar("T")
 
@@ -52,8 +55,11 @@ class Pushes:
             BitNexusError: as POST /transactions.
         """
         asked = self._validated(push, self._transfer_of)
-        transfer, replayed = await self._transactions.post(push.principal, asked.transaction, asked.idempotency_key)
-        return {"data": representation.transaction(transfer), "replayed": replayed}
+        headers: dict[str, str] = {}
+        if asked.idempotency_key is not None:
+            headers[IDEMPOTENCY_KEY] = asked.idempotency_key
+        status, body, _ = await self._transactions.post(headers, push.principal, asked.transaction)
+        return {**orjson.loads(body), "replayed": status != CREATED}
 
     async def read(self, push: Push) -> dict[str, Any]:
         """Mark notifications as read; see Notifications.mark.

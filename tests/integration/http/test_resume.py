@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import aiohttp
 import asyncpg
@@ -24,7 +25,7 @@ class Channel:
 
     def __init__(self, ws, topic):
         self.ws, self.topic = ws, topic
-        self.reply = None
+        self.reply: dict[str, Any] = {}
         self._refs = 1
 
     async def push(self, event, payload):
@@ -38,7 +39,7 @@ class Channel:
         _, _, _, event, answer = await self.receive()
         assert event == "phx_reply", event
         self.reply = answer
-        return answer["response"].get("resume")
+        return answer["response"].get("resume", {})
 
     async def receive(self):
         return json.loads(await self.ws.receive_str(timeout=10))
@@ -187,7 +188,7 @@ async def test_what_becomes_of_a_transfer_is_told_and_counts(service):
 
 
 async def test_notifications_come_over_the_channel_and_over_rest_the_same(service):
-    ann, ben, admin = *await two(service), await service.admin()
+    (ann, ben), admin = await two(service), await service.admin()
     topic = f"notification:{ben.id}"
     async with channel(service, ben, topic) as one:
         began = await one.join({"resume": {}})
@@ -252,7 +253,11 @@ async def test_what_was_read_stays_read_over_rest_and_over_the_channel(service):
 
 async def test_a_transfer_is_pushed_as_it_is_posted_and_refused_as_it_is_refused(service):
     ann, ben = await two(service, funds=100)
-    fields = {"debit_account_id": ann.account_id, "credit_account_id": ben.account_id, "amount": 30}
+    fields: dict[str, Any] = {
+        "debit_account_id": ann.account_id,
+        "credit_account_id": ben.account_id,
+        "amount": 30,
+    }
     async with channel(service, ann) as one:
         await one.join({})
         ref = await one.push("new_transaction", {"transaction": fields, "idempotency_key": "lunch"})
@@ -265,14 +270,15 @@ async def test_a_transfer_is_pushed_as_it_is_posted_and_refused_as_it_is_refused
         pending = {"transaction": {**fields, "kind": "pending"}}
         status, held = await one.answer(await one.push("new_transaction", pending))
         assert (status, held["data"]["status"]) == ("ok", "pending")
-        for changed, reason in [
+        changes: list[tuple[dict[str, Any], str]] = [
             ({"amount": 1_000}, "exceeds_credits"),
             ({"amount": 0}, "invalid_fields"),
             ({"amount": 1.5}, "invalid_fields"),
             ({"debit_account_id": "world"}, "forbidden"),
             ({"debit_account_id": ben.account_id}, "not_found"),
             ({"unknown": 1}, "invalid_fields"),
-        ]:
+        ]
+        for changed, reason in changes:
             wrong = {**fields, **changed}
             status, response = await one.answer(await one.push("new_transaction", {"transaction": wrong}))
             http_status, problem, _ = await service.call(
@@ -289,7 +295,8 @@ async def test_a_transfer_is_pushed_as_it_is_posted_and_refused_as_it_is_refused
 async def test_neither_anothers_topics_nor_an_operators_are_a_users_to_join(service):
     ann, ben, admin = await service.register(), await service.register(), await service.admin()
     for family in ("transaction", "notification"):
-        for resume in ({}, {"resume": {}}, {"resume": {"epoch": "x", "seq": 0}}):
+        resumes: list[dict[str, Any]] = [{}, {"resume": {}}, {"resume": {"epoch": "x", "seq": 0}}]
+        for resume in resumes:
             async with channel(service, ann, f"{family}:{ben.id}") as one:
                 await one.join(resume)
                 assert one.reply == {"status": "error", "response": {"reason": "unauthorized"}}
