@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,6 +15,8 @@ import asyncpg
 import pytest
 
 from bitnexus.http.channels.feed import MAX_RECOVERED
+from tests.integration.ledger_harness import running
+from tests.running import ROOT
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -362,3 +365,44 @@ async def test_numbers_are_counted_on_from_what_is_kept_and_as_well_without_it(s
         await service.transfer(ann, ben, 1)
     await database.close()
     assert seen == [1_201, 1_202, 1_203]
+
+
+async def test_what_another_nodes_ledger_commits_is_told_here_as_well(service):
+    ann = await service.register()
+    async with channel(service, ann) as one:
+        seq = (await one.join({"resume": {}}))["seq"]
+        async with running(service.environment["DATABASE_URL"]) as elsewhere:
+            for amount in (1, 2, 3):
+                await elsewhere.fund(ann.account_id, amount)
+        told = await one.events(3)
+    assert [(payload["amount"], payload["_meta"]["seq"]) for _, payload in told] == [
+        (amount, seq + amount) for amount in (1, 2, 3)
+    ]
+    await service.fund(ann, 1)  # this node's ledger finds that it is behind, and starts anew
+
+
+async def test_the_example_prints_every_event_once_though_its_front_is_killed(service):
+    ann, ben = await two(service)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, str(ROOT / "examples" / "listen.py"), ann.token, "--url", f"http://127.0.0.1:{service.port}"),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    amounts: list[int] = []
+    try:
+        async with asyncio.timeout(30):
+            assert b"load it anew (new), then go on after 1" in await process.stdout.readline()
+            await service.transfer(ann, ben, 2)
+            while len(amounts) < 3:
+                event, _, payload = (await process.stdout.readline()).partition(b" ")
+                if event == b"new_transaction":
+                    amounts.append(json.loads(payload)["amount"])
+                    if amounts == [2]:
+                        await service.kill("http-0", "http-1")
+                        await service.reconnect()
+                        for amount in (3, 4):
+                            await service.transfer(ann, ben, amount)
+    finally:
+        process.kill()
+        await process.wait()
+    assert amounts == [2, 3, 4]
