@@ -16,7 +16,7 @@ class Encoder(Protocol):
         """The message of an event to all readers of a topic."""
 
 
-class Form(enum.Enum):
+class Form(enum.IntEnum):
     """How a reader gets an event."""
 
     PLAIN = enum.auto()  # as Phoenix sends it

@@ -83,6 +83,11 @@ class _Channel:
     waiting: list[Broadcast] = field(default_factory=list)
     after: int = 0  # the number of the event up to which the client has, or has been sent, all
 
+    @property
+    def form(self) -> Form:
+        """How it gets events."""
+        return Form.NUMBERED if self.wishes.numbered else Form.PLAIN
+
     def takes(self, event: Broadcast) -> bool:
         """Whether the event is for this channel, now that it is joined."""
         if event.is_state:
@@ -147,7 +152,8 @@ class Session:
         if recovery is not None:
             channel.after = recovery.seq
             effects += [Send(event.text(self._serializer, Form.REPLAYED)) for event in recovery.missed]
-        effects += [Send(self._text(event, channel)) for event in channel.waiting if channel.takes(event)]
+        form = channel.form
+        effects += [Send(event.text(self._serializer, form)) for event in channel.waiting if channel.takes(event)]
         channel.waiting = []
         return effects
 
@@ -193,16 +199,22 @@ class Session:
 
     def broadcast(self, event: Broadcast) -> list[Effect]:
         """An event of a topic, for its channel."""
+        form = self.form_of(event)
+        if form is not None:
+            return [Send(event.text(self._serializer, form))]
         channel = self._channels.get(event.topic)
-        if channel is None:
+        if channel is None or channel.joined:
             return []
-        if channel.joined:
-            return [Send(self._text(event, channel))] if channel.takes(event) else []
         if len(channel.waiting) == MAX_WAITING_BROADCASTS:
             # Nothing may be dropped silently: the channel ends, and the client joins anew.
             return self._end(event.topic, channel, "overflow")
         channel.waiting.append(event)
         return []
+
+    def form_of(self, event: Broadcast) -> Form | None:
+        """How the event is to be sent; None if it is not for its channel, or that is not joined (yet)."""
+        channel = self._channels.get(event.topic)
+        return channel.form if channel is not None and channel.joined and channel.takes(event) else None
 
     # -- inside -----------------------------------------------------------------------------------------------
 
@@ -263,9 +275,6 @@ class Session:
 
     def _reply(self, join_ref: Ref, ref: Ref, topic: str, status: str, response: dict[str, Any] | bytes) -> Send:
         return Send(self._serializer.encode_reply(join_ref, ref, topic, status, response))
-
-    def _text(self, event: Broadcast, channel: _Channel) -> str:
-        return event.text(self._serializer, Form.NUMBERED if channel.wishes.numbered else Form.PLAIN)
 
     def _event(self, topic: str, channel: _Channel, event: str, payload: dict[str, Any]) -> Send:
         """An event about the channel itself; its ref is the join_ref, as in Phoenix."""
