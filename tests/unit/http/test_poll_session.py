@@ -140,3 +140,17 @@ async def test_any_message_survives_the_answer(make):
 
 def test_patience_is_longer_than_a_window():
     assert poll_session.PATIENCE > 1
+
+
+async def test_there_is_room_when_a_poll_has_taken_what_waits_and_at_last_without(make):
+    session, _ = make()
+    await session.room()
+    session.deliver([BEAT % 1])
+    waiting = asyncio.create_task(session.room())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    await session.poll()
+    await asyncio.wait_for(waiting, 5)
+    slow, _ = make(window_s=0.01)
+    slow.deliver([BEAT % 1])
+    await asyncio.wait_for(slow.room(), 5)
