@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import enum
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,6 +23,8 @@ from bitnexus.http.channels.resume import Place
 
 #: Most events that a client gets again when it resumes: half of what may wait for it. It loads more of them by REST.
 MAX_RECOVERED: Final = 500
+#: … and how long their payloads may be together, in characters: likewise half.
+MAX_RECOVERED_SIZE: Final = 512 * 1024
 #: Events of the log that may come while they are counted.
 MAX_WAITING: Final = 1_000
 
@@ -74,7 +76,7 @@ class Ahead:
 class Feed:
     """See the module. `position` is the place in the log of the last event, -1 when CLOSED."""
 
-    __slots__ = ("_history", "_lost", "_waiting", "epoch", "number", "position")
+    __slots__ = ("_history", "_lost", "_waiting", "epoch", "kept", "number", "position")
 
     def __init__(self) -> None:
         self.position = -1
@@ -82,21 +84,18 @@ class Feed:
         self.epoch = ""
         self._waiting: list[TopicEvent] = []
         self._lost = False
-        self._history: deque[Broadcast] = deque(maxlen=MAX_RECOVERED)
+        self._history: deque[Broadcast] = deque()  # the newest, without a gap
+        self.kept = 0  # how long their payloads are together
 
     @property
     def is_open(self) -> bool:
         """Whether events have numbers."""
         return self.number >= 0
 
-    @property
-    def kept(self) -> int:
-        """How many events are kept for who comes back."""
-        return len(self._history)
-
     def forget(self) -> None:
-        """Keep none of them: they are read again when they are needed."""
+        """Keep no events for who comes back: they are read again when they are needed."""
         self._history.clear()
+        self.kept = 0
 
     # -- as events come -----------------------------------------------------------------------------------------
 
@@ -129,7 +128,7 @@ class Feed:
         self.position = event.seq
         counted = numbered(event, self.epoch, self.number + 1)
         self.number += len(counted)
-        self._history.extend(counted)
+        self._keep(counted)
         return [*counted, *states_of(event)]
 
     # -- as readers come back -----------------------------------------------------------------------------------
@@ -149,7 +148,7 @@ class Feed:
         if missed > len(self._history):
             return Missing(self.position, head, missed)
         newest = tuple(self._history)
-        return Recovery(self.epoch, head, newest[len(newest) - missed :])
+        return self._recovered(newest[len(newest) - missed :])
 
     def with_read(self, missing: Missing, read: Sequence[TopicEvent]) -> Recovery | None:
         """What the client gets, now that the events have been read that were missing: all of them.
@@ -164,11 +163,11 @@ class Feed:
         if since > len(self._history):
             return None
         whole = (*older, *tuple(self._history)[len(self._history) - since :]) if since else tuple(older)
-        if len(whole) > MAX_RECOVERED:
-            return Recovery(self.epoch, self.number, reason=NotRecovered.TOO_MANY)
-        if len(whole) > len(self._history):
-            self._history = deque(whole, MAX_RECOVERED)
-        return Recovery(self.epoch, self.number, whole)
+        recovery = self._recovered(whole)
+        if recovery.missed and len(whole) > len(self._history):
+            self.forget()
+            self._keep(whole)
+        return recovery
 
     def is_there(self, seq: int, number_now: int) -> Recovery | None:
         """What the client gets that has seen event `seq`, when the topic has had `number_now` by now.
@@ -180,11 +179,29 @@ class Feed:
         # What this front has yet to see before that one the client has got elsewhere.
         return None if self.number >= seq else Recovery(self.epoch, seq)
 
+    # -- inside ---------------------------------------------------------------------------------------------------
+
+    def _recovered(self, missed: tuple[Broadcast, ...]) -> Recovery:
+        """These are given, if that is not too much."""
+        if len(missed) > MAX_RECOVERED or sum(len(each.payload) for each in missed) > MAX_RECOVERED_SIZE:
+            return Recovery(self.epoch, self.number, reason=NotRecovered.TOO_MANY)
+        return Recovery(self.epoch, self.number, missed)
+
+    def _keep(self, newest: Iterable[Broadcast]) -> None:
+        """Keep these as well, and let go of the oldest: no more is kept than can be recovered."""
+        history = self._history
+        for broadcast in newest:
+            history.append(broadcast)
+            self.kept += len(broadcast.payload)
+            while len(history) > MAX_RECOVERED or self.kept > MAX_RECOVERED_SIZE:
+                self.kept -= len(history.popleft().payload)
+
 
 class Kept:
-    """The feeds that keep events for who comes back: `most` together, then those let go to which nothing came longest.
+    """The feeds that keep events for who comes back. Together they keep `most`, in characters of payload.
 
-    A feed alone keeps :data:`MAX_RECOVERED`, which `most` must exceed.
+    When it is more, those let go to which nothing came longest. `most` must exceed :data:`MAX_RECOVERED_SIZE`, which is
+    what a feed alone keeps.
     """
 
     __slots__ = ("_counts", "_feeds", "_most", "_total")
@@ -196,7 +213,7 @@ class Kept:
         self._total = 0
 
     def __len__(self) -> int:
-        """How many events are kept."""
+        """How much is kept."""
         return self._total
 
     def changed(self, topic: str, feed: Feed) -> None:

@@ -28,8 +28,8 @@ NOTIFIER: Final = "notifier"
 #: Topics in one message when all are subscribed anew.
 TOPICS_PER_MESSAGE: Final = 1_000
 RETRY_S: Final = 0.5
-#: Events of all topics that are kept for who comes back: some 20 MB.
-MAX_KEPT: Final = 10_000
+#: How much of all topics' events is kept for who comes back, in characters of payload; their texts take twice as much.
+MAX_KEPT: Final = 8 * 1024 * 1024
 #: How often what was missed is looked up while the topic goes on.
 TRIES: Final = 3
 

@@ -141,16 +141,17 @@ def test_who_has_seen_more_than_this_front_is_believed_if_the_log_says_so():
 
 
 def test_feeds_keep_so_much_together_and_the_oldest_lets_go():
-    kept, feeds = Kept(4), [opened() for _ in range(3)]
+    size = len(event(11).events[0][1])
+    kept, feeds = Kept(4 * size), [opened() for _ in range(3)]
     for name, feed in enumerate(feeds):
         for seq in (11, 12):
             feed.take(event(seq))
             kept.changed(str(name), feed)
-    assert [feed.kept for feed in feeds] == [0, 2, 2]
-    assert len(kept) == 4
+    assert [feed.kept for feed in feeds] == [0, 2 * size, 2 * size]
+    assert len(kept) == 4 * size
     feeds[1].take(event(13))
     kept.changed("1", feeds[1])
-    assert [feed.kept for feed in feeds] == [0, 3, 0]
+    assert [feed.kept for feed in feeds] == [0, 3 * size, 0]
     kept.gone("1")
     kept.gone("1")
     assert len(kept) == 0
@@ -161,7 +162,26 @@ def test_a_feed_keeps_no_more_than_can_be_recovered(monkeypatch):
     feed = opened()
     for seq in range(11, 20):
         feed.take(event(seq))
-    assert feed.kept == 3
+    assert feed.kept == 3 * len(event(11).events[0][1])
+    assert isinstance(feed.recover(Place(EPOCH, 11)), Recovery)
+    monkeypatch.setattr(feed_module, "MAX_RECOVERED", 4)
+    assert feed.recover(Place(EPOCH, 10)) == Missing(19, 14, 4)
+
+
+def test_what_is_too_long_for_a_clients_queue_is_not_recovered(monkeypatch):
+    feed = opened()
+    for seq in range(11, 14):
+        feed.take(event(seq))
+    monkeypatch.setattr(feed_module, "MAX_RECOVERED_SIZE", 2 * len(event(11).events[0][1]))
+    found = [feed.recover(Place(EPOCH, after)) for after in (6, 5)]
+    assert [isinstance(each, Recovery) and each.reason for each in found] == [None, NotRecovered.TOO_MANY]
+    feed.take(event(14))
+    missing = feed.recover(Place(EPOCH, 6))
+    assert missing == Missing(14, 9, 3)
+    assert isinstance(missing, Missing)
+    read = feed.with_read(missing, [event(12), event(13), event(14)])
+    assert read is not None
+    assert (read.reason, read.missed) == (NotRecovered.TOO_MANY, ())
 
 
 def test_an_event_is_encoded_once_for_all_readers_of_a_form():
