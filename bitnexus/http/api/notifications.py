@@ -20,6 +20,8 @@ from bitnexus.principal import Principal
 from bitnexus.storage import ledger, ledger_topics, notification_reads
 
 PATH: Final = "/api/v1/notifications"
+#: How many of the newest can be had: a page costs what lies between it and the newest one.
+REACH: Final = 10_000
 
 
 class NotificationsQuery(QueryModel):
@@ -59,14 +61,16 @@ class Notifications:
         """Notifications as the channel tells them, `_meta` and all, oldest first.
 
         ``{"data": […], "page": {"next": number, "has_more": …}, "epoch": …, "seq": the newest one's number,
-        "read_up_to": …}``; `page.next` is the next page's `after`, null at the end.
+        "oldest": that of the oldest one that can be had, "read_up_to": …}``; `page.next` is the next page's `after`,
+        null at the end. The list begins at the oldest one if `after` is before it.
         """
         user_id, query = call.principal.user_id, call.query
         epoch = await self._log.epoch()
         async with self._services.database.connection() as connection:
             up_to_seq = await ledger.last_seq(connection)
             head = await ledger_topics.count_events(connection, NOTIFICATION, user_id, up_to_seq)
-            after = max(0, head - query.limit) if query.after is None else min(query.after, head)
+            oldest = max(0, head - REACH)
+            after = max(oldest, head - query.limit) if query.after is None else max(oldest, min(query.after, head))
             end = min(head, after + query.limit)
             events, owners = await ledger_topics.last_events(
                 connection, NOTIFICATION, user_id, up_to_seq=up_to_seq, limit=end - after, skip=head - end
@@ -80,6 +84,7 @@ class Notifications:
             "page": {"next": end if end < head else None, "has_more": end < head},
             "epoch": epoch,
             "seq": head,
+            "oldest": oldest + 1,
             "read_up_to": read_up_to,
         }
         headers = {}

@@ -221,7 +221,7 @@ async def test_notifications_come_over_the_channel_and_over_rest_the_same(servic
     assert status == 200, answer
     assert answer["data"] == [payload for _, payload in told]
     assert [item["type"] for item in answer["data"]] == [name for name, _ in told]
-    assert (answer["epoch"], answer["seq"], answer["read_up_to"]) == (began["epoch"], 7, 0)
+    assert (answer["epoch"], answer["seq"], answer["oldest"], answer["read_up_to"]) == (began["epoch"], 7, 1, 0)
     _, page, headers = await service.call("GET", "/api/v1/notifications?after=2&limit=3", user=ben)
     assert page["data"] == answer["data"][2:5]
     assert page["page"] == {"next": 5, "has_more": True}
