@@ -40,7 +40,7 @@ from tests.customers import Customer, Teller, session_with
 from tests.running import RunningService
 
 VICTIMS: Final = ("notifier", "http-0", "http-1", "ledger")
-CLIENTS_PER_USER: Final = 5
+CLIENTS_PER_USER: Final = 10
 PAYERS: Final = 4
 FUNDS: Final = 10_000_000
 #: Between two transfers of one payer: what a client misses while it is away must be less than it can recover.
