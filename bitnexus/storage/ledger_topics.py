@@ -84,12 +84,14 @@ FROM ledger_annotations n JOIN ledger_transfers t ON t.id = n.transfer_id WHERE 
 _ACCOUNTS_OF: Final = "SELECT id::text FROM ledger_accounts WHERE owner_id = $1"
 
 # The first block tells logs apart that began apart. A log that was restored began as the one that was lost: another
-# database (its number), another server, and a server that was set back in time (its timeline) make it another one.
+# database (its number), another server, and a server that was set back in time (its timeline) make it another one. Of a
+# copy of the server's files nothing tells: whoever puts one back says so (`begin_epoch`).
 _IDENTITY: Final = """
 SELECT (SELECT hash FROM ledger_blocks WHERE height = 1),
     (SELECT oid::text FROM pg_database WHERE datname = current_database()),
     (SELECT system_identifier::text FROM pg_control_system()),
-    (SELECT timeline_id::text FROM pg_control_checkpoint())
+    (SELECT timeline_id::text FROM pg_control_checkpoint()),
+    (SELECT id::text FROM log_epochs ORDER BY number DESC LIMIT 1)
 """
 
 
@@ -112,6 +114,11 @@ async def epoch_of_log(db: Executor) -> str | None:
     if first_block is None:
         return None
     return hashlib.sha256(b"\n".join([bytes(first_block), *(str(each).encode() for each in place)])).hexdigest()[:16]
+
+
+async def begin_epoch(db: Executor) -> None:
+    """From now on this log is another one than it was."""
+    await db.execute("INSERT INTO log_epochs DEFAULT VALUES")
 
 
 async def count_events(db: Executor, family: str, user_id: str, up_to_seq: int) -> int:

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
+from click.testing import CliRunner
 from msgspec import structs
 
 from bitnexus.actors.messages import (
@@ -19,6 +20,9 @@ from bitnexus.actors.messages import (
     TransferResults,
 )
 from bitnexus.actors.notifier.events import topic_events
+from bitnexus.cli.db import command
+from bitnexus.config import use
+from bitnexus.config.settings import Settings
 from bitnexus.errors import DatabaseUnavailable
 from bitnexus.storage import block_notices, ledger, ledger_topics, notification_reads
 from tests.integration.ledger_harness import ASSET, USER, WORLD, post, running
@@ -130,6 +134,11 @@ async def test_an_epoch_is_one_logs_and_changes_with_the_database(db, fresh_data
     assert epoch == await ledger_topics.epoch_of_log(db)
     assert epoch is not None
     assert len(epoch) == 16
+    use(Settings(database_url=fresh_database_url, profile="test"))
+    done = await asyncio.to_thread(CliRunner().invoke, command, ["new-epoch"])
+    assert (done.exit_code, "A new epoch has begun" in done.output) == (0, True), done.output
+    before, epoch = epoch, await ledger_topics.epoch_of_log(db)
+    assert epoch not in {None, before}
     await db.close()
     name = f"restored_{uuid4().hex}"
     admin = await asyncpg.connect(postgres.url)

@@ -58,6 +58,14 @@ UP = (
         PRIMARY KEY (user_id, family)
     )
     """,
+    # Whoever puts a copy of the database's files back says so here: see `bitnexus db new-epoch`.
+    """
+    CREATE TABLE log_epochs (
+        number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        id uuid NOT NULL DEFAULT gen_random_uuid(),
+        begun_at timestamptz NOT NULL DEFAULT now()
+    )
+    """,
     """
     CREATE TABLE notification_reads (
         user_id uuid PRIMARY KEY,
@@ -70,6 +78,7 @@ UP = (
 
 DOWN = (
     "DROP TABLE notification_reads",
+    "DROP TABLE log_epochs",
     "DROP TABLE topic_counts",
     "DROP TRIGGER ledger_annotated_accounts ON ledger_annotations",
     "DROP FUNCTION ledger_note_annotated_accounts()",
