@@ -222,16 +222,17 @@ async def history(
 
 async def events_after(db: Executor, after_seq: int, *, limit: int = 1_000) -> EventPage:
     """The events of the log after `after_seq` (-1: from the first), at most `limit`, without a gap."""
-    events: list[Transfer | AccountOpened | AccountChanged | Annotated | None] = []
+    events: list[Transfer | AccountOpened | AccountChanged | TransferAnnotated | None] = []
     accounts: set[str] = set()
+    parties: dict[str, tuple[str, str]] = {}
     owners: dict[str, str] = {}
     for row in await db.fetch(_EVENTS, after_seq, limit):
         if row["description"] is not None and row["asset"] is None:
             words = (row["description"], row["metadata"], row["user_id"])
             place = (row["seq"], row["block"], row["time_us"])
-            parties = (row["debit_account_id"], row["credit_account_id"])
-            events.append(Annotated(TransferAnnotated(row["id"], row["pending_id"], *words, *place), *parties))
-            accounts.update(parties)
+            events.append(TransferAnnotated(row["id"], row["pending_id"], *words, *place))
+            parties[row["id"]] = (row["debit_account_id"], row["credit_account_id"])
+            accounts.update(parties[row["id"]])
         elif row["asset"] is None:
             place = (row["seq"], row["block"], row["time_us"])
             events.append(AccountChanged(row["id"], _ACTIONS[row["code"]], row["user_id"], *place))
@@ -249,7 +250,7 @@ async def events_after(db: Executor, after_seq: int, *, limit: int = 1_000) -> E
             events.append(transfer)
             accounts.update((transfer.debit_account_id, transfer.credit_account_id))
     owners.update(await _owners(db, accounts))
-    return EventPage(after_seq + 1, events, owners)
+    return EventPage(after_seq + 1, events, owners, parties)
 
 
 async def transfers_of_owners(

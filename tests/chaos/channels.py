@@ -197,7 +197,7 @@ async def _told(db: Any, users: Sequence[str]) -> dict[str, list[tuple[str, dict
     seq = -1
     while True:
         page = await ledger.events_after(db, seq, limit=_PAGE)
-        for event in page.events:
+        for event in page.told:
             for each in topic_events(event, page.owners, told):
                 told[each.topic] += [(name, orjson.loads(text), each.ts) for name, text in each.events]
         seq += len(page.events)

@@ -87,7 +87,7 @@ async def test_counts_and_pages_of_every_topic_are_what_the_log_tells(db, fresh_
     for owner in owners:
         for family in FAMILIES:
             topic = f"{family}:{owner}"
-            told = [each for event in page.events for each in topic_events(event, page.owners, (topic,))]
+            told = [each for event in page.told for each in topic_events(event, page.owners, (topic,))]
             places[owner].update(each.seq for each in told)
             assert told, (seed, topic)
             for position in (*chance.sample(range(len(page.events)), 8), len(page.events) - 1):

@@ -166,6 +166,6 @@ class Notifier(Process):
             async with self._database.connection() as connection:
                 page = await ledger_tables.events_after(connection, topics.head, limit=PAGE)
             # Blocks told meanwhile may have gone on beyond the page: what is known already is skipped.
-            delivery.send(topics.committed(page.first_seq, page.events, page.owners))
+            delivery.send(topics.committed(page.first_seq, page.told, page.owners))
             if len(page.events) < PAGE:
                 return

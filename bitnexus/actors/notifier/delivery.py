@@ -157,7 +157,7 @@ class Delivery:
             topics = dict(front.lagging)
             async with self._database.connection() as connection:
                 page = await ledger_tables.events_after(connection, position, limit=PAGE)
-            events, owners = [*zip(page.events, range(position + 1, position + 1 + PAGE), strict=False)], page.owners
+            events, owners = [*zip(page.told, range(position + 1, position + 1 + PAGE), strict=False)], page.owners
             up_to = position + len(page.events)
             if len(page.events) < PAGE:
                 up_to = max(up_to, head)
