@@ -15,12 +15,13 @@ from typing import Final
 
 import structlog
 
+from bitnexus.http.channels.broadcast import Broadcast, Form
 from bitnexus.http.channels.client import Channels, Client
 from bitnexus.http.channels.frame import BadFrame
 from bitnexus.http.channels.messages import Delivered, Polled
 from bitnexus.http.channels.outbox import Full, Outbox
 from bitnexus.http.channels.rate import Flooding
-from bitnexus.http.channels.serializer import Broadcast, Serializer
+from bitnexus.http.channels.serializer import Serializer
 from bitnexus.principal import Principal
 
 #: Polls of one session that wait at a time. One is right; others are what a client has given up.
@@ -56,6 +57,7 @@ class PollSession:
         self._outbox = Outbox()
         self._loop = asyncio.get_running_loop()
         self._change = self._loop.create_future()  # resolved, and replaced, when a waiting poll is to look again
+        self._emptied = self._loop.create_future()  # resolved, and replaced, when a poll has taken what waits
         self._polls = 0
         self._newest = 0  # which poll gets what comes: the number of polls there have been
         self._ending: asyncio.Task[None] | None = None
@@ -120,9 +122,16 @@ class PollSession:
             if self._polls:
                 self._look_again()
 
-    def send_event(self, event: Broadcast, serializer: Serializer) -> None:
+    def send_event(self, event: Broadcast, serializer: Serializer, form: Form) -> None:
         """Keep an event for the next poll."""
-        self.send(event.text(serializer))
+        self.send(event.text(serializer, form))
+
+    async def room(self) -> None:
+        """Return when a poll has taken what waits, or after a poll's window."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._window_s):
+                while self._outbox:
+                    await asyncio.shield(self._emptied)
 
     def end(self, reason: str) -> None:
         """End it, at once for its polls; :meth:`close` waits for the rest."""
@@ -145,7 +154,10 @@ class PollSession:
             return GONE
         if number != self._newest or not self._outbox:
             return NOTHING
-        return Polled(200, [_text(message) for message in self._outbox.take()])
+        messages = self._outbox.take()
+        emptied, self._emptied = self._emptied, self._loop.create_future()
+        emptied.set_result(None)
+        return Polled(200, [_text(message) for message in messages])
 
     def _look_again(self) -> None:
         change, self._change = self._change, self._loop.create_future()

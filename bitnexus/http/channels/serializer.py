@@ -17,7 +17,6 @@ import orjson
 from bitnexus.errors import BadRequest
 from bitnexus.http.channels import binary
 from bitnexus.http.channels.frame import BadFrame, Frame, NoBinary, Ref, checked
-from bitnexus.http.channels.websocket_frame import frame
 from bitnexus.http.validation import parse_json
 
 _ELEMENTS: Final = 5
@@ -110,33 +109,6 @@ class V2:
 
 
 SERIALIZERS: Final[dict[str, Serializer]] = {"1.0.0": V1(), "2.0.0": V2()}
-
-
-class Broadcast:
-    """An event of a topic: encoded once for all its readers of one version; `payload` is JSON text."""
-
-    __slots__ = ("_frames", "_texts", "event", "payload", "topic")
-
-    def __init__(self, topic: str, event: str, payload: str) -> None:
-        self.topic = topic
-        self.event = event
-        self.payload = payload
-        self._texts: dict[str, str] = {}
-        self._frames: dict[str, bytes] = {}
-
-    def text(self, serializer: Serializer) -> str:
-        """The message for readers of this version."""
-        text = self._texts.get(serializer.version)
-        if text is None:
-            text = self._texts[serializer.version] = serializer.encode_broadcast(self.topic, self.event, self.payload)
-        return text
-
-    def frame(self, serializer: Serializer) -> bytes:
-        """That message as a WebSocket sends it."""
-        framed = self._frames.get(serializer.version)
-        if framed is None:
-            framed = self._frames[serializer.version] = frame(self.text(serializer))
-        return framed
 
 
 def _parsed(text: str) -> object:

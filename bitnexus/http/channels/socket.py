@@ -15,12 +15,13 @@ from aiohttp import WSCloseCode, WSMsgType, web
 
 from bitnexus.errors import Overloaded
 from bitnexus.http.channels.admission import Admission
+from bitnexus.http.channels.broadcast import Broadcast, Form
 from bitnexus.http.channels.client import Channels, Client
 from bitnexus.http.channels.connected import Connected
 from bitnexus.http.channels.frame import BadFrame, NoBinary
 from bitnexus.http.channels.outbox import Full, Outbox
 from bitnexus.http.channels.rate import Flooding
-from bitnexus.http.channels.serializer import Broadcast, Serializer
+from bitnexus.http.channels.serializer import Serializer
 from bitnexus.http.channels.websocket_frame import frame
 from bitnexus.http.request_metrics import RequestMetrics
 from bitnexus.principal import Principal
@@ -28,6 +29,8 @@ from bitnexus.principal import Principal
 MAX_FRAME_BYTES: Final = 64 * 1024
 IDLE_S: Final = 60.0
 CLOSE_S: Final = 1.0
+#: How long a join waits for what was sent before to leave; then what the client has missed may be too much for it.
+ROOM_S: Final = 10.0
 #: With these nothing more is sent: the client does not read, floods, or what it would read is not to be trusted.
 _AT_ONCE: Final = frozenset({WSCloseCode.TRY_AGAIN_LATER, WSCloseCode.POLICY_VIOLATION, WSCloseCode.INTERNAL_ERROR})
 
@@ -161,13 +164,13 @@ class ChannelSocket:
         else:
             self._keep(message)
 
-    def send_event(self, event: Broadcast, serializer: Serializer) -> None:
+    def send_event(self, event: Broadcast, serializer: Serializer, form: Form) -> None:
         """Send an event, framed once for all its readers, when the messages before it have left."""
         transport = self._open_transport()
         if transport is not None:
-            transport.write(event.frame(serializer))
+            transport.write(event.frame(serializer, form))
         else:
-            self._keep(event.text(serializer))
+            self._keep(event.text(serializer, form))
 
     def _open_transport(self) -> asyncio.Transport | None:
         """The transport, if nothing waits to be sent and it takes more.
@@ -200,6 +203,11 @@ class ChannelSocket:
             self._idle = loop.call_later(left_s, self._look_whether_idle)
         elif self._closing is None:
             self._closing = asyncio.create_task(self._close(WSCloseCode.PROTOCOL_ERROR, "idle"))
+
+    async def room(self) -> None:
+        """Return when what waits has left, or after :data:`ROOM_S`."""
+        if self._writer is not None:
+            await asyncio.wait({self._writer}, timeout=ROOM_S)
 
     async def _read(self) -> None:
         loop = asyncio.get_running_loop()

@@ -9,9 +9,9 @@ from typing import Final
 from bitnexus.principal import Principal
 
 _USER_TOPIC = re.compile(
-    r"transaction:(?P<user_id>[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})", re.ASCII
+    r"(?:transaction|notification):(?P<user_id>[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})", re.ASCII
 )
-_FAMILIES: Final = ("transaction:", "admin:")
+_FAMILIES: Final = ("transaction:", "notification:", "admin:")
 ADMIN_TREE: Final = "admin:tree"
 ADMIN_METRICS: Final = "admin:metrics"
 ADMIN_LOG: Final = "admin:log"
@@ -37,7 +37,10 @@ def is_operators(topic: str) -> bool:
 
 
 def judge(topic: str, principal: Principal) -> Verdict:
-    """May this caller join the topic? ``transaction:<user_id>``: the user, or an admin; ``admin:…``: admins."""
+    """May this caller join the topic?
+
+    ``transaction:<user_id>``, ``notification:<user_id>``: the user, or an admin; ``admin:…``: admins.
+    """
     if not topic.startswith(_FAMILIES):
         return Verdict.UNKNOWN
     if is_operators(topic):

@@ -25,11 +25,14 @@ class Outlet:
     def __init__(self):
         self.sent: asyncio.Queue[Any] = asyncio.Queue()
 
-    def send_event(self, event, serializer):
-        self.send(event.text(serializer))
+    def send_event(self, event, serializer, form):
+        self.send(event.text(serializer, form))
 
     def send(self, message):
         self.sent.put_nowait(json.loads(message))
+
+    async def room(self):
+        pass
 
     async def next(self):
         return await asyncio.wait_for(self.sent.get(), 10)
@@ -48,7 +51,7 @@ async def joined():
     made = []
 
     async def make(handlers, **options):
-        hub = Hub(NO_NODE, "http-0", 1.0, asyncio.create_task)
+        hub = Hub(NO_NODE, "http-0", 1.0, asyncio.create_task, NO_NODE)
         hub._topics[TOPIC] = _Topic()
         hub._topics[TOPIC].readers[Nobody()] = None
         outlet = Outlet()

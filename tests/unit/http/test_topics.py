@@ -32,6 +32,14 @@ def test_operators_topics_are_for_admins(topic):
     assert judge(topic + "s", ADMIN) is Verdict.UNKNOWN
 
 
-@pytest.mark.parametrize("topic", ["", "phoenix", "transaction", "notification:1", "rooms:1"])
+def test_ones_own_notifications_may_be_followed_and_an_admin_follows_any():
+    topic = f"notification:{ANN.user_id}"
+    assert judge(topic, ANN) is Verdict.ALLOWED
+    assert judge(topic, ADMIN) is Verdict.ALLOWED
+    assert judge(topic, SERVICE) is Verdict.FORBIDDEN
+    assert judge("notification:1", ANN) is Verdict.FORBIDDEN
+
+
+@pytest.mark.parametrize("topic", ["", "phoenix", "transaction", "rooms:1"])
 def test_other_topics_are_unknown(topic):
     assert judge(topic, ANN) is Verdict.UNKNOWN

@@ -4,7 +4,8 @@ import struct
 
 import pytest
 
-from bitnexus.http.channels.serializer import SERIALIZERS, Broadcast
+from bitnexus.http.channels.broadcast import Broadcast
+from bitnexus.http.channels.serializer import SERIALIZERS
 from bitnexus.http.channels.websocket_frame import frame
 
 

@@ -11,10 +11,10 @@ from typing import Final, Protocol
 import orjson
 
 from bitnexus.actors.runtime.log_tail import LogLines
+from bitnexus.http.channels.broadcast import Broadcast
 from bitnexus.http.channels.hub import Reader
 from bitnexus.http.channels.operators.exchange import Exchange
 from bitnexus.http.channels.operators.presences import Difference
-from bitnexus.http.channels.serializer import Broadcast
 from bitnexus.http.channels.topics import ADMIN_LOG, ADMIN_METRICS, ADMIN_TREE
 from bitnexus.principal import Principal
 

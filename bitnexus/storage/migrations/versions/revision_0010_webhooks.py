@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "0010"
-down_revision = "0007"
+down_revision = "0009"
 
 UP = (
     # `position`: every event up to there was delivered, passed over, or is a dead letter. The event itself stays in
