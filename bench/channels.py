@@ -37,7 +37,7 @@ from rich.table import Table
 from bench.cpu import machine_seconds, proportional_set_bytes, snapshot
 from bench.peers import aiohttp_fanout
 from bitnexus import __version__
-from tests.customers import Customer, Teller, post, session_with
+from tests.customers import Customer, Teller, session_with
 from tests.running import ROOT, RunningService, accepts_connections, free_port, wait_until
 
 RESULTS: Final = Path(__file__).with_name("results") / "channels.json"
@@ -120,7 +120,9 @@ class BitNexus:
         """A transfer."""
         accounts = {"debit_account_id": self._payer.account_id, "credit_account_id": self._payee.account_id}
         fields = {**accounts, "amount": 1, "description": mark}
-        await post(session, "/api/v1/transactions", {"transaction": fields}, token=self._payer.token)
+        headers = {"Authorization": f"Bearer {self._payer.token}"}
+        async with session.post("/api/v1/transactions", json={"transaction": fields}, headers=headers) as response:
+            response.raise_for_status()
 
     def serving(self) -> list[int]:
         """The fronts."""

@@ -166,6 +166,8 @@ class Client:
             if self._joins[topic] is request:
                 break  # else: left and joined again meanwhile, and leaving ended this subscription
         del self._joining[topic], self._joins[topic]
+        if not self._joining:
+            self._joining, self._joins = {}, {}  # a dictionary keeps the room that it once had
         self._apply(done())
 
     async def _recover(self, request: Subscribe) -> Recovery:
