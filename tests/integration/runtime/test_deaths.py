@@ -13,7 +13,9 @@ import time
 import psutil
 import pytest
 
+from bitnexus.actors.runtime.deaths import Down, down
 from bitnexus.actors.runtime.message import Message
+from bitnexus.actors.runtime.reasons import HUNG, NOPROC
 from bitnexus.errors import ProcessDown
 from bitnexus.supervision import launcher as launcher_module
 from bitnexus.supervision.spec import SupervisorFlags
@@ -172,6 +174,56 @@ def test_a_process_that_ends_itself_runs_terminate_and_ends_normally(journal, lo
         assert log("supervisor_child_terminated") == []
         tree.ping("b")
         assert lines(journal) == ["init a", "init b", "terminate a: normal", "terminated a"]
+
+
+# -- why, for whoever wants to know --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        ("raise", "ValueError: told to"),
+        ("exit", "exit code 3"),
+        ("segfault", "killed by signal 11 (SIGSEGV)"),
+        ("end", "normal"),
+        ("kill", "killed by signal 9 (SIGKILL)"),
+    ],
+)
+def test_whoever_monitors_a_process_hears_once_and_why_it_ended(journal, how, reason):
+    with running(*three(journal)) as tree:
+        pid = tree.pid("b")
+        waiting = [tree.launcher.loop.create_task(down(tree.node, "b")) for _ in range(3)]
+        tree.ping("b")
+        if how == "kill":
+            os.kill(pid, signal.SIGKILL)
+        else:
+            tree.node.request("b", Do(how), lambda _: None)
+        heard = tree.run(asyncio.gather(*waiting), HEARD_WITHIN_S if how == "kill" else 5)
+        assert {(each.name, each.pid, str(each.reason)) for each in heard} == {("b", pid, reason)}
+        if how == "raise":
+            assert "tests.tree.actors" in heard[0].reason.traceback
+
+
+def test_who_monitors_what_is_not_there_hears_at_once(journal):
+    with running(worker("a", journal)) as tree:
+        assert tree.run(down(tree.node, "b"), HEARD_WITHIN_S) == Down("b", 0, NOPROC)
+
+
+def test_a_process_that_is_killed_because_it_hangs_ended_for_that_reason(journal):
+    with running(worker("a", journal, heartbeat_timeout_s=0.5)) as tree:
+        pid = tree.pid("a")
+        waiting = tree.launcher.loop.create_task(down(tree.node, "a"))
+        os.kill(pid, signal.SIGSTOP)
+        assert tree.run(waiting) == Down("a", pid, HUNG)
+
+
+def test_nobody_knows_why_a_process_ended_whose_supervisor_died_with_it(journal):
+    with running(*three(journal)) as tree:
+        pid = tree.pid("b")
+        waiting = tree.launcher.loop.create_task(down(tree.node, "b"))
+        tree.ping("b")
+        os.kill(tree.pid("sub"), signal.SIGKILL)
+        assert tree.run(waiting) == Down("b", pid, NOPROC)
 
 
 # -- calls across deaths ------------------------------------------------------------------------------------------
