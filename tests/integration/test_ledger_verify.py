@@ -234,6 +234,9 @@ async def test_the_command_line_verifies_a_stored_ledger_and_says_what_is_wrong(
     shown = await run("proof", transfer)
     assert shown.exit_code == 0, shown.output
     assert '"index": 40' in shown.output
+    as_text = await run("proof", transfer, "--tlog-proof")
+    assert as_text.output.startswith("c2sp.org/tlog-proof@v1\nextra ")
+    assert as_text.output.endswith(f"\n\n{note}")
     assert verifier.verify(note).size > 300
     assert (await run("proof", str(uuid4()))).exit_code == 1
     await db.execute("UPDATE ledger_transfers SET amount = amount + 1 WHERE seq = 40")
