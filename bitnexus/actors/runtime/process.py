@@ -65,6 +65,9 @@ UNASKED_S = 10.0
 EXIT_CRASHED = 70  # EX_SOFTWARE
 EXIT_UNLINKED = 69  # EX_UNAVAILABLE: whom it was linked to is gone
 
+# The place of the title is looked for at first use, beside the environment, which nobody may have changed by then.
+setproctitle.getproctitle()
+
 _lag = Gauge("bitnexus_loop_lag_seconds", "How late the loop was at the last heartbeat")
 _mailbox = Gauge("bitnexus_mailbox_messages", "Messages received whose work is not done")
 _in_flight = Gauge("bitnexus_calls_in_flight", "Calls of this process that wait for their answer")

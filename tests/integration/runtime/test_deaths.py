@@ -24,6 +24,8 @@ from tests.tree.running import Tree, gone_within, lines, running, supervisor, wo
 
 #: From the signal to what another process hears of it. Promised: 100 ms; seen on a quiet machine: below 5 ms.
 HEARD_WITHIN_S = 0.1
+#: From an end to its reason, for which a supervisor is asked. Seen on a busy machine: below 100 ms for a SIGKILL.
+WHY_WITHIN_S = 2.0
 #: From the signal to the successor's first answer. Promised: 150 ms at p99; seen: 20 ms.
 AGAIN_WITHIN_S = 2.0
 #: How long whoever lost its parent may live.
@@ -198,7 +200,7 @@ def test_whoever_monitors_a_process_hears_once_and_why_it_ended(journal, how, re
             os.kill(pid, signal.SIGKILL)
         else:
             tree.node.request("b", Do(how), lambda _: None)
-        heard = tree.run(asyncio.gather(*waiting), HEARD_WITHIN_S if how == "kill" else 5)
+        heard = tree.run(asyncio.gather(*waiting), WHY_WITHIN_S)
         assert {(each.name, each.pid, str(each.reason)) for each in heard} == {("b", pid, reason)}
         if how == "raise":
             assert "tests.tree.actors" in heard[0].reason.traceback
