@@ -6,6 +6,7 @@ The bounds are those of the promise, or a few times what a quiet machine takes: 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
@@ -245,7 +246,8 @@ def test_repeated_calls_are_each_answered_once_however_often_the_process_dies(jo
         for _ in range(deaths):
             info = tree.node.whereis("b")
             if info is not None:
-                os.kill(info.pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # buried, but not heard of yet: the machine is busy
+                    os.kill(info.pid, signal.SIGKILL)
             calling += [asyncio.ensure_future(one(number)) for number in range(len(calling), len(calling) + 30)]
             await asyncio.sleep(0.03)
         calling += [asyncio.ensure_future(one(number)) for number in range(len(calling), calls)]
