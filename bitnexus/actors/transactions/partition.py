@@ -13,6 +13,8 @@ Which users are its own is said by its supervisor, and may change (see supervisi
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import ClassVar, Final, TypeAlias
@@ -28,6 +30,7 @@ from bitnexus.actors.messages import (
     PostTransfer,
     PostTransfers,
     Purchase,
+    SetLimits,
 )
 from bitnexus.actors.runtime.context import Context
 from bitnexus.actors.runtime.inspection_messages import Scalar
@@ -41,12 +44,14 @@ from bitnexus.actors.transactions.user import (
     Incoming,
     Outgoing,
     ToLedger,
+    ToStorage,
     TransactionActor,
 )
 from bitnexus.config import correlation, get_settings
 from bitnexus.errors import BitNexusError, CallTimeout, Moved, NotFound, Overloaded
-from bitnexus.storage import ledger as ledger_tables
+from bitnexus.storage import user_limits
 from bitnexus.storage.database import Database
+from bitnexus.storage.user_limits import UserState
 from bitnexus.supervision import events as ev
 from bitnexus.supervision.dynamic_flags import Budget, DynamicFlags
 from bitnexus.supervision.light_operated import LightOperated
@@ -71,12 +76,12 @@ DRAIN_GRACE_S: Final = 1.0
 #: How long a stop waits for the ledger's answers.
 FINISH_S: Final = 1.0
 
-Users: TypeAlias = LightSupervisor[Incoming, Context, Outgoing, list[str]]
+Users: TypeAlias = LightSupervisor[Incoming, Context, Outgoing, UserState]
 User: TypeAlias = LightActor[Incoming, Context, Outgoing]
 
 
 class Partition(PartitionWorker, LightOperated):
-    """Answers PostTransfer(s), Purchase, AnnotateTransfer, OpenAccount, CreateAccount and ChangeAccount.
+    """Answers PostTransfer(s), Purchase, AnnotateTransfer, OpenAccount, CreateAccount, ChangeAccount and SetLimits.
 
     Args: `supervisor`, whom it asks for its slots; without, all are its own.
 
@@ -101,7 +106,7 @@ class Partition(PartitionWorker, LightOperated):
             DynamicFlags(budget=self.budget, on_demand=True),
             ChildSpec("user", TransactionActor),
             limits=limits,
-            load=self._accounts_of,
+            load=self._states_of,
         )
         await self.share(self._users.actors, drain_within_s=self._call_timeout_s + DRAIN_GRACE_S)
         self.expose(_active, _activating, _crashed, _quarantined)
@@ -152,6 +157,11 @@ class Partition(PartitionWorker, LightOperated):
         """To the actor of who asks; answered when the ledger has."""
         self._users.tell(message.user_id, message, context)
 
+    @handles(SetLimits)
+    def set_limits(self, message: SetLimits, context: Context) -> None:
+        """To the actor of the user whose they are to be; answered when they are durable, and hold."""
+        self._users.tell(message.user_id, message, context)
+
     def _check_owner(self, user_id: str, context: Context) -> None:
         """A client may be wrong about whose the user is, or late; processes of the node are told in time."""
         if context.connection.client is not None and not self.slots.owns(user_id):
@@ -187,18 +197,22 @@ class Partition(PartitionWorker, LightOperated):
 
     # -- what the users' supervisor asks for -----------------------------------------------------------------
 
-    async def _accounts_of(self, user_ids: Sequence[str]) -> Mapping[str, list[str]]:
+    async def _states_of(self, user_ids: Sequence[str]) -> Mapping[str, UserState]:
         async with self._database.connection() as connection:
-            return await ledger_tables.accounts_of_owners(connection, user_ids)
+            return await user_limits.states_of(connection, user_ids, now_us=_now_us())
 
-    def make(self, key: str, state: list[str] | None) -> User:
-        """The user's actor, with the accounts that storage knows."""
-        return TransactionActor(key, state or (), max_in_flight=self._max_in_flight)
+    def make(self, key: str, state: UserState | None) -> User:
+        """The user's actor, with the accounts and limits that storage knows."""
+        accounts, limits = ((), None) if state is None else (state.accounts, state.limits)
+        return TransactionActor(key, accounts, max_in_flight=self._max_in_flight, clock=_now_us, limits=limits)
 
     def emit(self, actor: User, output: Outgoing, context: Context) -> None:
-        """Pass a command to the ledger, or an answer to the caller."""
+        """Pass a command to the ledger or to storage, or an answer to the caller."""
         if isinstance(output, ToLedger):
             self._to_ledger(actor, output.command, context)
+            return
+        if isinstance(output, ToStorage):
+            self.spawn(self._to_storage(actor, output.command, context))
             return
         answer(context, output.result)
         if output.stale:
@@ -216,6 +230,29 @@ class Partition(PartitionWorker, LightOperated):
             self.node.request(LEDGER, command, on_reply, timeout_s=timeout_s, retry=True)
         except Overloaded as error:
             on_reply(error)
+
+    async def _to_storage(self, actor: User, command: SetLimits, context: Context) -> None:
+        """Keep limits; one of the database's own errors ends this process, as anywhere."""
+        result: Message | BitNexusError
+        try:
+            async with asyncio.timeout(max(min(context.remaining_s, self._call_timeout_s), 0)):
+                result = await self._keep(command)
+        except TimeoutError:
+            result = CallTimeout()
+        except BitNexusError as error:
+            result = error
+        self._ledger_answered(actor, command, context, result)
+
+    async def _keep(self, command: SetLimits) -> Message:
+        async with self._database.connection() as connection, connection.transaction():
+            return await user_limits.replace(
+                connection,
+                command.user_id,
+                command.limits,
+                set_by=command.set_by,
+                versions=command.if_versions,
+                now_us=_now_us(),
+            )
 
     def _ledger_answered(
         self, actor: User, command: Command, context: Context, result: Message | BitNexusError
@@ -246,6 +283,10 @@ class Partition(PartitionWorker, LightOperated):
         """Log that a user was set aside, or released."""
         log = self.log.warning if report.kind == "released" else self.log.error
         log(f"transaction_actor_{report.kind}", user_id=report.child, context=report.context)
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1_000
 
 
 def answer(context: Context, result: Message | BitNexusError) -> None:
