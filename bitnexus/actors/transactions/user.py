@@ -249,7 +249,11 @@ class TransactionActor(LightActor[Incoming, C, Outgoing]):
         if answered.sender is self:
             self._in_flight -= 1
             assert self._in_flight >= 0
-        return self._learned(answered) if self._allowance is None else self._settled(self._allowance, answered)
+        if self._allowance is not None:
+            return self._settled(self._allowance, answered)
+        if type(answered.command) is PostTransfer:
+            return ToCaller(answered.result)  # nearly always, and there is nothing to learn from it
+        return self._learned(answered)
 
     def _settled(self, allowance: Allowance, answered: Answered) -> ToCaller:
         """Count what the answer says, for the limits."""
