@@ -8,7 +8,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from bitnexus.actors.messages import Limit, PostTransfers, TransferRequest
+from bitnexus.actors.messages import Limit, LimitsSet, PostTransfers, TransferRequest
 from bitnexus.errors import NotFound, PreconditionFailed
 from bitnexus.storage import user_limits, users
 from bitnexus.storage.user_limits import UserState
@@ -47,6 +47,12 @@ async def limited(db, user_id: str, *limits: Limit, versions=None, now_us: int =
         return await user_limits.replace(db, user_id, limits, set_by=ADMIN, versions=versions, now_us=now_us)
 
 
+async def limits_of(db, user_id: str, *, now_us: int) -> LimitsSet:
+    found = (await user_limits.states_of(db, [user_id], now_us=now_us))[user_id].limits
+    assert found is not None
+    return found
+
+
 async def test_the_accounts_of_many_users_are_read_at_once(ledger, db):
     alice, bob, nobody = (new_id() for _ in range(3))
     accounts = [await ledger.open(owner=owner) for owner in (alice, bob, alice)]
@@ -80,16 +86,16 @@ async def test_what_was_spent_today_is_what_the_user_posted_or_reserved_from_own
         await limited(db, user_id, Limit(ASSET, None, 1_000), Limit("EUR/2", 1))
     now_us = answer.results[0].transfer.time_us
     found = await user_limits.states_of(db, [ann, ben], now_us=now_us)
-    assert found[ann].limits.spent == {ASSET: 127, "EUR/2": 0}
-    assert found[ben].limits.spent == {ASSET: 11, "EUR/2": 0}
     assert sorted(found[ann].accounts) == sorted([a, a2])
-    assert found[ann].limits.day == now_us // DAY_US
-    assert found[ann].limits.as_of_seq == ledger.writer.head.tree.size - 1
+    of_ann, of_ben = found[ann].limits, found[ben].limits
+    assert of_ann is not None
+    assert of_ben is not None
+    assert (of_ann.spent, of_ben.spent) == ({ASSET: 127, "EUR/2": 0}, {ASSET: 11, "EUR/2": 0})
+    assert (of_ann.day, of_ann.as_of_seq) == (now_us // DAY_US, ledger.writer.head.tree.size - 1)
     # A clock behind the log's time is not believed, and on the next day nothing has been spent.
-    early = await user_limits.states_of(db, [ann], now_us=now_us - DAY_US)
-    assert early[ann].limits == found[ann].limits
-    late = await user_limits.states_of(db, [ann], now_us=now_us + DAY_US)
-    assert (late[ann].limits.day, late[ann].limits.spent) == (now_us // DAY_US + 1, {ASSET: 0, "EUR/2": 0})
+    assert await limits_of(db, ann, now_us=now_us - DAY_US) == of_ann
+    late = await limits_of(db, ann, now_us=now_us + DAY_US)
+    assert (late.day, late.spent) == (now_us // DAY_US + 1, {ASSET: 0, "EUR/2": 0})
 
 
 async def test_a_day_begins_between_two_blocks_wherever_they_are(ledger, db):
@@ -110,8 +116,8 @@ async def test_a_day_begins_between_two_blocks_wherever_they_are(ledger, db):
             DAY_US,
             today * DAY_US,
         )
-        found = await user_limits.states_of(db, [ann], now_us=made[-1].time_us)
-        assert found[ann].limits.spent == {ASSET: len(made) - at}
+        found = await limits_of(db, ann, now_us=made[-1].time_us)
+        assert found.spent == {ASSET: len(made) - at}
 
 
 async def test_a_user_with_limits_and_no_account_has_a_state(ledger, db):

@@ -2,7 +2,7 @@
 
 The ledger here is a list of what came, decided in order, with the ids that it knows; storage is what that list says.
 What the design leaves open is left open here: an actor that crashes forgets what its last life has in the ledger until
-it is answered, and what is in doubt is decided within `DOUBT_US` or never.
+it is answered; who has no limits forgets what is in doubt; and that is decided within `DOUBT_US` or never.
 """
 
 from __future__ import annotations
@@ -216,6 +216,8 @@ class LimitedUser:
         if waited:
             asked = random.choice(waited)
             asked.given_up_us = self.now_us
+            if self.actor._allowance is None and asked.result is None:
+                self.pipe.remove(asked)
             self.tell(asked.sender, asked.command, random.choice([CallTimeout, ProcessDown])())
 
     def ledger_refuses_to_begin(self, random: Random) -> None:
@@ -298,9 +300,9 @@ class LimitedUser:
             assert allowance.held(asset) == 0
 
     def it_is_busy_while_something_is_owed(self) -> None:
-        mine = [asked for asked in self.pipe if asked.sender is self.actor and asked.given_up_us is None]
-        mine += [change for change in self.changes if change.sender is self.actor]
-        assert self.actor.in_flight == len(mine)
+        asked = sum(each.sender is self.actor and each.given_up_us is None for each in self.pipe)
+        changes = sum(change.sender is self.actor for change in self.changes)
+        assert self.actor.in_flight == asked + changes
 
 
 #: How often what happens, in a hundred and some.

@@ -178,12 +178,17 @@ def test_it_is_not_rebuilt_while_what_was_given_up_may_be_committed() -> None:
     assert seen == [True, False]
 
 
-@pytest.mark.parametrize(("error", "stale"), [(BadRequest(), False), (DatabaseUnavailable(), True)])
-def test_what_had_no_effect_is_let_go(error, stale: bool) -> None:
+def test_what_the_ledger_does_not_understand_is_let_go() -> None:
     user = limited(known(None, 100))
-    assert answered(user, passed(user.receive(post("t1", 80), None)), error).stale is stale
-    assert not user.busy
+    assert not answered(user, passed(user.receive(post("t1", 80), None)), BadRequest()).stale
     assert passed(user.receive(post("t2", 100), None)).refuse == ""
+
+
+def test_what_a_ledger_refuses_whose_predecessor_may_have_done_it_stays_held_until_the_actor_is_rebuilt() -> None:
+    user = limited(known(None, 100))
+    assert answered(user, passed(user.receive(post("t1", 80), None)), DatabaseUnavailable()).stale
+    assert not user.busy
+    assert passed(user.receive(post("t2", 21), None)).refuse == DAILY
 
 
 def test_as_much_is_in_doubt_as_may_be_in_flight_and_can_be_asked_for_again() -> None:

@@ -17,7 +17,9 @@ not matter, for a first one may be repeated between here and the ledger.
 **Refused** is what is beyond a limit, unless its id is known: that the ledger alone can say. So the command goes there
 with the refusal, and what is new is refused for good, like a transfer that a balance does not allow.
 
-While limits are being set, all is counted that happens, for what storage says about the day is of a moment before.
+While limits are being set, all is counted that happens, for what storage says about the day is of a moment before. A
+user's first limit does not hold back what is in flight already: that is counted when it is answered. If it never is, it
+counts from the next activation on, as does what an earlier life of the actor had in flight when its process died.
 """
 
 from __future__ import annotations
@@ -84,8 +86,8 @@ class Allowance:
 
     @property
     def is_needed(self) -> bool:
-        """Whether there are limits, or some are being set."""
-        return bool(self._limits) or self._changes > 0
+        """Whether there are limits, some are being set, or there were some and what was held then is not settled."""
+        return bool(self._limits or self._holds) or self._changes > 0
 
     @property
     def limits(self) -> Mapping[str, Limit]:
@@ -178,10 +180,10 @@ class Allowance:
         if request.transfer_id in self._holds:
             self._let_go(request.transfer_id)
 
-    def doubt(self, request: Request, now_us: int, *, mine: bool) -> None:
-        """Nobody knows what has come of it, or will."""
+    def doubt(self, request: Request, until_us: int, *, mine: bool) -> None:
+        """Nobody knows what has come of it, or may until then."""
         hold = self._hold(request)
-        self._doubts[request.transfer_id] = now_us + DOUBT_US
+        self._doubts[request.transfer_id] = until_us
         if mine and hold.in_flight:
             hold.in_flight -= 1
 

@@ -64,12 +64,10 @@ LEDGER: Final = "ledger"
 _active = Gauge("bitnexus_users_active", "Transaction actors in this process", registry=None)
 _activating = Gauge("bitnexus_users_activating", "Transaction actors that wait for their accounts", registry=None)
 _crashed = Counter("bitnexus_users_crashed", "Transaction actors that an exception ended", registry=None)
+_loads = Counter("bitnexus_users_loads", "Queries by which users' accounts and limits were read", registry=None)
 _quarantined = Gauge(
     "bitnexus_users_quarantined", "Transaction actors that are set aside after repeated crashes", registry=None
 )
-
-#: Users active at once in one partition, about 0.5 KB each.
-MAX_USERS: Final = 250_000
 
 #: Beyond the longest call. What is not finished by then nobody waits for; it is ended.
 DRAIN_GRACE_S: Final = 1.0
@@ -100,7 +98,9 @@ class Partition(PartitionWorker, LightOperated):
         self._database = await Database.connect(settings.database_url, pool_size=settings.pool_size, process=self.name)
         self._max_in_flight = settings.max_in_flight_per_user
         self._call_timeout_s = settings.call_timeout_s
-        limits = Limits(max_actors=MAX_USERS, idle_s=settings.user_idle_s, mailbox=4 * self._max_in_flight)
+        limits = Limits(
+            max_actors=settings.max_active_users, idle_s=settings.user_idle_s, mailbox=4 * self._max_in_flight
+        )
         self._users: Users = LightSupervisor(
             self,
             DynamicFlags(budget=self.budget, on_demand=True),
@@ -109,7 +109,7 @@ class Partition(PartitionWorker, LightOperated):
             load=self._states_of,
         )
         await self.share(self._users.actors, drain_within_s=self._call_timeout_s + DRAIN_GRACE_S)
-        self.expose(_active, _activating, _crashed, _quarantined)
+        self.expose(_active, _activating, _crashed, _loads, _quarantined)
         _active.set_function(lambda: len(self._users.actors))
         _quarantined.set_function(lambda: len(self._users.quarantined()))
         _activating.set_function(lambda: self._users.actors.activating)
@@ -198,6 +198,7 @@ class Partition(PartitionWorker, LightOperated):
     # -- what the users' supervisor asks for -----------------------------------------------------------------
 
     async def _states_of(self, user_ids: Sequence[str]) -> Mapping[str, UserState]:
+        _loads.inc()
         async with self._database.connection() as connection:
             return await user_limits.states_of(connection, user_ids, now_us=_now_us())
 

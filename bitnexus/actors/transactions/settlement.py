@@ -1,11 +1,12 @@
 """What the ledger's answer to a command means for the user's limits. Pure.
 
-the answer                               the amounts that were held
-a result of each transfer                counted or let go: what happened is known
-CallTimeout, ProcessDown                 stay held: it may have happened, or may happen yet
-any other of the runtime's errors        let go: refused before any effect. But the ledger may have been asked before by
-                                         this call, and have died of it: the actor is to be rebuilt
-any other error                          let go: it would be answered so at any time
+What becomes of the amounts that were held:
+
+- a result of each transfer: they are counted, or let go. What happened is known;
+- CallTimeout, ProcessDown: they stay held. It may have happened, or may happen yet;
+- another fault, DatabaseUnavailable: they stay held, but the actor may be rebuilt at once. This was refused before any
+  effect, but by a ledger whose predecessor may have died with it in work;
+- any other error: they are let go. It would be answered so at any time.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from bitnexus.actors.messages import (
     TransferResults,
 )
 from bitnexus.actors.runtime.message import Message
-from bitnexus.actors.transactions.allowance import DAY_US, Allowance
+from bitnexus.actors.transactions.allowance import DAY_US, DOUBT_US, Allowance
 from bitnexus.errors import BitNexusError, CallTimeout, DatabaseUnavailable, ProcessDown, RuntimeFault
 
 
@@ -46,14 +47,15 @@ def settle(
                 allowance.settle(request, *event, mine=mine and not request.refuse)
         return False
     held = [request for request in transfers if not request.refuse and allowance.counts(request, own)]
-    if isinstance(result, CallTimeout | ProcessDown):
+    if isinstance(result, RuntimeFault | DatabaseUnavailable):
+        may_happen = isinstance(result, CallTimeout | ProcessDown)
         for request in held:
-            allowance.doubt(request, now_us, mine=mine)
+            allowance.doubt(request, now_us + DOUBT_US if may_happen else now_us, mine=mine)
         return True
     if mine:
         for request in held:
             allowance.release(request)
-    return isinstance(result, RuntimeFault | DatabaseUnavailable)
+    return False
 
 
 def _events(result: Message, today: int) -> Sequence[tuple[int | None, int]]:

@@ -6,14 +6,10 @@ import asyncio
 import uuid
 from typing import Any
 
-import asyncpg
 import pytest
 import pytest_asyncio
 
 from bitnexus.errors import REFUSALS
-from bitnexus.http.api.opening import account_id_of
-from bitnexus.storage import users
-from bitnexus.tokens import AccessTokens
 from tests.integration.http.test_errors import assert_problem
 from tests.service import ASSET, User
 
@@ -71,22 +67,9 @@ async def admin(service):
     return await service.admin()
 
 
-async def made(service) -> User:
-    """A user without a password: to register would hash one, and logging in, again."""
-    id_, tokens = new_id(), AccessTokens(service.environment["SECRET_KEY_BASE"], 3600)
-    connection = await asyncpg.connect(service.environment["DATABASE_URL"])
-    try:
-        await users.insert(connection, user_id=id_, email=f"{id_}@example.com", name="", password_hash="!")
-    finally:
-        await connection.close()
-    user = User(id_, account_id_of(id_, ASSET), "", tokens.issue(id_, "user"))
-    assert (await service.call("GET", "/api/v1/accounts", user=user))[0] == 200  # opens it
-    return user
-
-
 @pytest_asyncio.fixture(loop_scope="session")
 async def customer(service, admin):
-    ann, ben = await made(service), await made(service)
+    ann, ben = await service.newcomer(), await service.newcomer()
     fields = {"debit_account_id": "world", "credit_account_id": ann.account_id, "amount": 10_000}
     assert (await service.call("POST", TRANSACTIONS, user=admin, json={"transaction": fields}))[0] == 201
     return Customer(service, ann, ben, admin)
