@@ -73,7 +73,8 @@ class Partition:
         before = self.idle()
         full = len(self.actors) + self.actors.activating == LIMITS.max_actors and key not in self.actors
         try:
-            self.actors.tell(key, PostTransfer(key, "user", f"t{self.number}", key, "x", 1, "USD/2"), None)
+            tell = random.choice([self.actors.tell, self.actors.deliver])
+            tell(key, PostTransfer(key, "user", f"t{self.number}", key, "x", 1, "USD/2"), None)
         except Overloaded:
             assert full
             assert not before, "there was one who was idle"
@@ -92,7 +93,7 @@ class Partition:
         assert not actor.ended, "forgotten while the ledger owed an answer"
         if lost and int(actor.key[1:]) % 2:
             self.doubts[id(actor)] = self.now_s + DOUBT_US / 1e6
-        self.actors.tell(actor.key, Answered(actor, command, result), None, bounded=False)
+        self.actors.deliver(actor.key, Answered(actor, command, result), None, bounded=False)
 
     def loop_turns(self, _: Random) -> None:
         soon, self.soon[:] = list(self.soon), []
