@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 import pytest
 
+from bitnexus.actors.ledger.commands import check_syntax
 from bitnexus.actors.messages import (
     Limit,
     LimitsSet,
@@ -113,6 +116,14 @@ def test_the_next_day_begins_at_nought_by_the_clock_or_by_the_ledger() -> None:
     user = limited(known(None, 100))
     spend(user, "t1", 50, 11, day=1)  # the ledger's clock is ahead
     assert passed(user.receive(post("t2", 51), None)).refuse == DAILY
+
+
+def test_nobody_makes_up_a_refusal() -> None:
+    id_ = str(UUID(int=1))
+    for code in ("", DAILY, AT_ONCE):
+        check_syntax(PostTransfer(id_, "user", id_, id_, id_, 1, USD, refuse=code))
+    with pytest.raises(BadRequest):
+        check_syntax(PostTransfer(id_, "user", id_, id_, id_, 1, USD, refuse="exceeds_credits"))
 
 
 def test_of_a_chain_beyond_the_limit_nothing_is_held() -> None:

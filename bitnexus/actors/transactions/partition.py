@@ -242,6 +242,8 @@ class Partition(PartitionWorker, LightOperated):
             result = CallTimeout()
         except BitNexusError as error:
             result = error
+        else:
+            self.log.info("user_limits_set", user_id=command.user_id, set_by=command.set_by)
         self._ledger_answered(actor, command, context, result)
 
     async def _keep(self, command: SetLimits) -> Message:
