@@ -21,7 +21,7 @@ from bitnexus import errors
 from bitnexus.actors.ledger.notary import FILE as CHECKPOINT_FILE
 from bitnexus.actors.transactions.user import MAX_ACCOUNTS
 from bitnexus.operations.audit import FILE as AUDIT_FILE
-from tests.integration.http import test_front_life, test_limits
+from tests.integration.http import test_front_life, test_legacy, test_limits
 from tests.integration.http.test_errors import assert_problem
 from tests.service import RESTART_TIMEOUT_S, Service, User
 
@@ -41,6 +41,8 @@ NEVER_MET = {
 #: What has a test of its own: it takes a service of its own.
 ELSEWHERE = {
     "database_unavailable": test_front_life.test_without_its_database_the_service_says_so_and_recovers_by_itself,
+    "legacy_timeout": test_legacy.test_a_silent_old_service_is_a_504_problem,
+    "legacy_unavailable": test_legacy.test_what_the_old_service_leaves_without_an_answer_is_not_asked_again,
     "too_many_requests": test_limits.test_failed_logins_are_bounded_for_an_address_whichever_emails_it_tries,
 }
 
