@@ -275,7 +275,6 @@ CASES = {
     "method_not_allowed": Case(
         405, "DELETE is not allowed here", lambda world: as_user(world, "DELETE", "/auth/login")
     ),
-    "request_timeout": Case(408, "The request did not arrive in time", lambda world: world.slow),
     "conflict": Case(409, "The email has already been taken.", email_that_is_taken),
     "command_refused": Case(
         409,
@@ -310,6 +309,8 @@ CASES = {
         503, "Neither the database nor operator_commands.jsonl takes the record.*", no_record_anywhere
     ),
     "checkpoint_refused": Case(503, "The file ledger_checkpoint of the data directory.*", another_history_was_signed),
+    # Last: it is waited for while the others are tried.
+    "request_timeout": Case(408, "The request did not arrive in time", lambda world: world.slow),
 }
 #: Met one after the other.
 AFTER_CRASHES = {
