@@ -6,6 +6,7 @@ from uuid import UUID
 
 import pytest
 
+from bitnexus.actors.ledger.accounts import world_account_id
 from bitnexus.actors.ledger.commands import check_syntax
 from bitnexus.actors.messages import (
     Limit,
@@ -158,9 +159,9 @@ def test_a_payment_for_a_purchase_is_limited() -> None:
     assert passed(user.receive(wanted, None)).refuse == DAILY
 
 
-def test_what_others_accounts_pay_is_not() -> None:
+def test_what_the_house_s_accounts_pay_is_not() -> None:
     user = limited(known(0, 0))
-    command = PostTransfers("u1", "admin", [TransferRequest("t1", "theirs", "mine", 5, USD)])
+    command = PostTransfers("u1", "admin", [TransferRequest("t1", world_account_id(USD), "mine", 5, USD)])
     assert user.receive(command, None) == ToLedger(command)
 
 

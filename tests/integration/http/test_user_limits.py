@@ -199,9 +199,11 @@ async def test_other_assets_and_other_people_s_commands_are_not_limited(customer
     assert (await service.call("POST", "/api/v1/accounts", user=customer.admin, json={"account": other}))[0] == 201
     fields = {"debit_account_id": account, "credit_account_id": other["id"], "amount": 5, "asset": asset}
     assert (await service.call("POST", TRANSACTIONS, user=customer.ann, json={"transaction": fields}))[0] == 201
-    moved = {"debit_account_id": customer.ann.account_id, "credit_account_id": customer.ben.account_id, "amount": 5}
-    body = {"transaction": {**moved, "kind": "pending"}}
-    assert (await service.call("POST", TRANSACTIONS, user=customer.admin, json=body))[0] == 201
+    issued = {"debit_account_id": "world", "credit_account_id": customer.ann.account_id, "amount": 5}
+    paid = await service.call("POST", TRANSACTIONS, user=customer.admin, json={"transaction": issued})
+    assert paid[0] == 201
+    reversal = {"transaction": {"kind": "reversal", "reverses_id": paid[1]["data"]["id"]}}
+    assert (await service.call("POST", TRANSACTIONS, user=customer.admin, json=reversal))[0] == 201
 
 
 async def test_of_a_batch_what_is_beyond_the_limit_is_refused_and_an_atomic_one_as_a_whole(customer):
