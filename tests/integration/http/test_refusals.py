@@ -65,8 +65,8 @@ class Bank:
     async def twice(self, first: dict[str, Any], second: dict[str, Any]) -> Outcome:
         """One id for a transfer from `a` to `b` with the fields `first`, and then with `second`."""
         common = {"debit_account_id": self.a, "credit_account_id": self.b, "id": new_id()}
-        await self.made(self.admin, **{"amount": 1, "asset": self.asset, "kind": "pending", **common, **first})
-        return await self.ask(self.admin, **{"amount": 1, "asset": self.asset, "kind": "pending", **common, **second})
+        await self.made(self.ann, **{"amount": 1, "asset": self.asset, "kind": "pending", **common, **first})
+        return await self.ask(self.ann, **{"amount": 1, "asset": self.asset, "kind": "pending", **common, **second})
 
     async def account(self, owner: User, asset: str, **fields: Any) -> str:
         body = {"account": {"owner_id": owner.id, "asset": asset, **fields}}
@@ -200,7 +200,7 @@ async def purchase(bank: Bank, *, price: int, quantity: int) -> Outcome:
 
 CASES: dict[str, Callable[[Bank], Awaitable[Outcome]]] = {
     "accounts_must_be_different": lambda bank: bank.ask(bank.ann, bank.a, bank.a),
-    "debit_account_not_found": lambda bank: bank.ask(bank.admin, new_id(), bank.b, kind="pending"),
+    "debit_account_not_found": lambda bank: bank.ask(bank.admin, "world", bank.b, asset=f"T{uuid.uuid4().hex}/0"),
     "credit_account_not_found": lambda bank: bank.ask(bank.ann, bank.a, new_id()),
     "asset_mismatch": lambda bank: bank.ask(bank.ann, bank.a, bank.e),
     "timeout_reserved_for_pending_transfer": lambda bank: bank.ask(bank.ann, bank.a, bank.b, timeout_s=5),
