@@ -30,9 +30,9 @@ The time of a pending transfer runs out in the ledger, in the order of the log, 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+import msgspec
 from msgspec import structs
 
 from bitnexus.actors.ledger.accounts import house_account
@@ -78,8 +78,10 @@ MAX_ACCOUNTS: Final = 1_000
 _FEW: Final = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+# As msgspec's structs these are made in a fifth of the time of a frozen dataclass: three of them for each transfer.
+
+
+class Answered(msgspec.Struct, frozen=True):
     """What the ledger (or storage) answered to `command`; `sender` is this user's actor in this or an earlier life."""
 
     sender: object
@@ -87,22 +89,19 @@ class Answered:
     result: Message | BitNexusError
 
 
-@dataclass(frozen=True, slots=True)
-class ToLedger:
+class ToLedger(msgspec.Struct, frozen=True):
     """Pass this to the ledger; its answer comes back as :class:`Answered`."""
 
     command: Command
 
 
-@dataclass(frozen=True, slots=True)
-class ToStorage:
+class ToStorage(msgspec.Struct, frozen=True):
     """Have storage keep this; its answer comes back as :class:`Answered`."""
 
     command: SetLimits
 
 
-@dataclass(frozen=True, slots=True)
-class ToCaller:
+class ToCaller(msgspec.Struct, frozen=True):
     """Answer the caller. With `stale`, what the actor knows may be out of date: rebuild it when it is idle."""
 
     result: Message | BitNexusError
