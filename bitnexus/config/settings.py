@@ -198,6 +198,11 @@ class Settings(BaseSettings):
         validation_alias="BITNEXUS_CORS_ORIGINS",
         description="Origins of other sites' pages, with commas, that may use the API from browsers; none otherwise.",
     )
+    docs: bool = Field(
+        True,  # noqa: FBT003 - the default
+        validation_alias="BITNEXUS_DOCS",
+        description="false: neither /docs nor /api/openapi.json.",
+    )
     log_origin: str = Field(
         "bitnexus.localhost/ledger",
         pattern=r"^[!-*,-~]{1,100}$",

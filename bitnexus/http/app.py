@@ -6,12 +6,14 @@ from typing import Final
 
 from aiohttp import web
 
+from bitnexus.config import get_settings
 from bitnexus.http.api.account_commands import AccountCommands
 from bitnexus.http.api.accounts import Accounts
 from bitnexus.http.api.admin import Admin
 from bitnexus.http.api.auth import Auth
 from bitnexus.http.api.batches import Batches
 from bitnexus.http.api.books import Books
+from bitnexus.http.api.docs import Docs
 from bitnexus.http.api.ledger import Ledger
 from bitnexus.http.api.products import Products
 from bitnexus.http.api.purchases import Purchases
@@ -53,7 +55,10 @@ def route_table(services: Services) -> list[Route]:
         Admin(services),
         System(services),
     )
-    return [route for resource in resources for route in resource.routes()]
+    routes = [route for resource in resources for route in resource.routes()]
+    if get_settings().docs:
+        routes += Docs(routes).routes()
+    return routes
 
 
 async def build_runner(

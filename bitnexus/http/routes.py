@@ -27,6 +27,7 @@ from bitnexus.errors import (
     Unauthorized,
     UnsupportedMediaType,
 )
+from bitnexus.http.described import Described
 from bitnexus.http.limits import LIMITED_ROLE, Limits
 from bitnexus.http.validation import parse_json, validate, validate_query
 from bitnexus.principal import Principal
@@ -72,6 +73,7 @@ class Route:
     `bodiless` True: a request may come without the body, which is None then. `timed` False: the handler keeps a
     deadline itself, and need not pay for another. `body_bytes` bounds the body; of those whose bodies may be large,
     only :data:`MAX_LARGE` are served at a time, the others wait. `unlimited` True: of a public route, for probes.
+    `described` is for those who read the document.
     """
 
     method: str
@@ -85,6 +87,7 @@ class Route:
     unlimited: bool = False
     timed: bool = True
     body_bytes: int = MAX_BODY_BYTES
+    described: Described | None = None
 
 
 def endpoint(

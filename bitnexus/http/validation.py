@@ -47,7 +47,7 @@ Text = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")]
 #: A UUID in canonical form; upper case is accepted and lowered.
 UuidText = Annotated[
     str,
-    StringConstraints(pattern=r"^(?i:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})$", to_lower=True),
+    StringConstraints(pattern=r"^[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$", to_lower=True),
 ]
 
 

@@ -14,8 +14,11 @@ from bitnexus.actors.runtime.message import GetMetrics, Metrics
 from bitnexus.errors import BitNexusError
 from bitnexus.http import exposition
 from bitnexus.http.answers import expect
+from bitnexus.http.described import Described, Media
 from bitnexus.http.routes import Access, Call, Route, json_bytes
 from bitnexus.http.services import Services
+from bitnexus.http.shapes.system import Health as HealthShape
+from bitnexus.http.shapes.system import Live, Ready
 
 METRICS_TIMEOUT_S: Final = 1.0
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -30,13 +33,16 @@ class System:
     def routes(self) -> list[Route]:
         """The routes of this resource."""
         routes = (
-            ("/health", self.health, "The state of the service"),
-            ("/health/live", self.live, "This front runs"),
-            ("/health/ready", self.ready, "Transfers can be made"),
-            ("/metrics", self.metrics, "Prometheus metrics of all processes"),
+            ("/health", self.health, "The state of the service", {200: HealthShape, 503: HealthShape}),
+            ("/health/live", self.live, "This front runs", {200: Live}),
+            ("/health/ready", self.ready, "Transfers can be made", {200: Ready, 503: Ready}),
+            ("/metrics", self.metrics, "Prometheus metrics of all processes", {200: Media(METRICS_TYPE)}),
         )
         public = Access.PUBLIC
-        return [Route("GET", path, handler, summary, public, unlimited=True) for path, handler, summary in routes]
+        return [
+            Route("GET", path, handler, summary, public, unlimited=True, described=Described(answers))
+            for path, handler, summary, answers in routes
+        ]
 
     async def health(self, _: Call[None, None]) -> web.Response:
         """200 `healthy`, or 503 `unhealthy` when the database cannot be reached or there is no ledger."""

@@ -13,14 +13,27 @@ from aiohttp import web
 from pydantic import Field
 
 from bitnexus.actors.ledger.accounts import canonical_uuid
-from bitnexus.errors import InvalidFields, NotFound, PreconditionFailed, Unauthorized, Violation
+from bitnexus.errors import (
+    AccountsNotEmpty,
+    BadCursor,
+    Conflict,
+    InvalidFields,
+    NotFound,
+    PreconditionFailed,
+    Unauthorized,
+    Violation,
+)
 from bitnexus.http.api.closing import close_accounts
 from bitnexus.http.api.opening import try_to_open_account
 from bitnexus.http.api.user_fields import Email, GivenPassword, Password, UserName, shown
+from bitnexus.http.described import Described
 from bitnexus.http.etags import etag, is_known, versions_to_match
 from bitnexus.http.pages import PageQuery, Place, cursor_of, one_page, page, place_of
 from bitnexus.http.routes import Access, Call, Route, data
 from bitnexus.http.services import Services
+from bitnexus.http.shapes.base import One, Page
+from bitnexus.http.shapes.users import NewUser as NewUserShape
+from bitnexus.http.shapes.users import User as UserShape
 from bitnexus.http.validation import Model
 from bitnexus.storage import sessions, users
 from bitnexus.storage.users import Role, User
@@ -28,6 +41,7 @@ from bitnexus.storage.users import Role, User
 PATH: Final = "/api/v1/users"
 #: In the place of an id: the caller's own.
 ME: Final = "me"
+_EXAMPLE: Final = {"user": {"email": "ben@example.com", "name": "Ben", "password": "battery staple", "role": "user"}}
 
 
 class NewUser(Model):
@@ -68,15 +82,23 @@ class Users:
 
     def routes(self) -> list[Route]:
         """The routes of this resource."""
-        one = PATH + "/{id}"
+        admin, one, body = Access.ADMIN, PATH + "/{id}", UpdateUser
+        listed = Described({200: Page[UserShape]}, errors=(BadCursor,))
+        made = Described({201: One[NewUserShape]}, errors=(Conflict,), tagged=True, example=_EXAMPLE)
+        oneself = Described({200: One[UserShape]}, tagged=True)
+        shown = Described({200: One[UserShape]}, errors=(NotFound,), if_none_match=True)
+        changed = Described(
+            {200: One[UserShape]}, errors=(NotFound, Conflict), if_match=True, example={"user": {"name": "Ann B."}}
+        )
+        deleted = Described({204: None}, errors=(NotFound, Conflict, AccountsNotEmpty), if_match=True)
         return [
-            Route("GET", PATH, self.index, "Users, newest first", access=Access.ADMIN, query=PageQuery),
-            Route("POST", PATH, self.create, "Make a user", access=Access.ADMIN, body=CreateUser),
-            Route("GET", f"{PATH}/{ME}", self.me, "The caller"),
-            Route("GET", one, self.show, "One user"),
-            Route("PUT", one, self.update, "Change a user", body=UpdateUser),
-            Route("PATCH", one, self.update, "Change a user", body=UpdateUser),
-            Route("DELETE", one, self.delete, "Delete a user whose accounts are empty"),
+            Route("GET", PATH, self.index, "Users, newest first", access=admin, query=PageQuery, described=listed),
+            Route("POST", PATH, self.create, "Make a user", access=admin, body=CreateUser, described=made),
+            Route("GET", f"{PATH}/{ME}", self.me, "The caller", described=oneself),
+            Route("GET", one, self.show, "One user", described=shown),
+            Route("PUT", one, self.update, "Change a user", body=body, described=changed),
+            Route("PATCH", one, self.update, "Change a user", body=body, described=changed),
+            Route("DELETE", one, self.delete, "Delete a user whose accounts are empty", described=deleted),
         ]
 
     async def index(self, call: Call[None, PageQuery]) -> web.Response:
