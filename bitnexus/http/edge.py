@@ -25,15 +25,13 @@ from bitnexus.errors import (
 )
 from bitnexus.http.correlation import RequestIds
 from bitnexus.http.cors import Cors
-from bitnexus.http.presentation import COMPRESSED_FROM_BYTES, compress, protect_page
+from bitnexus.http.presentation import COMPRESSED_FROM_BYTES, STATIC_HEADERS, compress, protect_page
 from bitnexus.http.problem import problem
 from bitnexus.http.request_metrics import RequestMetrics
 from bitnexus.http.routes import JSON_TYPE
 from bitnexus.http.traffic import Traffic
 
 UNMATCHED: Final = "unmatched"
-#: Of every answer; the server's name does not tell which libraries of which versions.
-STATIC_HEADERS: Final = (("Server", "bitnexus"), ("X-Content-Type-Options", "nosniff"), ("Cache-Control", "no-store"))
 _MAX_INSTANCE_CHARS: Final = 256
 
 log = structlog.get_logger(__name__)

@@ -17,7 +17,7 @@ from bitnexus.http.routes import Route
 from bitnexus.http.shapes.system import Problem
 
 _SCHEMA_AT: Final = "#/components/schemas/{model}"
-_ABOUT: Final = """A money service: double-entry accounts, transfers, a shop in the same books, a log outsiders can verify.
+_ABOUT: Final = """A money service: double-entry accounts, transfers, a shop in the same books, a verifiable log.
 
 Bodies are wrapped in the resource's name, answers in `data`. Amounts are integers in minor units of an asset such as
 `USD/2`. Errors are `application/problem+json`; `code` is what programs look at. Every POST that moves money takes an
