@@ -43,6 +43,8 @@ LARGE_TURN_S: Final = 10.0
 BODY_TIMEOUT_S: Final = 10.0
 JSON_TYPE: Final = "application/json"
 IDENTITY: Final = "identity"
+#: Below a list: one of its things, by a UUID. What stands beside them, as /users/me does, is none of them.
+ONE: Final = "/{id:[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}}"
 
 BodyT = TypeVar("BodyT")
 QueryT = TypeVar("QueryT")

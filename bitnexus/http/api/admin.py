@@ -57,8 +57,8 @@ _ERRORS: Final = (UnknownPath, CommandRefused, AuditUnavailable)
 
 M = TypeVar("M", bound=Message)
 
-#: A path of the tree: names joined by "/", no control characters.
-TreePath = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=500)]
+#: A path of the tree: names joined by "/".
+TreePath = Annotated[str, StringConstraints(pattern=r"^[ -~]*$", max_length=500)]
 
 
 class PathQuery(QueryModel):

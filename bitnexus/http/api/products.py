@@ -56,6 +56,7 @@ PriceAsset = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Z][A-Za-z0-9:._-]{0,59}/(?:[0-9]|1[0-8])$"),
     AfterValidator(_is_money),
+    Field(json_schema_extra={"not": {"pattern": f"^{products.UNITS_PREFIX}"}}),
 ]
 
 

@@ -31,7 +31,7 @@ from bitnexus.http.described import LEDGER, Described
 from bitnexus.http.etags import is_known
 from bitnexus.http.fast_path import Answer, Finish, Headers
 from bitnexus.http.pages import PageQuery, Place, cursor_of, one_page, page, place_of
-from bitnexus.http.routes import JSON_TYPE, Call, Route, data, data_json, json_bytes
+from bitnexus.http.routes import JSON_TYPE, ONE, Call, Route, data, data_json, json_bytes
 from bitnexus.http.services import Services
 from bitnexus.http.shapes.base import One, PageAsOf
 from bitnexus.http.shapes.transactions import Transaction
@@ -149,7 +149,7 @@ class Transactions:
             ),
             Route(
                 "GET",
-                PATH + "/{id}",
+                PATH + ONE,
                 self.show,
                 "One transfer",
                 described=Described({200: One[Transaction]}, errors=(NotFound,), if_none_match=True),

@@ -31,7 +31,7 @@ from bitnexus.http.api.transfer_requests import (
 )
 from bitnexus.http.described import LEDGER, Described
 from bitnexus.http.etags import etag, versions_to_match
-from bitnexus.http.routes import Call, Route, data
+from bitnexus.http.routes import ONE, Call, Route, data
 from bitnexus.http.services import Services
 from bitnexus.http.shapes.base import One
 from bitnexus.http.shapes.transactions import Transaction
@@ -68,7 +68,7 @@ class TransferCommands:
 
     def routes(self) -> list[Route]:
         """The routes of these commands."""
-        one = PATH + "/{id}"
+        one = PATH + ONE
         annotated = Described(
             {200: One[Transaction]},
             errors=(Forbidden, NotFound, Conflict),

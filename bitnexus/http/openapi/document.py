@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pydantic import TypeAdapter
 
@@ -87,8 +87,9 @@ class _Schemas:
             for shape in (route.body, *(route.described.answers.values() if route.described else ())):
                 if shape is not None and not isinstance(shape, Media):
                     shapes.setdefault(id(shape), shape)
-        adapters = [(key, "validation", TypeAdapter(shape)) for key, shape in shapes.items()]
-        made, common = TypeAdapter.json_schemas(adapters, ref_template=_SCHEMA_AT)  # type: ignore[arg-type] - the mode is a literal
+        mode: Literal["validation"] = "validation"
+        adapters = [(key, mode, TypeAdapter[Any](shape)) for key, shape in shapes.items()]
+        made, common = TypeAdapter.json_schemas(adapters, ref_template=_SCHEMA_AT)
         self._made = {key: schema for (key, _), schema in made.items()}
         self._kept = shapes  # an id is one as long as its object lives
         self.components: dict[str, Any] = dict(sorted(common.get("$defs", {}).items()))
@@ -108,7 +109,8 @@ def _link(paths: dict[str, dict[str, Any]], routes: Sequence[Route]) -> None:
             continue
         links = {}
         for other in routes:
-            if other.path == one or other.path.startswith(one + "/"):
+            path = template(other.path)
+            if path == one or path.startswith(one + "/"):
                 parameters = {"id": "$response.body#/data/id"}
                 if other.described is not None and other.described.if_match and described.tagged:
                     parameters["If-Match"] = "$response.header.ETag"

@@ -6,13 +6,13 @@ from typing import Any, Final
 
 from bitnexus.http.routes import Route
 
-_TAG: Final = r'(?:W/)?"[\x21\x23-\x7e]*"'
+_TAG: Final = r'(?:W/)?"[!#-~]*"'
 _TAGS: Final = rf"^(?:\*|{_TAG}(?:[ \t]*,[ \t]*{_TAG})*)$"
 #: A quoted key is the same key as a bare one: as the draft of the IETF has it, and as everybody writes it.
-_QUOTED_CHAR: Final = r'(?:[\x21\x23-\x5b\x5d-\x7e]|\\["\\])'
-_QUOTED_OR_SPACE: Final = r'(?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])'
+_QUOTED_CHAR: Final = r'(?:[!#-\[\]-~]|\\["\\])'
+_QUOTED_OR_SPACE: Final = r'(?:[ !#-\[\]-~]|\\["\\])'
 _KEY: Final = (
-    r"^(?:[\x21\x23-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?"
+    r"^(?:[!#-~](?:[ -~]{0,253}[!-~])?"
     rf'|"{_QUOTED_CHAR}(?:{_QUOTED_OR_SPACE}{{0,253}}{_QUOTED_CHAR})?")$'
 )
 

@@ -17,16 +17,16 @@ from bitnexus.http.routes import JSON_TYPE, MAX_BODY_BYTES, Access, Route
 Schemas = Callable[[Any], dict[str, Any]]
 BEARER: Final = "bearer"
 _UUID: Final = {"type": "string", "format": "uuid"}
-_VARIABLE: Final = re.compile(r"\{(\w+)(?::[^{}]*(?:\{[^{}]*\}[^{}]*)*)?\}")
+_VARIABLE: Final = re.compile(r"\{(\w+)(?::[^{}]*(?:\{[^{}]*\}[^{}]*)*)?\}")  # its pattern may have such braces
 _PATH_PARAMETERS: Final[Mapping[str, dict[str, Any]]] = {
     "id": _UUID,
     "level": {"type": "string", "pattern": "^[0-7]$"},
     "tile": {"type": "string", "pattern": r"^(?:x[0-9]{3}/){0,6}[0-9]{3}(?:\.p/[1-9][0-9]{0,2})?$"},
-    "asset": {"type": "string"},
+    "asset": {"type": "string", "pattern": r"^[a-z]+-[0-9a-f]{12}\.(?:js|css)$"},
 }
 _WHO: Final = {
     Access.PUBLIC: "anybody",
-    Access.USER: "any user; of what is another user's there is nothing",
+    Access.USER: "any user, for what is their own",
     Access.ADMIN: "admins",
 }
 _PREFIX: Final = "/api/v1/"
@@ -85,8 +85,6 @@ def _in_path(route: Route) -> list[dict[str, Any]]:
     found = []
     for name in _VARIABLE.findall(route.path):
         schema = _PATH_PARAMETERS.get(name, {"type": "string"})
-        if name == "id" and tag_of(route.path) == "users":
-            schema = {"anyOf": [_UUID, {"const": "me"}]}
         found.append({"name": name, "in": "path", "required": True, "schema": schema})
     return found
 
@@ -119,7 +117,7 @@ def _body(route: Route, schemas: Schemas) -> dict[str, Any]:
     described = route.described
     content: dict[str, Any] = {"schema": schemas(route.body)}
     if described is not None and described.example is not None:
-        content["example"] = described.example
+        content["examples"] = {"example": {"value": described.example}}
     made: dict[str, Any] = {"required": not route.bodiless, "content": {JSON_TYPE: content}}
     if route.body_bytes != MAX_BODY_BYTES:
         made["description"] = f"At most {route.body_bytes:,} bytes."

@@ -10,16 +10,16 @@ from bitnexus.http.openapi.document import document
 from bitnexus.http.services import Services
 
 
-class _Nobody:
+class Nobody:
     """In the place of what serves: the resources keep it, and call no handler. Whatever it is asked for is itself."""
 
-    def __getattr__(self, name: str) -> _Nobody:
+    def __getattr__(self, name: str) -> Nobody:
         return self
 
-    def __getitem__(self, key: object) -> _Nobody:
+    def __getitem__(self, key: object) -> Nobody:
         return self
 
-    def __call__(self, *_: object, **__: object) -> _Nobody:
+    def __call__(self, *_: object, **__: object) -> Nobody:  # noqa: D102 - as above
         return self
 
     def __iter__(self) -> Iterator[Any]:
@@ -28,4 +28,4 @@ class _Nobody:
 
 def whole_document() -> dict[str, Any]:
     """The document of all routes, as JSON types."""
-    return document(route_table(cast("Services", _Nobody())))
+    return document(route_table(cast("Services", Nobody())))
