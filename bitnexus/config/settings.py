@@ -198,6 +198,20 @@ class Settings(BaseSettings):
         validation_alias="BITNEXUS_CORS_ORIGINS",
         description="Origins of other sites' pages, with commas, that may use the API from browsers; none otherwise.",
     )
+    max_requests: int = Field(
+        2048,
+        ge=1,
+        le=1_000_000,
+        validation_alias="BITNEXUS_MAX_REQUESTS",
+        description="Requests under way in one front; more are refused with 503.",
+    )
+    max_connections: int = Field(
+        10_000,
+        ge=1,
+        le=1_000_000,
+        validation_alias="BITNEXUS_MAX_CONNECTIONS",
+        description="Connections of one front; more are refused with 503.",
+    )
     docs: bool = Field(
         True,  # noqa: FBT003 - the default
         validation_alias="BITNEXUS_DOCS",

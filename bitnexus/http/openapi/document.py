@@ -10,7 +10,9 @@ from pydantic import TypeAdapter
 
 from bitnexus import __version__
 from bitnexus.http.described import Media
+from bitnexus.http.openapi import json_values
 from bitnexus.http.openapi.headers import HEADERS, PARAMETERS
+from bitnexus.http.openapi.json_values import with_references
 from bitnexus.http.openapi.operations import BEARER, operation, operation_id, tag_of, template
 from bitnexus.http.openapi.problems import SharedResponses, code_schema
 from bitnexus.http.routes import Route
@@ -57,7 +59,7 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
         "tags": [{"name": name, "description": _TAGS.get(name, name)} for name in sorted(used, key=_tag_order)],
         "paths": dict(paths),
         "components": {
-            "schemas": {**schemas.components, "ErrorCode": code_schema()},
+            "schemas": {**schemas.components, **json_values.COMPONENTS, "ErrorCode": code_schema()},
             "responses": shared.components,
             "parameters": PARAMETERS,
             "headers": HEADERS,
@@ -92,7 +94,7 @@ class _Schemas:
         made, common = TypeAdapter.json_schemas(adapters, ref_template=_SCHEMA_AT)
         self._made = {key: schema for (key, _), schema in made.items()}
         self._kept = shapes  # an id is one as long as its object lives
-        self.components: dict[str, Any] = dict(sorted(common.get("$defs", {}).items()))
+        self.components: dict[str, Any] = with_references(dict(sorted(common.get("$defs", {}).items())))
         problem = self.components["Problem"]["properties"]
         problem["code"] = {"$ref": "#/components/schemas/ErrorCode"}
 
