@@ -175,6 +175,7 @@ class _Server(web.Server):
         self._refusals = refusals
         self._fast_path = fast_path
         self._most = most
+        self._turned_away: set[TurnedAway] = set()
 
     def seen(self) -> Iterator[Seen]:
         """All connections."""
@@ -183,7 +184,7 @@ class _Server(web.Server):
 
     def __call__(self) -> web.RequestHandler:
         if len(self._connections) >= self._most:
-            return cast("web.RequestHandler", TurnedAway())  # all that the loop needs is a protocol
+            return cast("web.RequestHandler", TurnedAway(self._turned_away))  # all that the loop needs is a protocol
         return _Connection(self._refusals, self._fast_path, self, loop=self._loop, **self._kwargs)
 
 

@@ -20,6 +20,8 @@ from bitnexus.http.problem import problem
 from bitnexus.http.traffic import Traffic
 
 Handler: TypeAlias = Callable[[Any], Awaitable[web.StreamResponse]]
+GOODBYE_S: Final = 1.0
+MOST_GOODBYES: Final = 256
 _FULL: Final = "This front has as many requests under way as it takes"
 
 
@@ -73,13 +75,32 @@ class Room:
 
 
 class TurnedAway(asyncio.Protocol):
-    """The protocol of a connection that is one too many: 503, whatever it asks, and its end."""
+    """The protocol of a connection that is one too many: 503, whatever it asks, and its end.
+
+    `others` are those at this moment. Each stays until its client has read the answer and closed, or for
+    :data:`GOODBYE_S`: closed at once, with a request unread, it would be reset, and the answer lost. When even those
+    are too many, it is.
+    """
+
+    def __init__(self, others: set[TurnedAway]) -> None:
+        self._others = others
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Answer and close."""
-        writing = cast("asyncio.Transport", transport)  # uvloop's are of no class of asyncio's
-        writing.write(last_answer(Overloaded("This front has as many connections as it takes")))
-        writing.close()
+        """Answer."""
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's are of no class of asyncio's
+        if len(self._others) >= MOST_GOODBYES:
+            self._transport.abort()
+            return
+        self._others.add(self)
+        self._timer = asyncio.get_running_loop().call_later(GOODBYE_S, self._transport.abort)
+        self._transport.write(_TURNED_AWAY)
+        self._transport.write_eof()
+
+    def connection_lost(self, _: Exception | None) -> None:
+        """It is over."""
+        if self in self._others:
+            self._others.remove(self)
+            self._timer.cancel()
 
 
 def last_answer(error: BitNexusError) -> bytes:
@@ -88,3 +109,6 @@ def last_answer(error: BitNexusError) -> bytes:
     fields = {**headers, **dict(STATIC_HEADERS), "Connection": "close", "Content-Length": str(len(body))}
     head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
     return f"HTTP/1.1 {status} {error.title}\r\n{head}\r\n".encode("latin-1") + body
+
+
+_TURNED_AWAY: Final = last_answer(Overloaded("This front has as many connections as it takes"))

@@ -56,9 +56,8 @@ class Chromium:
         return started
 
     async def _connect(self, told: Path) -> None:
-        while not (told.exists() and len(told.read_text().splitlines()) > 1):
+        while (port := await asyncio.to_thread(_port, told)) is None:
             await asyncio.sleep(0.02)
-        port = told.read_text().splitlines()[0]
         async with self._session.get(f"http://127.0.0.1:{port}/json/list") as response:
             (tab,) = [each for each in await response.json() if each["type"] == "page"]
         self._socket = await self._session.ws_connect(tab["webSocketDebuggerUrl"], max_msg_size=0)
@@ -112,3 +111,9 @@ class Chromium:
             self._process.terminate()
         async with asyncio.timeout(START_TIMEOUT_S):
             await self._process.wait()
+
+
+def _port(told: Path) -> str | None:
+    """The port in the file that it writes when it is up."""
+    lines = told.read_text().splitlines() if told.exists() else []
+    return lines[0] if len(lines) > 1 else None

@@ -12,7 +12,7 @@ _OBJECT: Final = {"type": "object", "propertyNames": _NO_NULL_BYTES, "additional
 COMPONENTS: Final[dict[str, Any]] = {
     "JsonObject": {
         **_OBJECT,
-        "description": f"Any JSON object, nested at most {MAX_JSON_DEPTH} deep; numbers finite, integers within ±(2^53-1).",
+        "description": f"Any JSON object, at most {MAX_JSON_DEPTH} deep; numbers finite, integers within ±(2^53-1).",
     },
     "JsonValue": {
         "anyOf": [

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import json
-import subprocess
 import sys
 import uuid
 
@@ -41,8 +41,11 @@ async def test_what_is_served_is_what_the_command_line_prints(service):
         assert (response.status, response.content_type) == (200, "application/json")
         served = await response.json()
     command = [sys.executable, "-m", "bitnexus", "openapi"]
-    printed = subprocess.run(command, env=service.environment, check=True, capture_output=True, timeout=60)
-    assert served == json.loads(printed.stdout) == json.loads(json.dumps(whole_document()))
+    environment, pipe = service.environment, asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=pipe)
+    async with asyncio.timeout(60):
+        printed, _ = await process.communicate()
+    assert served == json.loads(printed) == json.loads(json.dumps(whole_document()))
 
 
 async def test_all_schemas_are_valid_and_all_references_lead_somewhere():
