@@ -22,11 +22,11 @@ from typing import Any, Final, Protocol, TypeAlias
 
 import structlog
 from aiohttp import HttpVersion11, StreamReader
-from multidict import istr
 
 from bitnexus.config import correlation
 from bitnexus.errors import BitNexusError
 from bitnexus.http.correlation import RequestIds
+from bitnexus.http.fields import CONTENT_ENCODING, EXPECT, ORIGIN
 from bitnexus.http.presentation import COMPRESSED_FROM_BYTES, STATIC_HEADERS
 from bitnexus.http.problem import problem
 from bitnexus.http.request_metrics import RequestMetrics
@@ -34,9 +34,6 @@ from bitnexus.http.traffic import Traffic
 
 #: Larger bodies take the usual way: their answers may be large enough to be compressed.
 MAX_BODY_BYTES: Final = COMPRESSED_FROM_BYTES // 2
-#: Fields of a request that ask for what is not done here; made ready for the look-up.
-_EXPECT, _CODED, _ORIGIN = map(istr, ("Expect", "Content-Encoding", "Origin"))
-
 Headers: TypeAlias = Mapping[str, str]
 #: Status, body, and headers besides the usual ones.
 Answer: TypeAlias = tuple[int, bytes, Headers]
@@ -83,7 +80,7 @@ class FastPath:
         headers, body = message.headers, _whole(payload)
         if body is None or len(body) > MAX_BODY_BYTES or message.chunked or message.upgrade:
             return False
-        if _EXPECT in headers or _CODED in headers or _ORIGIN in headers:
+        if EXPECT in headers or CONTENT_ENCODING in headers or ORIGIN in headers:
             return False
         started = perf_counter()
         request_id, correlated = self._request_ids.of(headers)
@@ -109,6 +106,7 @@ class FastPath:
             return False
         finally:
             correlation.request_id.reset(outer)
+        self._metrics.fast += 1
         return True
 
     def _told(self, error: BitNexusError, method: str, path: str, request_id: str) -> Answer:

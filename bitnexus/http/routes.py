@@ -30,6 +30,7 @@ from bitnexus.errors import (
 )
 from bitnexus.http.described import Described
 from bitnexus.http.fast_path import Answer, Begin, Finish, Headers
+from bitnexus.http.fields import AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE
 from bitnexus.http.limits import LIMITED_ROLE, Limits
 from bitnexus.http.throttle import Throttle
 from bitnexus.http.validation import parse_json, validate, validate_query
@@ -154,7 +155,7 @@ def immediate(route: Route, tokens: AccessTokens, limits: Limits) -> Begin:
     body_of = TypeAdapter[Any](route.body)
 
     def begin_call(headers: Headers, body: bytes, finish: Finish) -> None:
-        if headers.get("Content-Type") != JSON_TYPE:
+        if headers.get(CONTENT_TYPE) != JSON_TYPE:
             raise UnsupportedMediaType
         principal = authenticate(tokens, headers)
         model = validate(body_of, parse_json(body))
@@ -228,7 +229,7 @@ def authenticate(tokens: AccessTokens, headers: Mapping[str, str]) -> Principal:
     Raises:
         Unauthorized: no such header, or a token that is not valid.
     """
-    given = headers.get("Authorization")
+    given = headers.get(AUTHORIZATION)
     if given is None:
         raise Unauthorized
     scheme, _, token = given.partition(" ")
@@ -239,9 +240,9 @@ def authenticate(tokens: AccessTokens, headers: Mapping[str, str]) -> Principal:
 
 async def _read(request: web.Request, most_bytes: int) -> bytes:
     """The body; bounded in size (again, chunked, by the request's client_max_size) and in time."""
-    if request.headers.get("Content-Type") != JSON_TYPE and request.content_type != JSON_TYPE:
+    if request.headers.get(CONTENT_TYPE) != JSON_TYPE and request.content_type != JSON_TYPE:
         raise UnsupportedMediaType
-    if request.headers.get("Content-Encoding", IDENTITY).lower() != IDENTITY:
+    if request.headers.get(CONTENT_ENCODING, IDENTITY).lower() != IDENTITY:
         # The front does not inflate bodies (see its runner): they are small, and a bomb is smaller still.
         raise UnsupportedMediaType("A body must not be compressed")
     length = request.content_length

@@ -30,6 +30,7 @@ from bitnexus.http.api.transfer_requests import MAX_DESCRIPTION, REQUIRED, accou
 from bitnexus.http.described import LEDGER, Described
 from bitnexus.http.etags import is_known
 from bitnexus.http.fast_path import Answer, Finish, Headers
+from bitnexus.http.fields import IDEMPOTENCY_KEY
 from bitnexus.http.pages import PageQuery, Place, cursor_of, one_page, page, place_of
 from bitnexus.http.routes import JSON_TYPE, ONE, Call, Route, data, data_json, json_bytes
 from bitnexus.http.services import Services
@@ -194,7 +195,7 @@ class Transactions:
         return PostTransfer(
             user_id=principal.user_id,
             role=principal.role,
-            transfer_id=id_of(headers.get("Idempotency-Key"), fields.id, principal.user_id),
+            transfer_id=id_of(headers.get(IDEMPOTENCY_KEY), fields.id, principal.user_id),
             debit_account_id=account_id(fields.debit_account_id, asset, principal),
             credit_account_id=account_id(fields.credit_account_id, asset, principal),
             amount=fields.amount,
