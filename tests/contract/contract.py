@@ -37,6 +37,7 @@ async def hold(
             f"{service.running.address}/api/openapi.json",
             "--checks=all",
             f"--max-examples={examples}",
+            "--wait-for-schema=60",
             f"--header=Authorization: Bearer {token}",
             *options,
         ]
