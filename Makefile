@@ -13,7 +13,7 @@ UV  = $(firstword $(wildcard $(VENV)/bin/uv) uv)
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .SUFFIXES:
-.PHONY: help run test test-long bench bench-import bench-ledger bench-runtime bench-supervision soak chaos-ledger fuzz \
+.PHONY: help run test test-api test-long bench bench-http bench-import bench-ledger bench-runtime bench-supervision soak chaos-ledger fuzz \
 	check fmt lock clean
 
 help: ## List the targets
@@ -35,12 +35,18 @@ endif
 test-long: $(VENV)/.dev-installed ## Compare the supervisors with the model of OTP's rules in 10,000 random lives each
 	HYPOTHESIS_PROFILE=long $(PY) -m pytest tests/property/test_supervisors_against_otp.py --timeout 1800 $(ARGS)
 
+test-api: $(VENV)/.dev-installed ## Ask every operation of the OpenAPI document at random (ARGS="--examples 20")
+	$(PY) -m tests.contract $(ARGS)
+
 bench-supervision: $(VENV)/.dev-installed ## Measure restarts, starts and stops of supervised actors and processes
 	$(PY) -m bench.supervision $(ARGS)
 
 bench: $(VENV)/.dev-installed ## Measure transfers beside the peers, and memory (ARGS=--help)
 	$(PY) -m bench.transfers $(ARGS)
 	$(PY) -m bench.memory
+
+bench-http: $(VENV)/.dev-installed ## Measure what a front adds to bare aiohttp; needs wrk (ARGS="--rounds 3", ARGS=--help)
+	$(PY) -m bench.http $(ARGS)
 
 bench-ledger: $(VENV)/.dev-installed ## Measure the ledger beside pgbench (ARGS="--long 10000000", ARGS=--help)
 	$(PY) -m bench.ledger $(ARGS)

@@ -13,11 +13,10 @@ import pytest
 from pydantic import TypeAdapter
 
 from bitnexus.errors import REFUSALS, InvalidSettings, every_error
-from bitnexus.http.app import route_table
 from bitnexus.http.described import Media
 from bitnexus.http.openapi import unserved
 from bitnexus.http.openapi.operations import operation_id, template
-from bitnexus.http.openapi.unserved import Nobody
+from bitnexus.http.openapi.unserved import all_routes
 from bitnexus.http.shapes.system import Problem
 from tests.service import Service
 
@@ -33,7 +32,7 @@ def whole_document():
 
 @pytest.fixture(scope="module")
 def routes():
-    return {operation_id(route): route for route in route_table(Nobody())}
+    return {operation_id(route): route for route in all_routes()}
 
 
 async def test_what_is_served_is_what_the_command_line_prints(service):
@@ -81,7 +80,9 @@ async def test_who_may_is_told_of_every_operation(routes):
     paths = whole_document()["paths"]
     for route in routes.values():
         security = paths[template(route.path)][route.method.lower()]["security"]
-        public = [] if route.described is None or not route.described.either_token else [{}, {"bearer": []}]
+        public: list[object] = (
+            [] if route.described is None or not route.described.either_token else [{}, {"bearer": []}]
+        )
         assert (
             security
             == {"public": public, "user": [{"bearer": []}], "admin": [{"bearer": ["admin"]}]}[route.access.value]
@@ -211,8 +212,8 @@ class Holder:
         await self.do("get_transactions", user=ann, query="?limit=1")
         await self.do("get_accounts_id_history", user=ann, id=ann.account_id)
         for atomic, wanted in ((False, 200), (True, 422)):
-            body = {"transactions": [plain, refused["transaction"]], "atomic": atomic}
-            await self.do("post_transactions_batch", user=ann, body=body, wanted=(wanted,))
+            batch = {"transactions": [plain, refused["transaction"]], "atomic": atomic}
+            await self.do("post_transactions_batch", user=ann, body=batch, wanted=(wanted,))
         await self.do("get_transactions_id_proof", user=ann, id=id_)
 
     async def _shop(self) -> None:
