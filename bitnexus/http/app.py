@@ -83,7 +83,8 @@ async def build_runner(
         if "{" not in route.path:
             exact[route.method, route.path] = handler
         if route.begin is not None:
-            fast[route.method, route.path] = room.bounded_begin(immediate(route, services.tokens, services.limits))
+            begin = immediate(route, services.tokens, services.limits)
+            fast[route.method, route.path] = begin if route.unlimited else room.bounded_begin(begin)
     app.router.add_route("GET", SOCKET_PATH, room.aside(sockets.handle))
     for method in ("GET", "POST", "OPTIONS"):
         app.router.add_route(method, POLLING_PATH, room.aside(long_polls.handle))

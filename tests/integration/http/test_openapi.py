@@ -80,13 +80,10 @@ async def test_who_may_is_told_of_every_operation(routes):
     paths = whole_document()["paths"]
     for route in routes.values():
         security = paths[template(route.path)][route.method.lower()]["security"]
-        public: list[object] = (
-            [] if route.described is None or not route.described.either_token else [{}, {"bearer": []}]
-        )
-        assert (
-            security
-            == {"public": public, "user": [{"bearer": []}], "admin": [{"bearer": ["admin"]}]}[route.access.value]
-        )
+        either = route.described is not None and route.described.either_token
+        public: list[object] = [{}, {"bearer": []}] if either else []
+        wanted = {"public": public, "user": [{"bearer": []}], "admin": [{"bearer": ["admin"]}]}
+        assert security == wanted[route.access.value]
 
 
 async def test_real_answers_are_of_their_shapes(service, routes):
