@@ -44,8 +44,8 @@ LARGE_TURN_S: Final = 10.0
 BODY_TIMEOUT_S: Final = 10.0
 JSON_TYPE: Final = "application/json"
 IDENTITY: Final = "identity"
-#: Below a list: one of its things, by a UUID. What stands beside them, as /users/me does, is none of them.
-ONE: Final = "/{id:[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}}"
+#: Below a list: one of its things. What stands beside them, /users/me and /transactions/batch, is none, for any method.
+ONE: Final = "/{id:(?!(?:me|batch)(?:/|$))[^/]+}"
 
 BodyT = TypeVar("BodyT")
 QueryT = TypeVar("QueryT")
