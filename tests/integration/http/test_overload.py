@@ -157,7 +157,7 @@ async def test_a_client_that_pauses_between_requests_is_not_cut_off(small):
         writer.write(part)
         await asyncio.sleep(0.2)
     await reader.readuntil(b'{"status":"live"}')
-    await asyncio.sleep(3 * PATIENCE["head_s"])
+    await asyncio.sleep(2.5 * PATIENCE["head_s"])
     writer.write(b"GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n")
     async with asyncio.timeout(10):
         await reader.readuntil(b'{"status":"live"}')
