@@ -386,13 +386,19 @@ class Unsubscribe(Message, frozen=True, tag="Unsubscribe/1"):
     topics: list[str]
 
 
-class TopicEvent(Message, frozen=True, tag="TopicEvent/1"):
-    """One event of one topic, notifier → front, in order of `seq`. `payload` is JSON text, encoded once."""
+class TopicEvent(Message, frozen=True, tag="TopicEvent/2"):
+    """What one event of the log, at `seq`, means for one topic; notifier → front, in order of `seq`.
+
+    `events` are those that count in the topic, in their order: each a name and its payload, JSON text of an object,
+    encoded once. `states` are likewise, but count for nothing: the next one of its kind takes its place. `ts` is when
+    it happened, in RFC 3339.
+    """
 
     topic: str
-    event: str
-    payload: str
     seq: int
+    ts: str
+    events: tuple[tuple[str, str], ...]
+    states: tuple[tuple[str, str], ...] = ()
 
 
 class AcknowledgeEvents(Message, frozen=True, tag="AcknowledgeEvents/1"):

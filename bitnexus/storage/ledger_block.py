@@ -12,6 +12,9 @@ from typing import Any, Final
 from bitnexus.actors.messages import ACCOUNT_ACTIONS, TRANSFER_KINDS
 from bitnexus.storage.ledger_rows import BlockToWrite
 
+#: The channel on which the server tells of each block that it has committed; the notice is the log's size.
+NOTICES: Final = "bitnexus_blocks"
+
 # The division is the last line of defence: it aborts the block if a balance to be changed is not there.
 # For speed columns of ids and numbers come as the text of an array, which is made faster than asyncpg encodes one; a
 # column of defaults only comes as an empty array, which unnest fills up with NULLs; the salts come in one piece.
@@ -44,7 +47,7 @@ WITH block AS (
         AS n (id, debit, credit, asker, amount, seq, debit_balance, credit_balance, code, asset, description, metadata,
             refusal,{recorded_names} number)
 ){more}
-SELECT 1 / (count(*) = $34::int)::int FROM changed
+SELECT 1 / (count(*) = $34::int)::int, pg_notify('bitnexus_blocks', $4::bigint::text) FROM changed
 """
 
 PLAIN: Final = _TEMPLATE.format_map(
