@@ -19,6 +19,7 @@ BEYOND_SCHEMAS = re.compile(
     |   \#/.*/metadata\ (?:Must\ not\ be\ nested\ that\ deep|must\ not\ exceed\ 4096\ bytes\ of\ JSON)
     |   \#/purchase/quantity\ the\ price\ of\ so\ many\ is\ beyond\ what\ can\ be\ paid\ at\ once
     |   \#/query/at\ (?:must\ not\ exceed\ the\ newest\ event,\ -?\d+|is\ not\ a\ date\ and\ time\ that\ exist)
+    |   \#/notifications/read_up_to\ there\ are\ \d+\ notifications
     |   \#/query/old\ must\ not\ exceed\ new
     |   \#/user/current_password\ (?:Field\ required|Is\ not\ your\ password)
     """,

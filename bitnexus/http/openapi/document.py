@@ -31,6 +31,7 @@ _TAGS: Final = {
     "accounts": "Accounts, their balances and histories.",
     "transactions": "Transfers: plain, pending, reversals; batches; proofs.",
     "products": "What the shop sells, and buying it.",
+    "notifications": "What a user was told, and what of it is read.",
     "ledger": "The log's checkpoints, tiles and proofs; the books.",
     "admin": "The operators' commands on the running node, and their audit.",
     "system": "Health, metrics, this document.",

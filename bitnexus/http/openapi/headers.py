@@ -138,4 +138,4 @@ def _references(names: list[str]) -> dict[str, Any]:
 
 
 def _is_list(route: Route) -> bool:
-    return route.query is not None and "cursor" in route.query.model_fields
+    return route.query is not None and not {"cursor", "after"}.isdisjoint(route.query.model_fields)

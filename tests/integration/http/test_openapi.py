@@ -212,6 +212,10 @@ class Holder:
             batch = {"transactions": [plain, refused["transaction"]], "atomic": atomic}
             await self.do("post_transactions_batch", user=ann, body=batch, wanted=(wanted,))
         await self.do("get_transactions_id_proof", user=ann, id=id_)
+        await self.do("get_notifications", user=ann, query="?after=0&limit=1")
+        for up_to, wanted in ((1, 200), (10_000, 422)):
+            mark = {"notifications": {"read_up_to": up_to}}
+            await self.do("post_notifications_read", user=ann, body=mark, wanted=(wanted,))
 
     async def _shop(self) -> None:
         admin, ann = await self.service.admin(), await self.service.register()
