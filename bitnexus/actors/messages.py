@@ -150,7 +150,7 @@ class PostTransfers(Message, frozen=True, tag="PostTransfers/1"):
 
     Answered by :class:`TransferResults`, or if it is `brief` by :class:`TransferReceipts`. `user_id` and `role` are
     those of the authenticated caller; the user's transaction actor checks that the debit accounts are the user's (an
-    admin or a service may debit any), and that an admin asks for a reversal.
+    admin or a service may debit the house's, and post or void what is pending), and that an admin asks for a reversal.
     """
 
     user_id: str

@@ -1,7 +1,9 @@
 """The one statement that writes a block, in two forms, and its parameters.
 
 The plain form writes accounts opened and transfers of kind "post", which is what nearly every block is made of; the
-full form writes everything. Each is one round trip and one transaction.
+full form writes everything. Each is one round trip and one transaction, whatever the size of the block: COPY, for the
+transfers of large ones, was measured beside it. In binary or in text, at 1,000, 4,000 and 8,000 rows, it was not faster
+beyond the noise (a transaction of four round trips), and took 1.6 to 6 times the ledger's own CPU.
 """
 
 from __future__ import annotations

@@ -212,6 +212,7 @@ class Holder:
             batch = {"transactions": [plain, refused["transaction"]], "atomic": atomic}
             await self.do("post_transactions_batch", user=ann, body=batch, wanted=(wanted,))
         await self.do("get_transactions_id_proof", user=ann, id=id_)
+        await self.do("get_transactions_id_tlog_proof", user=ann, id=id_)
         await self.do("get_notifications", user=ann, query="?after=0&limit=1")
         for up_to, wanted in ((1, 200), (10_000, 422)):
             mark = {"notifications": {"read_up_to": up_to}}
