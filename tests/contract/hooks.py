@@ -20,6 +20,7 @@ BEYOND_SCHEMAS = re.compile(
     |   \#/purchase/quantity\ the\ price\ of\ so\ many\ is\ beyond\ what\ can\ be\ paid\ at\ once
     |   \#/query/at\ (?:must\ not\ exceed\ the\ newest\ event,\ -?\d+|is\ not\ a\ date\ and\ time\ that\ exist)
     |   \#/notifications/read_up_to\ there\ are\ \d+\ notifications
+    |   \#/limits/\d+(?:/asset\ stands\ twice|\ needs\ per_transfer,\ per_day\ or\ both)
     |   \#/query/old\ must\ not\ exceed\ new
     |   \#/user/current_password\ (?:Field\ required|Is\ not\ your\ password)
     """,

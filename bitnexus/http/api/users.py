@@ -41,7 +41,7 @@ from bitnexus.storage.users import Role, User
 
 PATH: Final = "/api/v1/users"
 #: In the place of an id: the caller's own.
-ME: Final = "/me"
+ME: Final = "me"
 _EXAMPLE: Final = {"user": {"email": "ben@example.com", "name": "Ben", "password": "battery staple", "role": "user"}}
 
 
@@ -95,9 +95,9 @@ class Users:
         return [
             Route("GET", PATH, self.index, "Users, newest first", access=admin, query=PageQuery, described=listed),
             Route("POST", PATH, self.create, "Make a user", access=admin, body=CreateUser, described=made),
-            Route("GET", PATH + ME, self.me, "The caller", described=oneself),
-            Route("PUT", PATH + ME, self.update_me, "Change oneself", body=body, described=changed),
-            Route("PATCH", PATH + ME, self.update_me, "Change oneself", body=body, described=changed),
+            Route("GET", f"{PATH}/{ME}", self.me, "The caller", described=oneself),
+            Route("PUT", f"{PATH}/{ME}", self.update_me, "Change oneself", body=body, described=changed),
+            Route("PATCH", f"{PATH}/{ME}", self.update_me, "Change oneself", body=body, described=changed),
             Route("GET", one, self.show, "One user", described=shown),
             Route("PUT", one, self.update, "Change a user", body=body, described=changed),
             Route("PATCH", one, self.update, "Change a user", body=body, described=changed),

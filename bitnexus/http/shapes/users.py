@@ -33,3 +33,17 @@ class Session(Shape):
     refresh_token: str
     refresh_expires_in: int
     user: User
+
+
+class AssetLimit(Shape):
+    """What may be transferred of one asset, in minor units: in one transfer, and on one day (UTC). null: all."""
+
+    asset: str
+    per_transfer: int | None
+    per_day: int | None
+
+
+class Limits(Shape):
+    """The limits of a user; of an asset that is not among them there is none."""
+
+    limits: list[AssetLimit]

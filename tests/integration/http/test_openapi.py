@@ -168,6 +168,9 @@ class Holder:
             await self.do(f"{method}_users_me", user=ann, body=body, headers=match)
             await self.do(f"{method}_users_me", user=ann, body=body, wanted=(428,))
         await self.do("get_users_me", user=ann)
+        limits, match = {"limits": [{"asset": "USD/2", "per_day": 5}]}, {"If-Match": "*"}
+        await self.do("put_users_id_limits", user=admin, id=ann.id, body=limits, headers=match)
+        await self.do("get_users_id_limits", user=ann, id=ann.id)
         await self.do("delete_users_id", user=admin, id=id_, headers={"If-Match": '"99"'}, wanted=(412,))
         await self.do("delete_users_id", user=admin, id=id_, headers={"If-Match": "*"})
 
