@@ -13,8 +13,8 @@ UV  = $(firstword $(wildcard $(VENV)/bin/uv) uv)
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .SUFFIXES:
-.PHONY: help run test test-long bench bench-import bench-channels bench-ledger bench-runtime bench-supervision bench-users soak \
-	chaos-ledger chaos-channels fuzz \
+.PHONY: help run test test-api test-long bench bench-channels bench-http bench-import bench-ledger bench-runtime \
+	bench-supervision bench-users soak chaos-ledger chaos-channels fuzz \
 	check fmt lock clean
 
 help: ## List the targets
@@ -36,6 +36,9 @@ endif
 test-long: $(VENV)/.dev-installed ## Compare the supervisors with the model of OTP's rules in 10,000 random lives each
 	HYPOTHESIS_PROFILE=long $(PY) -m pytest tests/property/test_supervisors_against_otp.py --timeout 1800 $(ARGS)
 
+test-api: $(VENV)/.dev-installed ## Ask every operation of the OpenAPI document at random (ARGS="--examples 20")
+	$(PY) -m tests.contract $(ARGS)
+
 bench-supervision: $(VENV)/.dev-installed ## Measure restarts, starts and stops of supervised actors and processes
 	$(PY) -m bench.supervision $(ARGS)
 
@@ -45,6 +48,9 @@ bench: $(VENV)/.dev-installed ## Measure transfers beside the peers, and memory 
 
 bench-channels: $(VENV)/.dev-installed ## Measure the fan-out of events to 2,000 sockets beside a bare server (ARGS="--rounds 5")
 	$(PY) -m bench.channels $(ARGS)
+
+bench-http: $(VENV)/.dev-installed ## Measure what a front adds to bare aiohttp; needs wrk (ARGS="--rounds 3", ARGS=--help)
+	$(PY) -m bench.http $(ARGS)
 
 bench-ledger: $(VENV)/.dev-installed ## Measure the ledger beside pgbench (ARGS="--long 10000000", ARGS=--help)
 	$(PY) -m bench.ledger $(ARGS)

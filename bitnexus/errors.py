@@ -379,6 +379,11 @@ def _family(root: type[BitNexusError]) -> dict[str, type[BitNexusError]]:
     return found
 
 
+def every_error() -> dict[str, type[BitNexusError]]:
+    """The errors of this module by their codes; the refusals of the ledger are none of them."""
+    return {code: error for code, error in _family(BitNexusError).items() if error.__module__ == __name__}
+
+
 def by_code(code: str, detail: str) -> BitNexusError:
     """The exception for an error code received from another process."""
     if code in REFUSALS:

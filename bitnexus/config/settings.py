@@ -216,6 +216,25 @@ class Settings(BaseSettings):
         validation_alias="BITNEXUS_WEBHOOK_ATTEMPTS",
         description="How often a receiver may refuse an event until it becomes a dead letter.",
     )
+    max_requests: int = Field(
+        2048,
+        ge=1,
+        le=1_000_000,
+        validation_alias="BITNEXUS_MAX_REQUESTS",
+        description="Requests under way in one front; more are refused with 503.",
+    )
+    max_connections: int = Field(
+        10_000,
+        ge=1,
+        le=1_000_000,
+        validation_alias="BITNEXUS_MAX_CONNECTIONS",
+        description="Connections of one front; more are refused with 503.",
+    )
+    docs: bool = Field(
+        True,  # noqa: FBT003 - the default
+        validation_alias="BITNEXUS_DOCS",
+        description="false: neither /docs nor /api/openapi.json.",
+    )
     legacy_api_url: str | None = Field(
         None,
         max_length=1000,

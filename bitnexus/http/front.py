@@ -47,6 +47,7 @@ from bitnexus.http.legacy.passing import Legacy
 from bitnexus.http.limits import Limits
 from bitnexus.http.listener import PortInUse, free_port, let_nobody_begin, listening_sockets
 from bitnexus.http.password_threads import PasswordThreads
+from bitnexus.http.patience import Patience
 from bitnexus.http.refresh_tokens import RefreshTokens
 from bitnexus.http.request_metrics import RequestMetrics
 from bitnexus.http.revocation_feed import RevocationFeed
@@ -71,7 +72,7 @@ class Front(Process):
     args (all optional): `host`, `port` instead of the settings'; `origins`, the patterns of pages that may open sockets
     besides those of the settings (none: those of the same host); `idle_s`, after which a silent socket is closed,
     instead of 60; `pushes_per_s`, how much a channel client may send, instead of 100; `poll_window_s`, how long a poll
-    waits, instead of 10; `drain_s` instead of :data:`DRAIN_S`.
+    waits, instead of 10; `drain_s` instead of :data:`DRAIN_S`; `patience`, the times of :class:`Patience`.
     """
 
     async def init(self) -> None:
@@ -132,6 +133,7 @@ class Front(Process):
         self._traffic = Traffic()
         cors = Cors(pages) if pages else None
         self._runner = await build_runner(services, self._sockets, self._long_polls, self._traffic, cors)
+        self.spawn(Patience(self._runner.seen, **self.args.get("patience", {})).watch())
         self._hub.start()
         self._operators.exchange.start()
         self.spawn(revocations.follow())

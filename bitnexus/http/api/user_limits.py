@@ -14,9 +14,12 @@ from bitnexus.http.answers import expect
 from bitnexus.http.api.transactions import AssetText
 from bitnexus.http.api.users import ME
 from bitnexus.http.api.users import PATH as USERS
+from bitnexus.http.described import Described
 from bitnexus.http.etags import etag, is_known, versions_to_match
 from bitnexus.http.routes import Access, Call, Route, data
 from bitnexus.http.services import Services
+from bitnexus.http.shapes.base import One
+from bitnexus.http.shapes.users import Limits
 from bitnexus.http.validation import MAX_SAFE_INTEGER, Model
 from bitnexus.storage import user_limits, users
 
@@ -50,8 +53,22 @@ class UserLimits:
     def routes(self) -> list[Route]:
         """The routes of this resource."""
         return [
-            Route("GET", PATH, self.show, "What a user may transfer"),
-            Route("PUT", PATH, self.replace, "Limit what a user may transfer", access=Access.ADMIN, body=ReplaceLimits),
+            Route(
+                "GET",
+                PATH,
+                self.show,
+                "What a user may transfer",
+                described=Described({200: One[Limits]}, errors=(NotFound,), if_none_match=True),
+            ),
+            Route(
+                "PUT",
+                PATH,
+                self.replace,
+                "Limit what a user may transfer",
+                access=Access.ADMIN,
+                body=ReplaceLimits,
+                described=Described({200: One[Limits]}, errors=(NotFound,), if_match=True),
+            ),
         ]
 
     async def show(self, call: Call[None, None]) -> web.Response:
