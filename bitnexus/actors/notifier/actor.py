@@ -19,6 +19,7 @@ from bitnexus.actors.runtime.connection import Connection
 from bitnexus.actors.runtime.context import Context
 from bitnexus.actors.runtime.inspection_messages import Scalar
 from bitnexus.actors.runtime.message import ProcessInfo
+from bitnexus.actors.runtime.patience import wait_at_work
 from bitnexus.actors.runtime.process import Process, handles
 from bitnexus.actors.runtime.reasons import ExitReason
 from bitnexus.config import get_settings
@@ -52,8 +53,7 @@ class Notifier(Process):
         self._behind = asyncio.Event()
         self._ready = asyncio.Event()
         self.spawn(self._follow())
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._ready.wait(), READY_S)
+        await wait_at_work(self._ready.wait, READY_S)
 
     async def terminate(self, reason: ExitReason) -> None:  # noqa: ARG002 - it makes no difference here
         """Close the pool; fronts subscribe again at the next notifier."""
