@@ -13,7 +13,7 @@ UV  = $(firstword $(wildcard $(VENV)/bin/uv) uv)
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .SUFFIXES:
-.PHONY: help run test test-long bench bench-import bench-ledger bench-runtime bench-supervision soak chaos-ledger fuzz \
+.PHONY: help run test test-long bench bench-import bench-ledger bench-runtime bench-supervision soak chaos chaos-ledger fuzz \
 	check fmt lock clean
 
 help: ## List the targets
@@ -53,6 +53,9 @@ bench-runtime: $(VENV)/.dev-installed ## Measure the actor runtime beside its pe
 
 soak: $(VENV)/.dev-installed ## Break the runtime at random for ten minutes (ARGS="--minutes 3 --seed 7")
 	$(PY) -m tests.soak $(ARGS)
+
+chaos: $(VENV)/.dev-installed ## Break a whole node under load for ten minutes (ARGS="--seconds 60 --seed 7 --report FILE")
+	$(PY) -m tests.chaos $(ARGS)
 
 chaos-ledger: $(VENV)/.dev-installed ## Kill the ledger 200 times under load, and PostgreSQL ten times (ARGS="--kills 20 --seed 7")
 	$(PY) -m tests.chaos.ledger $(ARGS)

@@ -6,17 +6,27 @@ import asyncio
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, Protocol
 
 import aiohttp
-
-from tests.running import RunningService
 
 ADMIN_EMAIL: Final = "operator@example.com"
 PASSWORD: Final = "correct horse battery"
 #: Passwords are hashed for each; more at once only wait for each other.
 _AT_ONCE: Final = 4
 _REQUEST_TIMEOUT_S: Final = 30.0
+
+
+class Node(Protocol):
+    """A running service, and what its command line needs to find it."""
+
+    @property
+    def address(self) -> str:
+        """The base of its URLs."""
+
+    environment: dict[str, str]
+    directory: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +43,12 @@ class Teller:
 
     def __init__(self, session: aiohttp.ClientSession, admin_token: str) -> None:
         self._session = session
-        self._admin_token = admin_token
+        self.admin_token = admin_token
 
     @classmethod
-    async def begin(cls, service: RunningService, session: aiohttp.ClientSession) -> Teller:
+    async def begin(cls, service: Node, session: aiohttp.ClientSession, email: str = ADMIN_EMAIL) -> Teller:
         """Create the admin by the command line and log in."""
-        command = [sys.executable, "-m", "bitnexus", "user", "create-admin", "--email", ADMIN_EMAIL, "--password-stdin"]
+        command = [sys.executable, "-m", "bitnexus", "user", "create-admin", "--email", email, "--password-stdin"]
         process = await asyncio.create_subprocess_exec(
             *command,
             env=service.environment,
@@ -50,15 +60,15 @@ class Teller:
         output, _ = await process.communicate(f"{PASSWORD}\n".encode())
         if process.returncode != 0:
             raise AssertionError(f"no admin could be created:\n{output.decode()}")
-        return cls(session, await _log_in(session, ADMIN_EMAIL))
+        return cls(session, await _log_in(session, email))
 
-    async def customers(self, count: int, *, funds: int) -> list[Customer]:
+    async def customers(self, count: int, *, funds: int, named: str = "customer") -> list[Customer]:
         """So many new customers, each with `funds` (minor units of the default asset) out of the world account."""
         slots = asyncio.Semaphore(_AT_ONCE)
 
         async def one(number: int) -> Customer:
             async with slots:
-                return await self._customer(f"customer-{number}@example.com", funds)
+                return await self._customer(f"{named}-{number}@example.com", funds)
 
         return await asyncio.gather(*(one(number) for number in range(count)))
 
@@ -68,7 +78,7 @@ class Teller:
 
         async def one() -> str:
             async with slots:
-                opened = await post(self._session, "/api/v1/accounts", {"account": {}}, token=self._admin_token)
+                opened = await post(self._session, "/api/v1/accounts", {"account": {}}, token=self.admin_token)
                 return str(opened["id"])
 
         return await asyncio.gather(*(one() for _ in range(count)))
@@ -79,11 +89,11 @@ class Teller:
         account_id = user["account_id"]
         if funds:
             fields = {"debit_account_id": "world", "credit_account_id": account_id, "amount": funds}
-            await post(self._session, "/api/v1/transactions", {"transaction": fields}, token=self._admin_token)
+            await post(self._session, "/api/v1/transactions", {"transaction": fields}, token=self.admin_token)
         return Customer(user["id"], account_id, await _log_in(self._session, email))
 
 
-def session_with(service: RunningService) -> aiohttp.ClientSession:
+def session_with(service: Node) -> aiohttp.ClientSession:
     """A client of the service; close it."""
     timeout = aiohttp.ClientTimeout(total=_REQUEST_TIMEOUT_S)
     return aiohttp.ClientSession(service.address, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar())
@@ -100,6 +110,14 @@ async def post(
             raise AssertionError(f"{path}: {response.status} {answer}")
         data: dict[str, Any] = answer["data"]
         return data
+
+
+async def product(session: aiohttp.ClientSession, admin_token: str, sku: str, *, price: int, stock: int) -> str:
+    """The id of a new product, with so many units in stock."""
+    fields = {"sku": sku, "name": "Mug", "price": price}
+    made = await post(session, "/api/v1/products", {"product": fields}, token=admin_token)
+    await post(session, f"/api/v1/products/{made['id']}/restocks", {"restock": {"quantity": stock}}, token=admin_token)
+    return str(made["id"])
 
 
 async def _log_in(session: aiohttp.ClientSession, email: str) -> str:
