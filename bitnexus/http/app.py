@@ -24,7 +24,8 @@ from bitnexus.http.connections import Refusals, Runner
 from bitnexus.http.correlation import RequestIds
 from bitnexus.http.cors import Cors
 from bitnexus.http.edge import Handler, edge, with_preflights
-from bitnexus.http.routes import MAX_BODY_BYTES, Route, endpoint
+from bitnexus.http.fast_path import Begin, FastPath
+from bitnexus.http.routes import MAX_BODY_BYTES, Route, endpoint, immediate
 from bitnexus.http.services import Services
 from bitnexus.http.traffic import Traffic
 
@@ -63,6 +64,7 @@ async def build_runner(
     app = web.Application(client_max_size=MAX_BODY_BYTES)
     time_limit_s = services.call_timeout_s + TIME_LIMIT_MARGIN_S
     exact: dict[tuple[str, str], Handler] = {}
+    fast: dict[tuple[str, str], Begin] = {}
     for route in route_table(services):
         handler = endpoint(route, services.tokens, services.limits, time_limit_s)
         app.router.add_route(route.method, route.path, handler)
@@ -70,6 +72,8 @@ async def build_runner(
             app.router.add_route("HEAD", route.path, handler)
         if "{" not in route.path:
             exact[route.method, route.path] = handler
+        if route.begin is not None:
+            fast[route.method, route.path] = immediate(route, services.tokens, services.limits)
     app.router.add_route("GET", SOCKET_PATH, sockets.handle)
     for method in ("GET", "POST", "OPTIONS"):
         app.router.add_route(method, POLLING_PATH, long_polls.handle)
@@ -77,6 +81,7 @@ async def build_runner(
     runner = Runner(
         app,
         Refusals(request_ids, services.metrics),
+        FastPath(fast, request_ids, services.metrics, traffic),
         access_log=None,
         handle_signals=False,
         keepalive_timeout=KEEP_ALIVE_S,

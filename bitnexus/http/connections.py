@@ -1,12 +1,13 @@
-"""Connections to clients: what aiohttp cannot parse is refused as any other request is, by problem+json.
+"""Connections to clients: aiohttp's, with a fast path, and with problem+json for what cannot be parsed.
 
-aiohttp answers such a request before the edge sees it: with text, and a traceback in the log for every stranger who
-sends garbage.
+aiohttp answers a request that it cannot parse before the edge sees it: with text, and a traceback in the log for every
+stranger who sends garbage.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final, cast
 
 import structlog
 from aiohttp import web
@@ -14,7 +15,9 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from bitnexus.errors import BadRequest, BitNexusError
 from bitnexus.http.correlation import RequestIds
-from bitnexus.http.edge import STATIC_HEADERS, UNMATCHED
+from bitnexus.http.edge import UNMATCHED
+from bitnexus.http.fast_path import FastPath
+from bitnexus.http.presentation import STATIC_HEADERS
 from bitnexus.http.problem import problem
 from bitnexus.http.request_metrics import RequestMetrics
 
@@ -43,14 +46,81 @@ class Refusals:
         return response
 
 
+class _Parser:
+    """aiohttp's, from whose messages the connection may take one for itself."""
+
+    __slots__ = ("_offer", "_parser", "feed_eof", "message_consumed", "pause_reading", "set_upgraded")
+
+    def __init__(self, parser: Any, offer: Callable[[Any, Any], bool]) -> None:
+        self._parser = parser
+        self._offer = offer
+        self.feed_eof = parser.feed_eof
+        self.message_consumed = parser.message_consumed
+        self.pause_reading = parser.pause_reading
+        self.set_upgraded = parser.set_upgraded
+
+    def feed_data(self, data: bytes) -> tuple[Sequence[Any], bool, bytes]:
+        """The messages that are for aiohttp."""
+        found: tuple[Sequence[Any], bool, bytes] = self._parser.feed_data(data)
+        messages = found[0]
+        if len(messages) == 1 and self._offer(*messages[0]):
+            self.message_consumed()
+            return (), found[1], found[2]
+        return found
+
+
 class _Connection(web.RequestHandler):
-    """aiohttp's, but for what it answers by itself."""
+    """aiohttp's, but for what takes the fast path, and for what it answers by itself.
 
-    __slots__ = ("_refusals",)
+    A request on the fast path is alone: what the client sends meanwhile is not read, or held until it is answered.
+    """
 
-    def __init__(self, refusals: Refusals, *args: Any, **kwargs: Any) -> None:
+    __slots__ = ("_fast_path", "_held", "_is_answering", "_refusals")
+
+    def __init__(self, refusals: Refusals, fast_path: FastPath, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._refusals = refusals
+        self._fast_path = fast_path
+        self._is_answering = False
+        self._held = b""
+        self._parser = cast("Any", _Parser(self._parser, self._offered))
+
+    def data_received(self, data: bytes) -> None:
+        """As aiohttp calls it."""
+        if not self._is_answering:
+            super().data_received(data)
+            return
+        self._held += data
+        self._pause_transport_reading()
+
+    def _offered(self, message: Any, payload: Any) -> bool:
+        """Whether the parsed request is answered by the fast path; if not, aiohttp must."""
+        waiter = self._waiter
+        if waiter is None or waiter.done() or self._messages or self._paused or self._close or self._force_close:
+            return False  # it is not this request's turn yet, or there is no room for its answer, or no turn will come
+        # Before it is begun: it may be answered at once.
+        self._is_answering = self._request_in_progress = True
+        if not self._fast_path.begin(self, message, payload):
+            self._is_answering = self._request_in_progress = False
+            return False
+        # For aiohttp the connection is idle: it must not end it for that. No answer takes as long as that.
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        return True
+
+    def answered(self, data: bytes, *, last: bool) -> None:
+        """See fast_path.Wire."""
+        self._is_answering = self._request_in_progress = False
+        if self._handler_waiter is not None and not self._handler_waiter.done():
+            self._handler_waiter.set_result(None)
+        if self.transport is None:
+            return  # the client has gone
+        self.transport.write(data)
+        if last:
+            self.force_close()
+        elif self._held:
+            held, self._held = self._held, b""
+            self._resume_transport_reading()
+            self.data_received(held)
 
     def handle_error(
         self,
@@ -68,22 +138,24 @@ class _Connection(web.RequestHandler):
 class _Server(web.Server):
     """Makes such connections."""
 
-    def __init__(self, refusals: Refusals, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, refusals: Refusals, fast_path: FastPath, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._refusals = refusals
+        self._fast_path = fast_path
 
     def __call__(self) -> web.RequestHandler:
-        return _Connection(self._refusals, self, loop=self._loop, **self._kwargs)
+        return _Connection(self._refusals, self._fast_path, self, loop=self._loop, **self._kwargs)
 
 
 class Runner(web.AppRunner):
     """aiohttp's runner of an application, with such a server."""
 
-    def __init__(self, app: web.Application, refusals: Refusals, **options: Any) -> None:
+    def __init__(self, app: web.Application, refusals: Refusals, fast_path: FastPath, **options: Any) -> None:
         super().__init__(app, **options)
         self._refusals = refusals
+        self._fast_path = fast_path
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
         options = {"request_factory": made.request_factory, "loop": made._loop, **made._kwargs}  # noqa: SLF001
-        return _Server(self._refusals, made.request_handler, **options)
+        return _Server(self._refusals, self._fast_path, made.request_handler, **options)

@@ -8,6 +8,8 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
+from bitnexus.http.fields import TRACEPARENT, X_REQUEST_ID
+
 #: What may stand in a log line and in a response header as it came.
 _SANE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:\-]{0,127}", re.ASCII)
 #: https://www.w3.org/TR/trace-context/#traceparent-header; version ff and all-zero ids are invalid.
@@ -30,7 +32,7 @@ class RequestIds:
         new one.
         """
         trace = _trace_of(headers)
-        given = headers.get("X-Request-Id")
+        given = headers.get(X_REQUEST_ID)
         if given is not None and _SANE.fullmatch(given):
             return given, f"{given}/{trace}" if trace else given
         request_id = trace or f"{self._prefix}-{next(self._count):x}"
@@ -38,6 +40,6 @@ class RequestIds:
 
 
 def _trace_of(headers: Mapping[str, str]) -> str:
-    parent = headers.get("traceparent")
+    parent = headers.get(TRACEPARENT)
     match = None if parent is None else _TRACEPARENT.fullmatch(parent)
     return "" if match is None else match["trace"]

@@ -25,15 +25,14 @@ from bitnexus.errors import (
 )
 from bitnexus.http.correlation import RequestIds
 from bitnexus.http.cors import Cors
-from bitnexus.http.presentation import COMPRESSED_FROM_BYTES, compress, protect_page
+from bitnexus.http.fields import CONTENT_TYPE, EXPECT, ORIGIN, X_REQUEST_ID
+from bitnexus.http.presentation import COMPRESSED_FROM_BYTES, STATIC_HEADERS, compress, protect_page
 from bitnexus.http.problem import problem
 from bitnexus.http.request_metrics import RequestMetrics
 from bitnexus.http.routes import JSON_TYPE
 from bitnexus.http.traffic import Traffic
 
 UNMATCHED: Final = "unmatched"
-#: Of every answer; the server's name does not tell which libraries of which versions.
-STATIC_HEADERS: Final = (("Server", "bitnexus"), ("X-Content-Type-Options", "nosniff"), ("Cache-Control", "no-store"))
 _MAX_INSTANCE_CHARS: Final = 256
 
 log = structlog.get_logger(__name__)
@@ -62,7 +61,7 @@ def edge(
         started = perf_counter()
         path = request.rel_url.raw_path
         handler = exact.get((request.method, path))
-        if handler is not None and "Expect" in request.headers:
+        if handler is not None and EXPECT in request.headers:
             handler = None  # the application knows how to answer that
         request_id, correlated = request_ids.of(request.headers)
         # aiohttp runs each request in a task of its own: this ends with it.
@@ -84,7 +83,7 @@ def edge(
         if not response.prepared:
             headers = response.headers
             _present(request, response, cors)
-            headers["X-Request-Id"] = request_id
+            headers[X_REQUEST_ID] = request_id
             for name, value in STATIC_HEADERS:
                 headers[name] = value
             route = path if handler is not None else _template(request)
@@ -100,14 +99,14 @@ def edge(
 
 def _present(request: web.Request, response: web.StreamResponse, cors: Cors | None) -> None:
     headers = response.headers
-    if headers.get("Content-Type") != JSON_TYPE:
+    if headers.get(CONTENT_TYPE) != JSON_TYPE:
         protect_page(headers)
     if type(response) is web.Response:
         body = response.body
         if type(body) is bytes and len(body) >= COMPRESSED_FROM_BYTES:
             compress(request, response)
     if cors is not None:
-        cors.dress(request.headers.get("Origin"), headers)
+        cors.dress(request.headers.get(ORIGIN), headers)
 
 
 def with_preflights(by_router: Handler, cors: Cors) -> Handler:

@@ -8,6 +8,8 @@ from typing import Final
 
 from aiohttp import web
 
+#: Of every answer; the server's name does not tell which libraries of which versions.
+STATIC_HEADERS: Final = (("Server", "bitnexus"), ("X-Content-Type-Options", "nosniff"), ("Cache-Control", "no-store"))
 #: Below that, the packet that is saved is not worth the compression.
 COMPRESSED_FROM_BYTES: Final = 4096
 _TEXT: Final = re.compile(r"text/|application/(?:[a-z.-]+\+)?json\b")

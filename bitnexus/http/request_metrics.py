@@ -27,6 +27,7 @@ class RequestMetrics(Collector):
     def __init__(self) -> None:
         self._counts: dict[tuple[str, str, int], int] = {}
         self._latencies: dict[str, _Latency] = {}
+        self.fast = 0  # requests that took the fast path
         self.sockets = 0  # open WebSockets now
         self.poll_sessions = 0  # clients that poll now
 
@@ -56,5 +57,6 @@ class RequestMetrics(Collector):
             cumulated = list(zip(bounds, accumulate(latency.buckets), strict=True))
             latencies.add_metric([route], cumulated, latency.total_s)
         yield latencies
+        yield CounterMetricFamily("bitnexus_http_fast_path", "Requests that took the fast path.", value=self.fast)
         yield GaugeMetricFamily("bitnexus_http_sockets", "Open WebSockets.", value=self.sockets)
         yield GaugeMetricFamily("bitnexus_http_poll_sessions", "Channel clients that poll.", value=self.poll_sessions)

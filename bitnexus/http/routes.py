@@ -19,6 +19,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from bitnexus.errors import (
     BadRequest,
+    BitNexusError,
     CallTimeout,
     Forbidden,
     Overloaded,
@@ -27,7 +28,10 @@ from bitnexus.errors import (
     Unauthorized,
     UnsupportedMediaType,
 )
+from bitnexus.http.fast_path import Answer, Begin, Finish, Headers
+from bitnexus.http.fields import AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE
 from bitnexus.http.limits import LIMITED_ROLE, Limits
+from bitnexus.http.throttle import Throttle
 from bitnexus.http.validation import parse_json, validate, validate_query
 from bitnexus.principal import Principal
 from bitnexus.tokens import AccessTokens
@@ -72,6 +76,8 @@ class Route:
     `bodiless` True: a request may come without the body, which is None then. `timed` False: the handler keeps a
     deadline itself, and need not pay for another. `body_bytes` bounds the body; of those whose bodies may be large,
     only :data:`MAX_LARGE` are served at a time, the others wait. `unlimited` True: of a public route, for probes.
+    `begin`, of a route for users with a small body, does the same as the handler without waiting (see fast_path.py),
+    for what it does not decline by a BitNexusError.
     """
 
     method: str
@@ -85,6 +91,7 @@ class Route:
     unlimited: bool = False
     timed: bool = True
     body_bytes: int = MAX_BODY_BYTES
+    begin: Callable[[Headers, Principal, Any, Finish], None] | None = None
 
 
 def endpoint(
@@ -129,6 +136,46 @@ def endpoint(
         return response
 
     return handle if body_bytes <= MAX_BODY_BYTES else _in_turn(handle, tokens, limits, body_bytes)
+
+
+def immediate(route: Route, tokens: AccessTokens, limits: Limits) -> Begin:
+    """What the fast path begins requests of a route with, in the same order as :func:`endpoint`.
+
+    But that those count against their user's limit which are begun: whatever is declined is counted by `endpoint`.
+    """
+    begin, throttle = route.begin, limits.users
+    assert begin is not None
+    assert route.body is not None
+    assert route.query is None
+    assert route.access is Access.USER
+    body_of = TypeAdapter[Any](route.body)
+
+    def begin_call(headers: Headers, body: bytes, finish: Finish) -> None:
+        if headers.get(CONTENT_TYPE) != JSON_TYPE:
+            raise UnsupportedMediaType
+        principal = authenticate(tokens, headers)
+        model = validate(body_of, parse_json(body))
+        if throttle is not None and principal.role == LIMITED_ROLE:
+            used_s = throttle.take(principal.user_id)
+            if used_s > throttle.told_from_s:
+                finish = _telling(throttle, used_s, finish)
+        begin(headers, principal, model, finish)
+
+    return begin_call
+
+
+def _telling(throttle: Throttle, used_s: float, finish: Finish) -> Finish:
+    """`finish`, with what is left of the user's limit in the headers."""
+
+    def tell(answer: Answer | BitNexusError) -> None:
+        if not isinstance(answer, BitNexusError):
+            status, body, headers = answer
+            told = dict(headers)
+            throttle.tell(told, used_s)
+            answer = status, body, told
+        finish(answer)
+
+    return tell
 
 
 def _known(request: web.Request, tokens: AccessTokens, limits: Limits) -> Principal:
@@ -178,7 +225,7 @@ def authenticate(tokens: AccessTokens, headers: Mapping[str, str]) -> Principal:
     Raises:
         Unauthorized: no such header, or a token that is not valid.
     """
-    given = headers.get("Authorization")
+    given = headers.get(AUTHORIZATION)
     if given is None:
         raise Unauthorized
     scheme, _, token = given.partition(" ")
@@ -189,9 +236,9 @@ def authenticate(tokens: AccessTokens, headers: Mapping[str, str]) -> Principal:
 
 async def _read(request: web.Request, most_bytes: int) -> bytes:
     """The body; bounded in size (again, chunked, by the request's client_max_size) and in time."""
-    if request.headers.get("Content-Type") != JSON_TYPE and request.content_type != JSON_TYPE:
+    if request.headers.get(CONTENT_TYPE) != JSON_TYPE and request.content_type != JSON_TYPE:
         raise UnsupportedMediaType
-    if request.headers.get("Content-Encoding", IDENTITY).lower() != IDENTITY:
+    if request.headers.get(CONTENT_ENCODING, IDENTITY).lower() != IDENTITY:
         # The front does not inflate bodies (see its runner): they are small, and a bomb is smaller still.
         raise UnsupportedMediaType("A body must not be compressed")
     length = request.content_length
@@ -210,9 +257,14 @@ async def _read(request: web.Request, most_bytes: int) -> bytes:
         raise BadRequest("The body is not complete") from error
 
 
+def data_json(value: object) -> bytes:
+    """``{"data": value}``; `value` is of JSON types."""
+    return orjson.dumps({"data": value})
+
+
 def data(value: object, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
     """The answer ``{"data": value}``; `value` is of JSON types."""
-    return json_bytes(orjson.dumps({"data": value}), status=status, headers=headers)
+    return json_bytes(data_json(value), status=status, headers=headers)
 
 
 def json_bytes(body: bytes, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:

@@ -28,6 +28,7 @@ import asyncio
 import os
 import random
 import time
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -103,7 +104,8 @@ class Writer:
         self._intake = Intake(max_block=max_block, max_waiting=max_waiting)
         self._book = Book(balance_cache)
         self._head: Head | None = None
-        self._recent: dict[str, Recorded] = {}
+        # A plain dict would be walked from its beginning, past all that was ever deleted there, for each block.
+        self._recent: OrderedDict[str, Recorded] = OrderedDict()
         self._attempts: dict[bytes, Block] = {}
         self._ahead = Ahead(self._book, self._intake)
         self._db: LedgerConnection | None = None
@@ -313,10 +315,8 @@ class Writer:
     def _remember(self, results: dict[str, Recorded]) -> None:
         recent = self._recent
         recent.update(results)
-        surplus = len(recent) - RECENT_RESULTS
-        if surplus > 0:
-            for id_ in [id_ for id_, _ in zip(recent, range(surplus), strict=False)]:
-                del recent[id_]
+        while len(recent) > RECENT_RESULTS:
+            recent.popitem(last=False)
 
     # -- when the connection fails -----------------------------------------------------------------------------
 

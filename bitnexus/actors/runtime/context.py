@@ -61,7 +61,9 @@ class Context:
     @property
     def expired(self) -> bool:
         """Whether the caller has given up, or is gone: work that has not begun should not begin."""
-        return self.cancelled or self.connection.is_closed or self.remaining_s <= 0
+        if self.cancelled or self.connection.is_closed:
+            return True
+        return self.deadline is not None and self.deadline <= self._loop.time()
 
     def reply(self, message: Message) -> None:
         """Answer the call; nothing happens for a cast or when the caller is gone or has withdrawn it."""

@@ -91,6 +91,10 @@ class Queue:
     def take(self, max_items: int, max_bytes: int) -> list[bytes]:
         """The items of the next frame: at least one, of a queue that is not empty."""
         items = self._items
+        if len(items) <= max_items and self._size <= max_bytes:  # all of them, as nearly always
+            batch = list(items)
+            self.clear()
+            return batch
         batch = [items.popleft()]
         size = len(batch[0])
         while items and len(batch) < max_items and size + len(items[0]) <= max_bytes:

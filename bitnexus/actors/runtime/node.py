@@ -71,6 +71,8 @@ class Node:
         self._calls = OpenCalls()
         self._sweeping = False
         self._liveness = Liveness(peers)
+        #: Of those who have been sent something by name: who held the name then, and the connection to it.
+        self._connections: dict[str, tuple[ProcessInfo, Connection]] = {}
         self.losses = Losses(peers.loop)
         #: Asked for the name of whom a repeatable call is sent to again: (name, message) → name.
         self.reroute: Callable[[str, Message], str] | None = None
@@ -211,6 +213,14 @@ class Node:
         return self._peers.connection_to(address, bytes.fromhex(instance))
 
     def _connection_of(self, info: ProcessInfo) -> Connection:
+        known = self._connections.get(info.name)
+        if known is not None and known[0] is info and not known[1].is_closed:
+            return known[1]
+        connection = self._connect(info)
+        self._connections[info.name] = info, connection
+        return connection
+
+    def _connect(self, info: ProcessInfo) -> Connection:
         connection = self.link(info.address, info.instance)
         if connection.silence_limit_s is None and info.heartbeat_timeout_s is not None:
             # One heartbeat later than its supervisor, who knows better.
@@ -320,13 +330,15 @@ class Node:
             self._dispatch(message, Context(connection, None, None, item.trace, self._loop))
 
     def _reply_received(self, connection: Connection, item: wire.Reply) -> None:
-        if not self._is_answer(connection, item.ref):
-            return
+        call = self._calls.get(item.ref)
+        if call is None or call.connection is not connection:
+            return  # as in _is_answer
         try:
             result: Message | BitNexusError = wire.decode_message(item.body)
         except UnknownMessage as error:
             result = error
-        self._answer(item.ref, result)
+        self._calls.close(item.ref)
+        self._guarded(call.on_reply, result)
 
     def _failure_received(self, item: wire.Failure) -> None:
         call = self._calls.get(item.ref)

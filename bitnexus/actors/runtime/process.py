@@ -220,11 +220,13 @@ class Process(Inspected, Actor):  # type: ignore[misc]  # Thespian has no type h
             self.log.debug("message_received", message=type(message).__name__)
         try:
             result = handler(self, message, context)
-            if inspect.iscoroutine(result):
+            if result is None:
+                pass  # it has answered, or will
+            elif inspect.iscoroutine(result):
                 if not context.is_call:
                     self._mailbox += 1  # until its work is done; a call counts until it is answered
                 self.spawn(self._finish(result, context))
-            elif result is not None:
+            else:
                 context.reply(result)
         except BitNexusError as error:
             context.fail(error)

@@ -29,6 +29,8 @@ from thespian.system.transport import (
 )
 from thespian.system.transport.wakeupTransportBase import wakeupTransportBase
 
+from bitnexus.actors.runtime.stack import with_room
+
 #: While envelopes are handled one after another, connections get a turn at least this often.
 _TURN_EVERY_S: Final = 0.005
 
@@ -235,7 +237,7 @@ class Running(wakeupTransportBase):  # type: ignore[misc]  # Thespian has no typ
             return
         remaining = self.run_time.view().remainingSeconds()
         timer = None if remaining is None else self.loop.call_later(remaining, self.loop.stop)
-        self.loop.run_forever()
+        with_room(self.loop.run_forever)
         if timer is not None:
             timer.cancel()
 

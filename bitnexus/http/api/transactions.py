@@ -11,16 +11,28 @@ from bitnexus.actors import representation
 from bitnexus.actors.ledger.accounts import MAX_AMOUNT, MAX_CODE, canonical_uuid
 from bitnexus.actors.ledger.commands import MAX_TIMEOUT_S
 from bitnexus.actors.messages import PostTransfer, TransferResult
-from bitnexus.errors import InvalidFields, NotFound, Refused, UnknownMessage, Violation
+from bitnexus.actors.runtime.message import Message
+from bitnexus.errors import (
+    BadRequest,
+    BitNexusError,
+    InvalidFields,
+    NotFound,
+    Refused,
+    UnknownMessage,
+    Violation,
+)
 from bitnexus.http.answers import expect
 from bitnexus.http.api.accounts import visible_account
 from bitnexus.http.api.transfer_commands import PATH, REPLAYED, TransferCommands, shown_now, tag_of
 from bitnexus.http.api.transfer_requests import MAX_DESCRIPTION, REQUIRED, account_id, canonical, id_of
 from bitnexus.http.etags import is_known
+from bitnexus.http.fast_path import Answer, Finish, Headers
+from bitnexus.http.fields import IDEMPOTENCY_KEY
 from bitnexus.http.pages import PageQuery, Place, cursor_of, one_page, page, place_of
-from bitnexus.http.routes import Call, Route, data
+from bitnexus.http.routes import JSON_TYPE, Call, Route, data, data_json, json_bytes
 from bitnexus.http.services import Services
 from bitnexus.http.validation import JsonObject, Model, UuidText
+from bitnexus.principal import Principal
 from bitnexus.storage import ledger
 from bitnexus.supervision.slots import slot_of
 
@@ -80,7 +92,7 @@ class Transactions:
     def routes(self) -> list[Route]:
         """The routes of this resource."""
         return [
-            Route("POST", PATH, self.create, "Post a transfer", body=CreateTransaction, timed=False),
+            Route("POST", PATH, self.create, "Post a transfer", body=CreateTransaction, timed=False, begin=self.begin),
             *self._commands.routes(),
             Route("GET", PATH, self.index, "The caller's transfers, newest first", query=TransactionsQuery),
             Route("GET", PATH + "/{id}", self.show, "One transfer"),
@@ -93,38 +105,38 @@ class Transactions:
             Refused: by the ledger, for good.
             BitNexusError: before any effect, or with an unknown one; repeating with the same id or key is safe.
         """
-        services, principal, given = self._services, call.principal, call.body.transaction.model_fields_set
-        if not given.isdisjoint(_OTHER):
-            return await self._commands.create(call.request, principal, call.body.transaction)
+        services, principal, fields = self._services, call.principal, call.body.transaction
+        if not fields.model_fields_set.isdisjoint(_OTHER):
+            return await self._commands.create(call.request, principal, fields)
+        message = self._message(call.request.headers, principal, fields)
+        target = self._partition_names[slot_of(principal.user_id)]
+        answer = await services.node.call(target, message, timeout_s=services.call_timeout_s, retry=True)
+        status, body, headers = _answer(message, answer)
+        return json_bytes(body, status=status, headers=headers)
+
+    def begin(self, headers: Headers, principal: Principal, body: CreateTransaction, finish: Finish) -> None:
+        """As :meth:`create`, a plain transfer; any other is declined."""
+        services, fields = self._services, body.transaction
+        if not fields.model_fields_set.isdisjoint(_OTHER):
+            raise BadRequest("This is no plain transfer")
+        message = self._message(headers, principal, fields)
+
+        def answered(result: Message | BitNexusError) -> None:
+            finish(_outcome(message, result))
+
+        target = self._partition_names[slot_of(principal.user_id)]
+        services.node.request(target, message, answered, timeout_s=services.call_timeout_s, retry=True)
+
+    def _message(self, headers: Headers, principal: Principal, fields: TransactionFields) -> PostTransfer:
+        given = fields.model_fields_set
         if not given >= _NEEDED:
             missing = sorted(_NEEDED - given)
             raise InvalidFields(violations=tuple(Violation(f"#/transaction/{name}", REQUIRED) for name in missing))
-        message = self._message(call)
-        answer = await services.node.call(
-            self._partition_names[slot_of(principal.user_id)],
-            message,
-            timeout_s=services.call_timeout_s,
-            retry=True,
-        )
-        result = expect(TransferResult, answer)
-        if result.transfer_id != message.transfer_id:
-            raise UnknownMessage("the answer is to another transfer")
-        if result.refusal is not None:
-            raise Refused(result.refusal, replayed=result.replayed)
-        if result.transfer is None:
-            raise UnknownMessage("neither a transfer nor a refusal")
-        if result.replayed:
-            return data(representation.transaction(result.transfer), headers=REPLAYED)
-        location = {"Location": f"{PATH}/{result.transfer_id}"}
-        return data(representation.transaction(result.transfer), status=201, headers=location)
-
-    def _message(self, call: Call[CreateTransaction, None]) -> PostTransfer:
-        principal, fields = call.principal, call.body.transaction
         asset = fields.asset or self._services.default_asset
         return PostTransfer(
             user_id=principal.user_id,
             role=principal.role,
-            transfer_id=id_of(call.request.headers.get("Idempotency-Key"), fields.id, principal.user_id),
+            transfer_id=id_of(headers.get(IDEMPOTENCY_KEY), fields.id, principal.user_id),
             debit_account_id=account_id(fields.debit_account_id, asset, principal),
             credit_account_id=account_id(fields.credit_account_id, asset, principal),
             amount=fields.amount,
@@ -175,3 +187,32 @@ class Transactions:
         if is_known(call.request.headers.get("If-None-Match"), headers["ETag"]):
             return web.Response(status=304, headers=headers)
         return data(shown, headers=headers)
+
+
+def _answer(message: PostTransfer, answer: Message) -> Answer:
+    """What the ledger's answer to the transfer is over HTTP.
+
+    Raises:
+        Refused: it was refused.
+        UnknownMessage: it is no answer to this transfer.
+    """
+    result = expect(TransferResult, answer)
+    if result.transfer_id != message.transfer_id:
+        raise UnknownMessage("the answer is to another transfer")
+    if result.refusal is not None:
+        raise Refused(result.refusal, replayed=result.replayed)
+    if result.transfer is None:
+        raise UnknownMessage("neither a transfer nor a refusal")
+    body = data_json(representation.transaction(result.transfer))
+    if result.replayed:
+        return 200, body, {"Content-Type": JSON_TYPE, **REPLAYED}
+    return 201, body, {"Content-Type": JSON_TYPE, "Location": f"{PATH}/{result.transfer_id}"}
+
+
+def _outcome(message: PostTransfer, result: Message | BitNexusError) -> Answer | BitNexusError:
+    if isinstance(result, BitNexusError):
+        return result
+    try:
+        return _answer(message, result)
+    except BitNexusError as error:
+        return error

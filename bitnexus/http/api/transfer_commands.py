@@ -30,6 +30,7 @@ from bitnexus.http.api.transfer_requests import (
     subject_id,
 )
 from bitnexus.http.etags import etag, versions_to_match
+from bitnexus.http.fields import IDEMPOTENCY_KEY
 from bitnexus.http.routes import Call, Route, data
 from bitnexus.http.services import Services
 from bitnexus.http.validation import JsonObject, Model
@@ -79,7 +80,7 @@ class TransferCommands:
             Refused: by the ledger, for good.
             BitNexusError: before any effect, or with an unknown one; repeating with the same id or key is safe.
         """
-        id_ = id_of(request.headers.get("Idempotency-Key"), asked.id, caller.user_id)
+        id_ = id_of(request.headers.get(IDEMPOTENCY_KEY), asked.id, caller.user_id)
         subjects = await subjects_of(self._services, caller, [asked])
         made = request_of(asked, id_, subjects, caller, self._services.default_asset, "#/transaction")
         transfer, replayed = await self._post(caller, made)
@@ -108,7 +109,7 @@ class TransferCommands:
             if not caller.is_admin:
                 raise Forbidden("Only an admin may reverse a transfer")
             accounts, pending_id, reverses_id = (transfer.credit_account_id, transfer.debit_account_id), "", wanted
-        key = call.request.headers.get("Idempotency-Key")
+        key = call.request.headers.get(IDEMPOTENCY_KEY)
         id_ = id_of(key, None, caller.user_id)
         kind = VOID if pending_id else REVERSAL
         made = TransferRequest(
@@ -170,7 +171,7 @@ class TransferCommands:
         command = AnnotateTransfer(
             user_id=caller.user_id,
             role=caller.role,
-            annotation_id=id_of(call.request.headers.get("Idempotency-Key"), None, caller.user_id),
+            annotation_id=id_of(call.request.headers.get(IDEMPOTENCY_KEY), None, caller.user_id),
             transfer_id=transfer.transfer_id,
             debit_account_id=transfer.debit_account_id,
             description=description,
