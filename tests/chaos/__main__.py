@@ -63,4 +63,8 @@ def _tell(report: Report, to: Path | None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:  # what was started and mounted is cleared up by then
+        print("interrupted", flush=True)
+        sys.exit(130)

@@ -17,7 +17,7 @@ from tests.chaos.asking import Asker, Tally
 from tests.chaos.checks import check
 from tests.chaos.excuses import Trouble, under_way, unexcused
 from tests.chaos.faults import Faults
-from tests.chaos.history import History
+from tests.chaos.history import Books, History
 from tests.chaos.listener import Listener
 from tests.chaos.load import Auditor, Batcher, Buyer, Client, Payer, Reader, Reserver
 from tests.chaos.report import Report, by_kind, in_words
@@ -192,10 +192,13 @@ class Run:
     async def _come_to_rest(self, tasks: Sequence[asyncio.Future[None]], ears: Sequence[asyncio.Future[None]]) -> None:
         self._state.phase = "coming to rest"
         self._stop_paying.set()
-        async with asyncio.timeout(ENDED_WITHIN_S):
-            await asyncio.gather(*tasks)
-            self._state.phase = "asking again"
-            await asyncio.gather(*(payer.ask_again() for payer in self._payers))
+        try:
+            async with asyncio.timeout(ENDED_WITHIN_S):
+                await asyncio.gather(*tasks)
+                self._state.phase = "asking again"
+                await asyncio.gather(*(payer.ask_again() for payer in self._payers))
+        except TimeoutError:
+            self._report.complaints.append(f"not everybody was answered {ENDED_WITHIN_S:.0f} s after the last fault")
         await asyncio.sleep(REST_S)
         self._stop_listening.set()
         async with asyncio.timeout(ENDED_WITHIN_S):
@@ -216,17 +219,10 @@ class Run:
             *(in_words(trouble, under_way(faults.journal.outages, trouble.at)) for trouble in bad),
         ]
         report.excused = by_kind(_without(tally.troubles, bad))
-        faults.journal.write(self._target.directory / "journal.jsonl")
         if isinstance(self._target, Own):
+            faults.journal.write(self._target.directory / "journal.jsonl")
             report.complaints += await asyncio.to_thread(self._target.stop)
-        complaint = await verify(self._target.environment, self._target.directory)
-        if complaint is not None:
-            report.complaints.append(f"ledger verify: {complaint}")
-        try:
-            await ledger_harness.audit(self._target.database_url)  # another implementation
-        except AssertionError:
-            report.complaints.append(f"the tests' own audit: {traceback.format_exc(limit=-1)}")
-        books = await read_books(self._target.database_url)
+        books = await self._verified_books()
         report.violations = await asyncio.to_thread(check, history, books)
         report.checked = {
             "answers about transfers": len(history.told),
@@ -237,6 +233,18 @@ class Run:
             "connections to channels": len(history.listenings),
             "transfers recorded": len(books.rows),
         }
+
+    async def _verified_books(self) -> Books:
+        """What the ledger holds, after two have looked whether it adds up: the service's own command, and ours."""
+        complaint = await verify(self._target.environment, self._target.directory)
+        if complaint is not None:
+            self._report.complaints.append(f"ledger verify: {complaint}")
+        if isinstance(self._target, Own):
+            try:
+                await ledger_harness.audit(self._target.database_url)
+            except AssertionError:
+                self._report.complaints.append(f"the tests' own audit: {traceback.format_exc(limit=-1)}")
+        return await read_books(self._target.database_url)
 
     async def _show_for_ever(self) -> None:
         while True:
