@@ -20,6 +20,11 @@ HEARTBEAT_S: Final = 5.0
 #: When a front restarts in order it says so, and nothing is wrong.
 _RESTART: Final = 1012
 _AGAIN_AFTER_S: Final = 0.1
+_UNAVAILABLE_S: Final = 0.5
+
+
+class _NotJoinedError(Exception):
+    """The service has refused the join."""
 
 
 class Listener:
@@ -71,6 +76,11 @@ class Listener:
         except aiohttp.ClientConnectorError as error:
             refused = isinstance(error.os_error, ConnectionRefusedError)
             self._note(Kind.DEAF if refused else Kind.BROKEN, opened_at, repr(error), port)
+        except _NotJoinedError as error:
+            # The same as 503: the notifier does not know where the log ends, and says so.
+            kind = Kind.UNAVAILABLE if str(error) == "unavailable" else Kind.WRONG
+            self._note(kind, opened_at, f"not joined: {error}", port)
+            await asyncio.sleep(_UNAVAILABLE_S)
         except TimeoutError as error:
             self._note(Kind.SILENT, opened_at, repr(error), port)
         except (aiohttp.ClientError, ConnectionError) as error:
@@ -99,8 +109,7 @@ class Listener:
             return
         if event == "phx_reply" and ref == "1":
             if payload["status"] != "ok":
-                self._note(Kind.WRONG, time.monotonic(), f"join refused: {payload}")
-                raise aiohttp.ClientConnectionError("join refused")
+                raise _NotJoinedError(payload["response"].get("reason"))
             joining.reschedule(None)
             self._now = Listening(self.name, topic, time.monotonic())
             self._history.listenings.append(self._now)

@@ -221,6 +221,7 @@ class Run:
         report.excused = by_kind(_without(tally.troubles, bad))
         if isinstance(self._target, Own):
             faults.journal.write(self._target.directory / "journal.jsonl")
+            (self._target.directory / "failed").write_text("\n".join(report.failed))
             report.complaints += await asyncio.to_thread(self._target.stop)
         books = await self._verified_books()
         report.violations = await asyncio.to_thread(check, history, books)
