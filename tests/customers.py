@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import aiohttp
+
+from bitnexus.http.client import WORLD, Client
 
 ADMIN_EMAIL: Final = "operator@example.com"
 PASSWORD: Final = "correct horse battery"
@@ -44,6 +46,7 @@ class Teller:
     def __init__(self, session: aiohttp.ClientSession, admin_token: str) -> None:
         self._session = session
         self.admin_token = admin_token
+        self._admin = _client(session, admin_token)
 
     @classmethod
     async def begin(cls, service: Node, session: aiohttp.ClientSession, email: str = ADMIN_EMAIL) -> Teller:
@@ -60,7 +63,8 @@ class Teller:
         output, _ = await process.communicate(f"{PASSWORD}\n".encode())
         if process.returncode != 0:
             raise AssertionError(f"no admin could be created:\n{output.decode()}")
-        return cls(session, await _log_in(session, email))
+        granted = await _client(session).auth.login(email, PASSWORD)
+        return cls(session, granted.access_token)
 
     async def customers(self, count: int, *, funds: int, named: str = "customer") -> list[Customer]:
         """So many new customers, each with `funds` (minor units of the default asset) out of the world account."""
@@ -78,19 +82,35 @@ class Teller:
 
         async def one() -> str:
             async with slots:
-                opened = await post(self._session, "/api/v1/accounts", {"account": {}}, token=self.admin_token)
-                return str(opened["id"])
+                return (await self._admin.accounts.open()).id
 
         return await asyncio.gather(*(one() for _ in range(count)))
 
+    async def product(self, sku: str, *, price: int, stock: int) -> str:
+        """The id of a new product, with so many units in stock."""
+        made = await self._admin.products.create(sku=sku, name="Mug", price=price)
+        await self._admin.products.restock(made.id, stock)
+        return made.id
+
+    async def admin(self) -> Customer:
+        """The admin itself, with an account of its own."""
+        me = await self._admin.users.me()
+        (account_id,) = await self.accounts(1)
+        return Customer(me.id, account_id, self.admin_token)
+
+    async def fund(self, account_ids: Sequence[str], funds: int) -> None:
+        """Pay `funds` into each account, at most as many as a batch may have."""
+        lines = [{"debit_account_id": WORLD, "credit_account_id": one, "amount": funds} for one in account_ids]
+        await self._admin.transactions.batch(lines, atomic=True)
+
     async def _customer(self, email: str, funds: int) -> Customer:
-        body = {"user": {"email": email, "password": PASSWORD}}
-        user = await post(self._session, "/api/v1/auth/register", body)
-        account_id = user["account_id"]
+        api = _client(self._session)
+        user = await api.auth.register(email, PASSWORD)
+        assert user.account_id is not None, f"no account was opened for {email}"
         if funds:
-            fields = {"debit_account_id": "world", "credit_account_id": account_id, "amount": funds}
-            await post(self._session, "/api/v1/transactions", {"transaction": fields}, token=self.admin_token)
-        return Customer(user["id"], account_id, await _log_in(self._session, email))
+            await self._admin.transactions.post(debit=WORLD, credit=user.account_id, amount=funds)
+        granted = await api.auth.login(email, PASSWORD)
+        return Customer(user.id, user.account_id, granted.access_token)
 
 
 def session_with(service: Node) -> aiohttp.ClientSession:
@@ -99,28 +119,6 @@ def session_with(service: Node) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(service.address, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar())
 
 
-async def post(
-    session: aiohttp.ClientSession, path: str, body: Mapping[str, Any], *, token: str | None = None
-) -> dict[str, Any]:
-    """What stands under ``data`` in the answer; AssertionError for an error."""
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    async with session.post(path, json=body, headers=headers) as response:
-        answer: dict[str, Any] = await response.json(content_type=None)
-        if not response.ok:
-            raise AssertionError(f"{path}: {response.status} {answer}")
-        data: dict[str, Any] = answer["data"]
-        return data
-
-
-async def product(session: aiohttp.ClientSession, admin_token: str, sku: str, *, price: int, stock: int) -> str:
-    """The id of a new product, with so many units in stock."""
-    fields = {"sku": sku, "name": "Mug", "price": price}
-    made = await post(session, "/api/v1/products", {"product": fields}, token=admin_token)
-    await post(session, f"/api/v1/products/{made['id']}/restocks", {"restock": {"quantity": stock}}, token=admin_token)
-    return str(made["id"])
-
-
-async def _log_in(session: aiohttp.ClientSession, email: str) -> str:
-    answer = await post(session, "/api/v1/auth/login", {"user": {"email": email, "password": PASSWORD}})
-    token: str = answer["access_token"]
-    return token
+def _client(session: aiohttp.ClientSession, token: str | None = None) -> Client:
+    # The session knows the address.
+    return Client("", tokens=token, session=session, attempt_s=_REQUEST_TIMEOUT_S)

@@ -24,7 +24,7 @@ from tests.chaos.report import Report, by_kind, in_words
 from tests.chaos.schedule import Schedule, Step
 from tests.chaos.target import Own, Target
 from tests.chaos.verdict import read_books, verify
-from tests.customers import ADMIN_EMAIL, Customer, Teller, product, session_with
+from tests.customers import ADMIN_EMAIL, Customer, Teller, session_with
 from tests.integration import ledger_harness
 
 KINDS: Final[tuple[type[Client], ...]] = (
@@ -110,11 +110,8 @@ class Run:
         teller = await Teller.begin(self._target, session, f"{mark}-{ADMIN_EMAIL}")
         customers = await teller.customers(len(KINDS) + 1, funds=FUNDS, named=mark)
         *customers, poisoned = customers
-        for_sale = await product(session, teller.admin_token, mark.upper(), price=PRICE, stock=STOCK)
-        me = await session.get("/api/v1/users/me", headers={"Authorization": f"Bearer {teller.admin_token}"})
-        admin_id = (await me.json())["data"]["id"]
-        (account_id,) = await teller.accounts(1)
-        admin = Customer(admin_id, account_id, teller.admin_token)
+        for_sale = await teller.product(mark.upper(), price=PRICE, stock=STOCK)
+        admin = await teller.admin()
         self._faults = Faults(self._target, admin, poisoned)
         clients: list[Client] = []
         for number, (kind, customer) in enumerate(zip(KINDS, customers, strict=True)):

@@ -17,7 +17,7 @@ from tests.chaos.history import Books, History, Violation
 from tests.chaos.load import Batcher, Buyer, Client, Payer, Reader, Reserver
 from tests.chaos.report import in_words
 from tests.chaos.verdict import read_books
-from tests.customers import Teller, product, session_with
+from tests.customers import Teller, session_with
 from tests.integration import ledger_harness
 from tests.running import RunningService
 
@@ -34,7 +34,7 @@ async def clients_of(service: RunningService, tally: Tally, history: History) ->
     async with session_with(service) as session:
         teller = await Teller.begin(service, session)
         customers = await teller.customers(len(KINDS), funds=FUNDS)
-        for_sale = await product(session, teller.admin_token, "MUG", price=7, stock=STOCK)
+        for_sale = await teller.product("MUG", price=7, stock=STOCK)
     clients = []
     for number, (kind, customer) in enumerate(zip(KINDS, customers, strict=True)):
         others = [other for other in customers if other is not customer]
