@@ -5,6 +5,7 @@
     DEAF          no connection could be made                    all fronts, or several that take one each
     SILENT        no answer in all the time that there is        a front
     UNAVAILABLE   503 with Retry-After, nothing was decided      the database
+    TURNED_AWAY   503 to who wants to open a socket              all fronts: the one that was reached is on its way out
     WRONG         any other answer than those that are right     nothing
 
 Everything else must be answered. Times are those of one monotonic clock.
@@ -26,6 +27,7 @@ class Kind(enum.Enum):
     DEAF = "deaf"
     SILENT = "silent"
     UNAVAILABLE = "unavailable"
+    TURNED_AWAY = "turned away"
     WRONG = "wrong"
 
 
@@ -72,6 +74,7 @@ _EXCUSED_BY: Final = {
     Kind.DEAF: Loss.ALL_FRONTS,
     Kind.SILENT: Loss.FRONT,
     Kind.UNAVAILABLE: Loss.DATABASE,
+    Kind.TURNED_AWAY: Loss.ALL_FRONTS,
     Kind.WRONG: Loss.NOTHING,
 }
 

@@ -21,6 +21,7 @@ HEARTBEAT_S: Final = 5.0
 _RESTART: Final = 1012
 _AGAIN_AFTER_S: Final = 0.1
 _UNAVAILABLE_S: Final = 0.5
+_UNAVAILABLE: Final = 503
 
 
 class _NotJoinedError(Exception):
@@ -71,8 +72,8 @@ class Listener:
                 if socket.close_code != _RESTART:
                     self._note(Kind.BROKEN, opened_at, f"closed with {socket.close_code}", port)
         except aiohttp.WSServerHandshakeError as error:
-            kind = Kind.UNAVAILABLE if error.status == 503 else Kind.WRONG
-            self._note(kind, opened_at, repr(error), port)
+            kind = Kind.TURNED_AWAY if error.status == _UNAVAILABLE else Kind.WRONG
+            self._note(kind, opened_at, f"{error.status} {error.message}", port)  # its repr has the token
         except aiohttp.ClientConnectorError as error:
             refused = isinstance(error.os_error, ConnectionRefusedError)
             self._note(Kind.DEAF if refused else Kind.BROKEN, opened_at, repr(error), port)

@@ -34,6 +34,7 @@ def trouble(kind: Kind, at: float = 10.2, opened_at: float = 9.0, port: int = 40
         (Kind.SILENT, {"kill http-0", "kill root"}),
         (Kind.DEAF, {"kill root"}),
         (Kind.UNAVAILABLE, {"restart postgresql"}),
+        (Kind.TURNED_AWAY, {"kill root"}),
         (Kind.WRONG, set()),
     ],
 )
