@@ -1,4 +1,4 @@
-"""One keep-alive connection of a client's, as bare as it can be: nothing is repeated or hidden by a library."""
+"""One keep-alive connection of a client's, as bare as it can be: nothing is repeated, nothing hidden."""
 
 from __future__ import annotations
 
