@@ -13,7 +13,8 @@ UV  = $(firstword $(wildcard $(VENV)/bin/uv) uv)
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .SUFFIXES:
-.PHONY: help run test test-long bench bench-import bench-ledger bench-runtime bench-supervision soak chaos chaos-ledger fuzz \
+.PHONY: help run test test-long bench bench-import bench-ledger bench-runtime bench-supervision soak chaos chaos-ledger chaos-channels \
+	fuzz \
 	check fmt lock clean
 
 help: ## List the targets
@@ -59,6 +60,9 @@ chaos: $(VENV)/.dev-installed ## Break a whole node under load for ten minutes (
 
 chaos-ledger: $(VENV)/.dev-installed ## Kill the ledger 200 times under load, and PostgreSQL ten times (ARGS="--kills 20 --seed 7")
 	$(PY) -m tests.chaos.ledger $(ARGS)
+
+chaos-channels: $(VENV)/.dev-installed ## Kill notifier, fronts and ledger 50 times while 500 clients listen and resume (ARGS="--clients 60 --kills 6")
+	$(PY) -m tests.chaos.channels $(ARGS)
 
 fuzz: $(VENV)/.dev-installed ## Feed the wire protocol with garbage (ARGS="--seconds 600")
 	$(PY) -m tests.fuzz $(ARGS)
