@@ -22,6 +22,7 @@ _RESTART: Final = 1012
 _AGAIN_AFTER_S: Final = 0.1
 _UNAVAILABLE_S: Final = 0.5
 _UNAVAILABLE: Final = 503
+_AWAY: Final = frozenset({"unavailable", "database_unavailable"})
 
 
 class _NotJoinedError(Exception):
@@ -78,8 +79,8 @@ class Listener:
             refused = isinstance(error.os_error, ConnectionRefusedError)
             self._note(Kind.DEAF if refused else Kind.BROKEN, opened_at, repr(error), port)
         except _NotJoinedError as error:
-            # The same as 503: the notifier does not know where the log ends, and says so.
-            kind = Kind.UNAVAILABLE if str(error) == "unavailable" else Kind.WRONG
+            # The same as 503: what the topic holds cannot be read now, and the service says so.
+            kind = Kind.UNAVAILABLE if str(error) in _AWAY else Kind.WRONG
             self._note(kind, opened_at, f"not joined: {error}", port)
             await asyncio.sleep(_UNAVAILABLE_S)
         except TimeoutError as error:
