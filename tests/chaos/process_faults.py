@@ -117,9 +117,20 @@ class ProcessFaults:
             there = self._target.processes()
             if self._is_gone(name) and name not in there:
                 return True
-            return there.get(name, pid) != pid and (not _loss(name) & Loss.ALL_FRONTS or self._target.listens())
+            successor = there.get(name, pid)
+            if successor == pid:
+                return False
+            if name.startswith("http-"):
+                return self._listens(successor)  # one that starts may wait for the database first
+            return not _loss(name) & Loss.ALL_FRONTS or self._target.listens()
 
         await until(is_back, BACK_WITHIN_S, f"{name} is up again")
+
+    def _listens(self, pid: int) -> bool:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            sockets = psutil.Process(pid).net_connections("tcp4")
+            return any(each.status == psutil.CONN_LISTEN and each.laddr.port == self._target.port for each in sockets)
+        return False
 
     def _is_gone(self, name: str) -> bool:
         """Whether it is a partition that an operator has taken away since."""
