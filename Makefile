@@ -13,8 +13,7 @@ UV  = $(firstword $(wildcard $(VENV)/bin/uv) uv)
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .SUFFIXES:
-.PHONY: help run test test-long bench bench-import bench-ledger bench-runtime bench-supervision soak chaos chaos-ledger chaos-channels \
-	fuzz \
+.PHONY: help run test test-long bench bench-import bench-ledger bench-runtime bench-supervision bench-users soak chaos chaos-ledger chaos-channels fuzz \
 	check fmt lock clean
 
 help: ## List the targets
@@ -51,6 +50,9 @@ bench-import: $(VENV)/.dev-installed ## Import millions of lines; rate and memor
 
 bench-runtime: $(VENV)/.dev-installed ## Measure the actor runtime beside its peers (ARGS=--quick, --help)
 	$(PY) -m bench.runtime $(ARGS)
+
+bench-users: $(VENV)/.dev-installed ## Measure 200,000 users in one partition: memory, activations, a hot user (ARGS=--quick, --help)
+	$(PY) -m bench.users $(ARGS)
 
 soak: $(VENV)/.dev-installed ## Break the runtime at random for ten minutes (ARGS="--minutes 3 --seed 7")
 	$(PY) -m tests.soak $(ARGS)

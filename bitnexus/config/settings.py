@@ -259,6 +259,13 @@ class Settings(BaseSettings):
         validation_alias="BITNEXUS_USER_IDLE_S",
         description="Idle time after which a user's actor is passivated, in seconds.",
     )
+    max_active_users: int = Field(
+        250_000,
+        ge=1,
+        le=5_000_000,
+        validation_alias="BITNEXUS_MAX_ACTIVE_USERS",
+        description="Users active at once in one partition, about 0.5 KB each; the one idle longest makes room.",
+    )
     max_in_flight_per_user: int = Field(
         64,
         ge=1,

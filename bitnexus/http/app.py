@@ -18,6 +18,7 @@ from bitnexus.http.api.products import Products
 from bitnexus.http.api.purchases import Purchases
 from bitnexus.http.api.system import System
 from bitnexus.http.api.transactions import Transactions
+from bitnexus.http.api.user_limits import UserLimits
 from bitnexus.http.api.users import Users
 from bitnexus.http.channels.longpoll import LongPolls
 from bitnexus.http.channels.socket import Sockets
@@ -44,6 +45,7 @@ def route_table(services: Services) -> list[Route]:
     resources = (
         Auth(services),
         Users(services),
+        UserLimits(services),
         Accounts(services),
         AccountCommands(services),
         Transactions(services),

@@ -27,6 +27,7 @@ from bitnexus.actors.transactions.partition import Partition, User
 from bitnexus.actors.transactions.user import Incoming, Outgoing, TransactionActor
 from bitnexus.cli import main
 from bitnexus.config import Settings
+from bitnexus.storage.user_limits import UserState
 from bitnexus.supervision.spec import ChildSpec, ProcessStart, SupervisorFlags
 
 POISON: Final = "poison"
@@ -49,8 +50,10 @@ class BreakableActor(TransactionActor[Context]):
 class BreakablePartition(Partition):
     """Hosts such actors."""
 
-    def make(self, key: str, state: list[str] | None) -> User:
-        return BreakableActor(key, state or (), max_in_flight=self._max_in_flight)
+    def make(self, key: str, state: UserState | None) -> User:
+        actor = super().make(key, state)
+        actor.__class__ = BreakableActor  # it knows no more, it only takes poison otherwise
+        return actor
 
 
 def partitions(settings: Settings, flags: SupervisorFlags) -> ChildSpec:
