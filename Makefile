@@ -13,7 +13,8 @@ UV  = $(firstword $(wildcard $(VENV)/bin/uv) uv)
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .SUFFIXES:
-.PHONY: help run test test-long bench bench-import bench-ledger bench-runtime bench-supervision bench-users soak chaos chaos-ledger chaos-channels fuzz \
+.PHONY: help run test test-long bench bench-import bench-channels bench-ledger bench-runtime bench-supervision bench-users soak \
+	chaos chaos-ledger chaos-channels fuzz \
 	check fmt lock clean
 
 help: ## List the targets
@@ -41,6 +42,9 @@ bench-supervision: $(VENV)/.dev-installed ## Measure restarts, starts and stops 
 bench: $(VENV)/.dev-installed ## Measure transfers beside the peers, and memory (ARGS=--help)
 	$(PY) -m bench.transfers $(ARGS)
 	$(PY) -m bench.memory
+
+bench-channels: $(VENV)/.dev-installed ## Measure the fan-out of events to 2,000 sockets beside a bare server (ARGS="--rounds 5")
+	$(PY) -m bench.channels $(ARGS)
 
 bench-ledger: $(VENV)/.dev-installed ## Measure the ledger beside pgbench (ARGS="--long 10000000", ARGS=--help)
 	$(PY) -m bench.ledger $(ARGS)

@@ -204,6 +204,18 @@ class Settings(BaseSettings):
         validation_alias="BITNEXUS_CORS_ORIGINS",
         description="Origins of other sites' pages, with commas, that may use the API from browsers; none otherwise.",
     )
+    webhook_private: bool | None = Field(
+        None,
+        validation_alias="BITNEXUS_WEBHOOK_PRIVATE",
+        description="true: webhooks may lead to private addresses, and over http; by default everywhere but in prod.",
+    )
+    webhook_attempts: int = Field(
+        8,
+        ge=1,
+        le=100,
+        validation_alias="BITNEXUS_WEBHOOK_ATTEMPTS",
+        description="How often a receiver may refuse an event until it becomes a dead letter.",
+    )
     legacy_api_url: str | None = Field(
         None,
         max_length=1000,
@@ -403,6 +415,11 @@ class Settings(BaseSettings):
             BITNEXUS_NODE_TLS_CA=self.node_tls_ca,
         )
         return self
+
+    @property
+    def webhooks_may_be_private(self) -> bool:
+        """Whether webhooks may lead into networks that are not public."""
+        return self.profile != "prod" if self.webhook_private is None else self.webhook_private
 
     @property
     def old_secrets(self) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from bitnexus.http.api.system import System
 from bitnexus.http.api.transactions import Transactions
 from bitnexus.http.api.user_limits import UserLimits
 from bitnexus.http.api.users import Users
+from bitnexus.http.api.webhooks import Webhooks
 from bitnexus.http.channels.longpoll import LongPolls
 from bitnexus.http.channels.socket import Sockets
 from bitnexus.http.connections import Refusals, Runner
@@ -55,6 +56,7 @@ def route_table(services: Services) -> list[Route]:
         Notifications(services),
         Ledger(services),
         Books(services),
+        Webhooks(services),
         Admin(services),
         System(services),
     )
@@ -81,6 +83,8 @@ async def build_runner(
         if route.begin is not None:
             fast[route.method, route.path] = immediate(route, services.tokens, services.limits)
     app.router.add_route("GET", SOCKET_PATH, sockets.handle)
+    # Past the application: what waits for the end of a socket with it costs each socket some memory.
+    exact["GET", SOCKET_PATH] = sockets.handle
     for method in ("GET", "POST", "OPTIONS"):
         app.router.add_route(method, POLLING_PATH, long_polls.handle)
     request_ids = RequestIds()

@@ -10,6 +10,8 @@ from aiohttp import web
 from bitnexus.actors.messages import AcknowledgeEvents, EventsAcknowledged, TopicEvent
 from bitnexus.actors.runtime.context import Context
 from bitnexus.actors.runtime.inspection_messages import Scalar
+from bitnexus.actors.runtime.log_tail import LogLines
+from bitnexus.actors.runtime.message import Done
 from bitnexus.actors.runtime.process import Process, handles
 from bitnexus.actors.runtime.reasons import ExitReason
 from bitnexus.actors.transactions.partitioning import TRANSACTIONS, user_of
@@ -31,6 +33,8 @@ from bitnexus.http.channels.messages import (
     Poll,
     Polled,
 )
+from bitnexus.http.channels.operators.assembly import operator_topics
+from bitnexus.http.channels.operators.messages import PresencesHeld
 from bitnexus.http.channels.poll_sessions import WINDOW_S, PollSessions
 from bitnexus.http.channels.pushes import Pushes
 from bitnexus.http.channels.rate import PUSHES_PER_S
@@ -52,6 +56,7 @@ from bitnexus.storage.database import Database
 from bitnexus.supervision.partition_messages import MoveSlots
 from bitnexus.supervision.partition_router import PartitionRouter
 from bitnexus.tokens import AccessTokens
+from bitnexus.webhooks.signing import Secrets
 
 __all__ = ["DRAIN_S", "Front", "PortInUse", "free_port"]
 
@@ -109,12 +114,17 @@ class Front(Process):
             default_asset=settings.default_asset,
             call_timeout_s=settings.call_timeout_s,
             disconnects=self._disconnects,
+            webhook_secrets=Secrets(secret),
+            webhooks_may_be_private=settings.webhooks_may_be_private,
             legacy=self._legacy,
         )
         pages = origins(settings.cors_origins)
         admission = Admission(tokens, self.args.get("origins", ()), pages)
         handlers = Pushes(services).handlers()
-        channels = Channels(self._hub, handlers, pushes_per_s=self.args.get("pushes_per_s", PUSHES_PER_S))
+        life = self.transport.peers.instance.hex()
+        self._operators = operator_topics(self.node, self.path, life, settings.fronts, self.log_tail, self.spawn)
+        pushes_per_s = self.args.get("pushes_per_s", PUSHES_PER_S)
+        channels = Channels(self._hub, handlers, pushes_per_s=pushes_per_s, operators=self._operators)
         self._sockets = Sockets(admission, channels, self._connected, metrics, idle_s=self.args.get("idle_s", IDLE_S))
         self._poll_sessions = PollSessions(
             channels, self._connected, metrics, window_s=self.args.get("poll_window_s", WINDOW_S)
@@ -124,6 +134,7 @@ class Front(Process):
         cors = Cors(pages) if pages else None
         self._runner = await build_runner(services, self._sockets, self._long_polls, self._traffic, cors)
         self._hub.start()
+        self._operators.exchange.start()
         self.spawn(revocations.follow())
         await self._listen()
 
@@ -215,6 +226,17 @@ class Front(Process):
     async def close_connections(self, message: CloseConnections, _: Context) -> Disconnected:
         """Close the user's sockets and polling sessions here."""
         return Disconnected(await self._connected.disconnect(message.user_id))
+
+    @handles(PresencesHeld)
+    def presences_held(self, message: PresencesHeld, _: Context) -> Done:
+        """Who is present at another front."""
+        self._operators.exchange.told(message)
+        return Done()
+
+    @handles(LogLines)
+    def log_lines(self, message: LogLines, _: Context) -> None:
+        """Log lines of a process that this front follows."""
+        self._operators.log_lines(message)
 
     @handles(TopicEvent)
     def deliver(self, event: TopicEvent, _: Context) -> None:

@@ -148,6 +148,7 @@ def test_the_tree_is_shown_with_all_that_an_operator_wants_to_know(service: Runn
         "bitnexus/transactions/transactions-0",
         "bitnexus/transactions/transactions-1",
         "bitnexus/notifier",
+        "bitnexus/webhooks",
         "bitnexus/http",
         "bitnexus/http/http-0",
         "bitnexus/http/http-1",
@@ -392,7 +393,7 @@ async def test_an_admin_commands_by_messages_and_the_audit_knows_who_it_was(serv
     async with connect(service) as node:
         shown = await node.call(OPERATIONS, ShowTree(ann))
         assert isinstance(shown, TreeShown)
-        assert len(shown.rows) == 10
+        assert len(shown.rows) == 11
         top = await node.call(OPERATIONS, ShowTop(ann, for_s=0.1))
         assert isinstance(top, TreeShown)
         state = await node.call(OPERATIONS, ShowState(ann, "bitnexus/ledger"))
