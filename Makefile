@@ -14,7 +14,7 @@ UV  = $(firstword $(wildcard $(VENV)/bin/uv) uv)
 .NOTPARALLEL:
 .SUFFIXES:
 .PHONY: help run test test-api test-long bench bench-channels bench-http bench-import bench-ledger bench-runtime \
-	bench-supervision bench-users soak chaos-ledger chaos-channels fuzz \
+	bench-supervision bench-users soak chaos chaos-ledger chaos-channels fuzz \
 	check fmt lock clean
 
 help: ## List the targets
@@ -66,6 +66,9 @@ bench-users: $(VENV)/.dev-installed ## Measure 200,000 users in one partition: m
 
 soak: $(VENV)/.dev-installed ## Break the runtime at random for ten minutes (ARGS="--minutes 3 --seed 7")
 	$(PY) -m tests.soak $(ARGS)
+
+chaos: $(VENV)/.dev-installed ## Break a whole node under load for ten minutes (ARGS="--seconds 60 --seed 7 --report FILE")
+	$(PY) -m tests.chaos $(ARGS)
 
 chaos-ledger: $(VENV)/.dev-installed ## Kill the ledger 200 times under load, and PostgreSQL ten times (ARGS="--kills 20 --seed 7")
 	$(PY) -m tests.chaos.ledger $(ARGS)

@@ -86,6 +86,7 @@ class Front(Process):
         metrics = RequestMetrics()
         self.expose(metrics)
         tokens = AccessTokens(secret, settings.access_token_ttl_s, old_secrets=old_secrets)
+        self._doors = asyncio.Lock()  # opened and closed by one at a time
         topic_log = StoredTopicLog(self._database)
         self._hub = Hub(self.node, self.name, settings.call_timeout_s, self.spawn, topic_log)
         self._partitions = PartitionRouter(self.node, self.name, TRANSACTIONS, user_of)
@@ -154,13 +155,15 @@ class Front(Process):
 
     async def drain(self, within_s: float) -> int:
         """Accept no more and finish what is in flight: new connections go to the other fronts."""
-        if self._runner.sites:
-            await let_nobody_begin(self._listening)
-        for site in tuple(self._runner.sites):
-            await site.stop()
-        self._sockets.refuse()
-        self._long_polls.refuse()
-        await asyncio.gather(self._connected.drain(), self._traffic.drain(within_s, self._connections))
+        async with self._doors:
+            if self._runner.sites:
+                await let_nobody_begin(self._listening)
+            for site in tuple(self._runner.sites):
+                await site.stop()
+            self._sockets.refuse()
+            self._long_polls.refuse()
+            finished = self._traffic.drain(within_s, self._connections)
+        await asyncio.gather(self._connected.drain(), finished)
         return self._traffic.under_way
 
     def _connections(self) -> int:
@@ -168,12 +171,13 @@ class Front(Process):
         return 0 if server is None else len(server.connections)
 
     async def undrain(self) -> None:
-        """Accept again."""
-        if not self._runner.sites:
-            self._traffic.resume()
-            self._sockets.resume()
-            self._long_polls.resume()
-            await self._listen()
+        """Accept again; a drain that has begun closes the doors first."""
+        async with self._doors:
+            if not self._runner.sites:
+                self._traffic.resume()
+                self._sockets.resume()
+                self._long_polls.resume()
+                await self._listen()
 
     async def _listen(self) -> None:
         settings = get_settings()

@@ -462,6 +462,25 @@ async def test_two_commands_on_the_same_subtree_do_not_cross(service: RunningSer
         await node.call(OPERATIONS, ChangeTree(ann, "bitnexus/http", "resume"), timeout_s=30)
 
 
+async def test_a_front_that_is_resumed_in_the_middle_of_its_drain_serves_again(service: RunningService) -> None:
+    ann, path = Operator(ADMIN, "admin"), "bitnexus/http/http-0"
+    async with connect(service) as node:
+        for _ in range(5):
+            begun = None
+            async with asyncio.timeout(PATIENCE_S / 2):
+                while begun is None:
+                    with contextlib.suppress(Conflict):  # until the drain before has been told of its end
+                        begun = await node.call(OPERATIONS, ChangeTree(ann, path, "drain", via="http-0"), timeout_s=30)
+            assert isinstance(begun, TreeChanged)
+            assert begun.outcome == "begun"
+            resumed = await node.call(OPERATIONS, ChangeTree(ann, path, "resume"), timeout_s=30)
+            assert isinstance(resumed, TreeChanged)
+            assert resumed.outcome == "done"
+            shown = await node.call(OPERATIONS, ShowState(ann, path), timeout_s=30)
+            assert isinstance(shown, StateShown)
+            assert (shown.fields["listening"], shown.fields["suspended"]) == (True, False)
+
+
 async def test_operations_restarts_itself_and_says_so_beforehand(service: RunningService) -> None:
     pid = service.pid_of(OPERATIONS)
     ann = Operator(ADMIN, "admin")
