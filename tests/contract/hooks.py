@@ -8,6 +8,7 @@ from typing import Any
 import schemathesis
 
 from bitnexus.http.openapi.headers import PARAMETERS
+from bitnexus.webhooks.addresses import complaint
 
 #: Codes by which a request is refused for its form: what obeys the document must not meet them.
 OF_FORM = {"bad_request", "invalid_fields", "unsupported_media_type", "payload_too_large"}
@@ -22,6 +23,7 @@ BEYOND_SCHEMAS = re.compile(
     |   \#/notifications/read_up_to\ there\ are\ \d+\ notifications
     |   \#/limits/\d+(?:/asset\ stands\ twice|\ needs\ per_transfer,\ per_day\ or\ both)
     |   \#/query/old\ must\ not\ exceed\ new
+    |   \#/webhook/url\ Must\ (?:be\ (?:a\ URL.*|https)|have\ no\ user,\ password\ or\ fragment|not\ lead\ to\ .*)
     |   \#/user/current_password\ (?:Field\ required|Is\ not\ your\ password)
     """,
     re.VERBOSE,
@@ -41,6 +43,7 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
         for fields in case.body.values():
             if isinstance(fields, dict):
                 fields["dry_run"] = True
+    _keep_to_ourselves(case.body)
     if not _is_well_formed(case):
         return
     asks = _WAITS.get(path)
@@ -50,6 +53,14 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
         given = (case.headers or {}).get(name)
         if isinstance(given, str) and not _TAGS.match(given):
             case.headers[name] = "*"
+
+
+def _keep_to_ourselves(body: Any) -> None:
+    """A webhook that would be taken leads nowhere: nobody is to be called whose name was made up."""
+    fields = body.get("webhook") if isinstance(body, dict) else None
+    url = fields.get("url") if isinstance(fields, dict) else None
+    if isinstance(url, str) and complaint(url, may_be_private=True) is None:
+        fields["url"] = "https://hooks.invalid/"
 
 
 @schemathesis.check

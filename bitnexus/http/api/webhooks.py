@@ -4,89 +4,41 @@ from __future__ import annotations
 
 import secrets
 import uuid
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 from aiohttp import web
-from pydantic import AfterValidator, Field, StringConstraints
 
 from bitnexus.actors.ledger.accounts import canonical_uuid
-from bitnexus.actors.representation import timestamp
-from bitnexus.errors import Conflict, Forbidden, InvalidFields, NotFound, PreconditionFailed, Violation
+from bitnexus.errors import BadCursor, Conflict, Forbidden, InvalidFields, NotFound, PreconditionFailed, Violation
+from bitnexus.http.api.webhook_fields import (
+    CreateReplay,
+    CreateWebhook,
+    UpdateWebhook,
+    dead_letter_shown,
+    webhook_shown,
+)
+from bitnexus.http.described import Described
 from bitnexus.http.etags import etag, is_known, versions_to_match
 from bitnexus.http.pages import PageQuery, Place, cursor_of, one_page, page, place_of
 from bitnexus.http.routes import Call, Route, data
 from bitnexus.http.services import Services
-from bitnexus.http.validation import MAX_SAFE_INTEGER, Model
+from bitnexus.http.shapes.base import One, Page
+from bitnexus.http.shapes.webhooks import DeadLetter, Listed, Replays, Webhook, WebhookWithSecret
 from bitnexus.principal import Principal
 from bitnexus.storage import ledger
 from bitnexus.storage import webhooks as tables
 from bitnexus.storage.database import Executor
-from bitnexus.storage.webhooks import DeadLetter, Endpoint
-from bitnexus.webhooks.addresses import MAX_URL_CHARS, complaint
-from bitnexus.webhooks.events import ACCOUNT_CHANGED, ACCOUNT_OPENED, TRANSACTION_CREATED, TRANSACTION_UPDATED
+from bitnexus.storage.webhooks import Endpoint
+from bitnexus.webhooks.addresses import complaint
 from bitnexus.webhooks.messages import WEBHOOKS, WebhooksChanged
 from bitnexus.webhooks.signing import SALT_BYTES
 
 PATH: Final = "/api/v1/webhooks"
 _ROLES: Final = ("service", "admin")
 
-Url = Annotated[str, StringConstraints(min_length=1, max_length=MAX_URL_CHARS)]
-Description = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", max_length=500)]
-EventType = Annotated[
-    str,
-    StringConstraints(
-        pattern="^(?:"
-        + "|".join(
-            each.replace(".", r"\.")
-            for each in (TRANSACTION_CREATED, TRANSACTION_UPDATED, ACCOUNT_OPENED, ACCOUNT_CHANGED)
-        )
-        + ")$"
-    ),
-]
-EventTypes = Annotated[list[EventType], Field(max_length=10), AfterValidator(lambda events: sorted(set(events)))]
-Seq = Annotated[int, Field(ge=-1, le=MAX_SAFE_INTEGER)]
-
-
-class NewWebhook(Model):
-    """An endpoint; without `events` it gets all of them, without `after_seq` those from now on."""
-
-    url: Url
-    description: Description = ""
-    events: EventTypes = Field(default_factory=list)
-    after_seq: Seq | None = None
-
-
-class CreateWebhook(Model):
-    """The body of POST /webhooks."""
-
-    webhook: NewWebhook
-
-
-class WebhookChanges(Model):
-    """What is to change; what is not given stays. `is_active` true goes on from where it was disabled."""
-
-    url: Url | None = None
-    description: Description | None = None
-    events: EventTypes | None = None
-    is_active: bool | None = None
-
-
-class UpdateWebhook(Model):
-    """The body of PUT and PATCH /webhooks/:id."""
-
-    webhook: WebhookChanges
-
-
-class Chosen(Model):
-    """Dead letters by the positions of their events; all without."""
-
-    seqs: Annotated[list[Seq], Field(max_length=1_000)] | None = None
-
-
-class CreateReplay(Model):
-    """The body of POST /webhooks/:id/replays."""
-
-    replay: Chosen
+_EXAMPLE: Final = {
+    "webhook": {"url": "https://shop.example.com/bitnexus", "description": "orders", "events": ["transaction.created"]}
+}
 
 
 class Webhooks:
@@ -97,17 +49,36 @@ class Webhooks:
 
     def routes(self) -> list[Route]:
         """The routes of this resource."""
-        one = PATH + "/{id}"
+        one, which = PATH + "/{id}", (Forbidden, NotFound)
+        listed = Described({200: Listed}, errors=(Forbidden,))
+        made = Described({201: One[WebhookWithSecret]}, errors=(Forbidden, Conflict), tagged=True, example=_EXAMPLE)
+        shown = Described({200: One[Webhook]}, errors=which, if_none_match=True)
+        changed = Described(
+            {200: One[Webhook]}, errors=which, if_match=True, example={"webhook": {"description": "all orders"}}
+        )
+        deleted = Described({204: None}, errors=which, if_match=True)
+        renewed = Described({200: One[WebhookWithSecret]}, errors=which, tagged=True)
+        dead = Described({200: Page[DeadLetter]}, errors=(*which, BadCursor))
+        sent = Described({202: One[Replays]}, errors=which, example={"replay": {"seqs": [4711]}})
+        all_, new_one = "The caller's webhooks; all of them for an admin", "Have a service told of what is recorded"
+        body, new_secret = UpdateWebhook, "A new secret; the former one is good for a day"
+        again, undelivered = "Send dead letters once more", "What could not be delivered"
         return [
-            Route("GET", PATH, self.index, "The caller's webhooks; all of them for an admin"),
-            Route("POST", PATH, self.create, "Have a service told of what is recorded", body=CreateWebhook),
-            Route("GET", one, self.show, "One webhook, and how far it has come"),
-            Route("PUT", one, self.update, "Change a webhook", body=UpdateWebhook),
-            Route("PATCH", one, self.update, "Change a webhook", body=UpdateWebhook),
-            Route("DELETE", one, self.delete, "Tell it nothing more"),
-            Route("POST", one + "/rotate", self.rotate, "A new secret; the former one is good for a day"),
-            Route("GET", one + "/dead_letters", self.dead, "What could not be delivered", query=PageQuery),
-            Route("POST", one + "/replays", self.replay, "Send dead letters once more", body=CreateReplay),
+            Route("GET", PATH, self.index, all_, described=listed),
+            Route("POST", PATH, self.create, new_one, body=CreateWebhook, described=made),
+            Route("GET", one, self.show, "One webhook, and how far it has come", described=shown),
+            Route("PUT", one, self.update, "Change a webhook", body=body, described=changed),
+            Route("PATCH", one, self.update, "Change a webhook", body=body, described=changed),
+            Route("DELETE", one, self.delete, "Tell it nothing more", described=deleted),
+            Route(
+                "POST",
+                one + "/rotate",
+                self.rotate,
+                "A new secret; the former one is good for a day",
+                described=renewed,
+            ),
+            Route("GET", one + "/dead_letters", self.dead, undelivered, query=PageQuery, described=dead),
+            Route("POST", one + "/replays", self.replay, again, body=CreateReplay, described=sent),
         ]
 
     async def index(self, call: Call[None, None]) -> web.Response:
@@ -247,43 +218,6 @@ def _permitted(principal: Principal) -> Principal:
     if principal.role not in _ROLES:
         raise Forbidden("Webhooks are for services and admins")
     return principal
-
-
-def webhook_shown(endpoint: Endpoint) -> dict[str, Any]:
-    """An endpoint as answers show it, without its secret."""
-    return {
-        "id": endpoint.id,
-        "owner_id": endpoint.owner_id,
-        "url": endpoint.url,
-        "description": endpoint.description,
-        "events": endpoint.events,
-        "is_active": endpoint.is_active,
-        "disabled_because": endpoint.disabled_because or None,
-        "position": endpoint.position,
-        "attempts": endpoint.attempts,
-        "last_error": endpoint.last_error or None,
-        "unavailable_since": _moment(endpoint.unavailable_since_us),
-        "delivered_at": _moment(endpoint.delivered_at_us),
-        "dead_letters": endpoint.dead,
-        "inserted_at": timestamp(endpoint.inserted_at_us),
-        "updated_at": timestamp(endpoint.updated_at_us),
-    }
-
-
-def dead_letter_shown(letter: DeadLetter) -> dict[str, Any]:
-    """A dead letter as answers show it."""
-    return {
-        "seq": letter.seq,
-        "type": letter.type,
-        "attempts": letter.attempts,
-        "error": letter.error,
-        "replay": letter.replay,
-        "died_at": timestamp(letter.died_at_us),
-    }
-
-
-def _moment(time_us: int | None) -> str | None:
-    return None if time_us is None else timestamp(time_us)
 
 
 def _tag(endpoint: Endpoint) -> str:

@@ -33,6 +33,7 @@ _TAGS: Final = {
     "products": "What the shop sells, and buying it.",
     "notifications": "What a user was told, and what of it is read.",
     "ledger": "The log's checkpoints, tiles and proofs; the books.",
+    "webhooks": "Where internal services are told of what is recorded.",
     "admin": "The operators' commands on the running node, and their audit.",
     "system": "Health, metrics, this document.",
 }

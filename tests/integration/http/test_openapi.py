@@ -137,6 +137,7 @@ class Holder:
         await self._money()
         await self._shop()
         await self._log()
+        await self._webhooks()
         await self._operators()
         await self._system()
 
@@ -250,6 +251,25 @@ class Holder:
             assert (response.status, response.content_type) == (200, "application/octet-stream")
             assert response.headers["Cache-Control"] == "public, max-age=31536000, immutable"
         self.succeeded.add("get_ledger_tile_level_tile")
+
+    async def _webhooks(self) -> None:
+        admin, ann = await self.service.admin(), await self.service.register()
+        body = {"webhook": {"url": "https://hooks.invalid/", "events": ["account.opened"]}}
+        await self.do("post_webhooks", user=ann, body=body, wanted=(403,))
+        made, got = await self.do("post_webhooks", user=admin, body=body)
+        id_ = made["data"]["id"]
+        await self.do("get_webhooks", user=admin)
+        for method in ("put", "patch"):
+            changes, match = {"webhook": {"is_active": False}}, {"If-Match": "*"}
+            await self.do(f"{method}_webhooks_id", user=admin, id=id_, body=changes, headers=match)
+        await self.do("delete_webhooks_id", user=admin, id=id_, headers={"If-Match": got["ETag"]}, wanted=(412,))
+        _, got = await self.do("get_webhooks_id", user=admin, id=id_)
+        await self.do("get_webhooks_id", user=admin, id=id_, headers={"If-None-Match": got["ETag"]}, wanted=(304,))
+        await self.do("post_webhooks_id_rotate", user=admin, id=id_)
+        await self.do("get_webhooks_id_dead_letters", user=admin, id=id_)
+        await self.do("post_webhooks_id_replays", user=admin, id=id_, body={"replay": {"seqs": [1]}})
+        await self.do("delete_webhooks_id", user=admin, id=id_, headers={"If-Match": "*"})
+        await self.do("get_webhooks_id", user=admin, id=id_, wanted=(404,))
 
     async def _operators(self) -> None:
         admin = await self.service.admin()
