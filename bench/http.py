@@ -4,8 +4,8 @@
 
 One front, one bare process, one wrk, all on this machine. Rounds are interleaved, because the same code varies by half
 between minutes: only the ratio within a round says something. CPU is that of the answering process per request, which
-others on the machine disturb less. The token of /users/me is known to the front; the user is read from PostgreSQL each
-time, as the service does. Results go to bench/results/http.json as well.
+others on the machine disturb less. The token of /users/me is known to the front, as is, mostly, its user: read from
+PostgreSQL once in half a second. Results go to bench/results/http.json as well.
 
 Exit code: 0, or 1 when a client saw an error.
 """

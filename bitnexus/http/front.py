@@ -17,6 +17,7 @@ from bitnexus.actors.runtime.reasons import ExitReason
 from bitnexus.actors.transactions.partitioning import TRANSACTIONS, user_of
 from bitnexus.config import get_settings
 from bitnexus.http.app import build_runner
+from bitnexus.http.callers import Callers
 from bitnexus.http.channels.admission import Admission
 from bitnexus.http.channels.client import Channels
 from bitnexus.http.channels.connected import Connected
@@ -107,6 +108,7 @@ class Front(Process):
             refresh_tokens=RefreshTokens(secret, settings.refresh_token_ttl_s, old_secrets=old_secrets),
             revocations=revocations,
             limits=limits,
+            callers=Callers(),
             cursors=Cursors(secret, old_secrets),
             passwords=self._passwords,
             metrics=metrics,

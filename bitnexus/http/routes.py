@@ -79,8 +79,9 @@ class Route:
     `bodiless` True: a request may come without the body, which is None then. `timed` False: the handler keeps a
     deadline itself, and need not pay for another. `body_bytes` bounds the body; of those whose bodies may be large,
     only :data:`MAX_LARGE` are served at a time, the others wait. `unlimited` True: of a public route, for probes.
-    `begin`, of a route for users with a small body or of one for probes, does the same as the handler without waiting
-    (see fast_path.py), for what it does not decline by a BitNexusError. `described` is for who reads the document.
+    `begin`, of a route for users without a large body or of one for probes, does the same as the handler without
+    waiting (see fast_path.py), for what it does not decline by a BitNexusError; where there is no body, it answers
+    before it returns. `described` is for who reads the document.
     """
 
     method: str
@@ -151,9 +152,10 @@ def immediate(route: Route, tokens: AccessTokens, limits: Limits) -> Begin:
     assert begin is not None
     if route.unlimited:
         return _for_anybody(begin)
-    assert route.body is not None
     assert route.query is None
     assert route.access is Access.USER
+    if route.body is None:
+        return _at_once(begin, tokens, throttle)
     body_of = TypeAdapter[Any](route.body)
 
     def begin_call(headers: Headers, body: bytes, finish: Finish) -> None:
@@ -179,6 +181,35 @@ def _for_anybody(begin: Callable[[Headers, Principal, Any, Finish], None]) -> Be
         begin(headers, NOBODY, None, finish)
 
     return begin_call
+
+
+def _at_once(
+    begin: Callable[[Headers, Principal, Any, Finish], None], tokens: AccessTokens, throttle: Throttle | None
+) -> Begin:
+    """What the fast path begins requests of users with that have no body, and are answered there and then.
+
+    They are counted when the answer is there: by then nothing declines them but their user's limit.
+    """
+
+    def begin_call(headers: Headers, body: bytes, finish: Finish) -> None:
+        if body:
+            raise BadRequest
+        principal = authenticate(tokens, headers)
+        if throttle is not None and principal.role == LIMITED_ROLE:
+            finish = _counting(throttle, principal.user_id, finish)
+        begin(headers, principal, None, finish)
+
+    return begin_call
+
+
+def _counting(throttle: Throttle, user_id: str, finish: Finish) -> Finish:
+    """`finish`, for what the user's limit allows."""
+
+    def count(answer: Answer | BitNexusError) -> None:
+        used_s = throttle.take(user_id)
+        (_telling(throttle, used_s, finish) if used_s > throttle.told_from_s else finish)(answer)
+
+    return count
 
 
 def _telling(throttle: Throttle, used_s: float, finish: Finish) -> Finish:

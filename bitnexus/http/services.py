@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bitnexus.actors.runtime.node import Node
+from bitnexus.http.callers import Callers
 from bitnexus.http.channels.disconnects import Disconnects
 from bitnexus.http.cursors import Cursors
 from bitnexus.http.health import Health
@@ -31,6 +32,7 @@ class Services:
     refresh_tokens: RefreshTokens
     revocations: RevocationFeed
     limits: Limits
+    callers: Callers
     cursors: Cursors
     passwords: PasswordThreads
     metrics: RequestMetrics

@@ -19,6 +19,7 @@ from bitnexus.errors import (
     Conflict,
     InvalidFields,
     NotFound,
+    Overloaded,
     PreconditionFailed,
     Unauthorized,
     Violation,
@@ -28,8 +29,9 @@ from bitnexus.http.api.opening import try_to_open_account
 from bitnexus.http.api.user_fields import Email, GivenPassword, Password, UserName, shown
 from bitnexus.http.described import Described
 from bitnexus.http.etags import etag, is_known, versions_to_match
+from bitnexus.http.fast_path import Answer, Finish, Headers
 from bitnexus.http.pages import PageQuery, Place, cursor_of, one_page, page, place_of
-from bitnexus.http.routes import ONE, Access, Call, Route, data
+from bitnexus.http.routes import JSON_TYPE, ONE, Access, Call, Route, data, data_json, json_bytes
 from bitnexus.http.services import Services
 from bitnexus.http.shapes.base import One, Page
 from bitnexus.http.shapes.users import NewUser as NewUserShape
@@ -95,7 +97,7 @@ class Users:
         return [
             Route("GET", PATH, self.index, "Users, newest first", access=admin, query=PageQuery, described=listed),
             Route("POST", PATH, self.create, "Make a user", access=admin, body=CreateUser, described=made),
-            Route("GET", f"{PATH}/{ME}", self.me, "The caller", described=oneself),
+            Route("GET", f"{PATH}/{ME}", self.me, "The caller", begin=self.begin_me, described=oneself),
             Route("PUT", f"{PATH}/{ME}", self.update_me, "Change oneself", body=body, described=changed),
             Route("PATCH", f"{PATH}/{ME}", self.update_me, "Change oneself", body=body, described=changed),
             Route("GET", one, self.show, "One user", described=shown),
@@ -139,15 +141,33 @@ class Users:
         return data({**shown(user), "account_id": account_id}, status=201, headers=headers)
 
     async def me(self, call: Call[None, None]) -> web.Response:
-        """The caller.
+        """The caller, as of the last half second; what was changed through the same connection is in it.
 
         Raises:
             Unauthorized: the token outlived its user.
         """
-        user = await self._by_id(call.principal.user_id)
-        if user is None:
-            raise Unauthorized
-        return _answer(user)
+        callers, user_id = self._services.callers, call.principal.user_id
+        answer = callers.answer(user_id)
+        if answer is None:
+            reading = callers.reading()
+            user = await self._by_id(user_id)
+            if user is None:
+                raise Unauthorized
+            answer = _whole(user)
+            callers.keep(user_id, answer, reading)
+        status, body, headers = answer
+        return json_bytes(body, status=status, headers=headers)
+
+    def begin_me(self, _: Headers, principal: Principal, __: None, finish: Finish) -> None:
+        """The same at once, for who asked a moment ago.
+
+        Raises:
+            Overloaded: who did not; it must be read.
+        """
+        answer = self._services.callers.answer(principal.user_id)
+        if answer is None:
+            raise Overloaded
+        finish(answer)
 
     async def show(self, call: Call[None, None]) -> web.Response:
         """One user: the caller, or any for an admin; all others do not exist. 304 if the client has it as it is."""
@@ -179,18 +199,21 @@ class Users:
             if user.id == call.principal.user_id:
                 await self._check_password(call.request, user, changes.current_password)
             password_hash = await services.passwords.hash(changes.password)
-        async with services.database.connection() as connection, connection.transaction():
-            changed = await users.update(
-                connection,
-                user.id,
-                versions=versions,
-                email=changes.email,
-                name=changes.name,
-                password_hash=password_hash,
-            )
-            if changed is None:
-                raise PreconditionFailed
-            revoked = [] if password_hash is None else await sessions.revoke_all(connection, user.id)
+        try:
+            async with services.database.connection() as connection, connection.transaction():
+                changed = await users.update(
+                    connection,
+                    user.id,
+                    versions=versions,
+                    email=changes.email,
+                    name=changes.name,
+                    password_hash=password_hash,
+                )
+                if changed is None:
+                    raise PreconditionFailed
+                revoked = [] if password_hash is None else await sessions.revoke_all(connection, user.id)
+        finally:
+            services.callers.forget(user.id)
         services.revocations.revoke(revoked)
         return _answer(changed)
 
@@ -209,10 +232,13 @@ class Users:
         async with services.database.connection() as connection:
             await users.check_admin_remains(connection, user)
         await close_accounts(services, user.id)
-        async with services.database.connection() as connection, connection.transaction():
-            if not await users.delete(connection, user.id, versions=versions):
-                raise PreconditionFailed
-            await sessions.revoke_all(connection, user.id)
+        try:
+            async with services.database.connection() as connection, connection.transaction():
+                if not await users.delete(connection, user.id, versions=versions):
+                    raise PreconditionFailed
+                await sessions.revoke_all(connection, user.id)
+        finally:
+            services.callers.forget(user.id)
         await services.revocations.look()
         return web.Response(status=204)
 
@@ -236,6 +262,10 @@ class Users:
     async def _by_id(self, user_id: str) -> User | None:
         async with self._services.database.connection() as connection:
             return await users.by_id(connection, user_id)
+
+
+def _whole(user: User) -> Answer:
+    return 200, data_json(shown(user)), {"Content-Type": JSON_TYPE, "ETag": etag(user.version)}
 
 
 def _answer(user: User) -> web.Response:

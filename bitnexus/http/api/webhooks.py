@@ -74,7 +74,7 @@ class Webhooks:
                 "POST",
                 one + "/rotate",
                 self.rotate,
-                "A new secret; the former one is good for a day",
+                new_secret,
                 described=renewed,
             ),
             Route("GET", one + "/dead_letters", self.dead, undelivered, query=PageQuery, described=dead),

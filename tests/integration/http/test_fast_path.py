@@ -63,6 +63,12 @@ def request(payer, payee, amount, *, key=None, path=PATH, more=None, **fields) -
     return f"POST {path} HTTP/1.1\r\n{head}\r\n".encode() + body
 
 
+def reading(user, more=None) -> bytes:
+    headers = {"Host": "localhost", "Authorization": f"Bearer {user.token}", **(more or {})}
+    fields = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"GET /api/v1/users/me HTTP/1.1\r\n{fields}\r\n".encode()
+
+
 @pytest_asyncio.fixture(loop_scope="session")
 async def pair(service):
     ann, ben = await service.register(), await service.register()
@@ -140,6 +146,17 @@ async def test_both_ways_answer_alike(pair, raw, amount, fields, status):
             assert again[1]["Idempotent-Replayed"] == "true"
 
 
+async def test_who_reads_oneself_again_takes_the_fast_path_and_is_told_the_same(service, pair, raw):
+    before = await fast_requests(service)
+    first, again, usual, third = [await raw.ask(reading(pair[0], more)) for more in ({}, {}, USUAL_WAY, {})]
+    assert await fast_requests(service) > before
+    assert first[0] == again[0] == usual[0] == third[0] == 200
+    assert first[2] == again[2] == usual[2] == third[2]
+    assert set(again[1]) | {"Vary"} == set(usual[1]) | {"Vary"}
+    assert again[1]["ETag"] == usual[1]["ETag"] == third[1]["ETag"]
+    assert again[1]["Content-Type"] == usual[1]["Content-Type"]
+
+
 async def test_the_request_id_of_the_client_comes_back(pair, raw):
     ann, ben = pair
     await raw.ask(request(ann, ben, 1))
@@ -215,9 +232,13 @@ async def test_requests_over_the_limit_are_refused_and_counted_once(fresh_databa
         BITNEXUS_REGISTER_LIMIT_ADDRESS="0",
     )
     try:
-        ann, ben = await limited.register(), await limited.register()
+        ann, ben, cid = [await limited.register() for _ in range(3)]
         await limited.fund(ann, 1_000)
         raw = await Raw.to(limited)
+        looks = [await raw.ask(reading(cid)) for _ in range(12)]
+        assert [status for status, _, _ in looks] == [200] * 10 + [429] * 2
+        assert "RateLimit" not in looks[0][1]
+        assert looks[9][1]["RateLimit"].startswith('"user";r=0;')
         answers = [await raw.ask(request(ann, ben, 1)) for _ in range(12)]
         raw.close()
         assert [status for status, _, _ in answers] == [201] * 10 + [429] * 2
