@@ -1,4 +1,4 @@
-"""Schemathesis against a whole service, with all its checks: every operation of the document, as an admin.
+"""Schemathesis against a whole service, with all its checks: every operation, as a user and as an admin.
 
 `hold` starts a service on a PostgreSQL database, and the command line of schemathesis against it.
 """
@@ -24,35 +24,47 @@ SETTINGS = {"BITNEXUS_RATE_LIMITS": "false", "BITNEXUS_FRONTS": "1"}
 async def hold(
     database_url: str, directory: Path, *, examples: int, options: tuple[str, ...] = (), timeout_s: float
 ) -> tuple[int, str]:
-    """The exit code of schemathesis (0: no failure), and what it has printed."""
+    """The exit code of schemathesis (0: no failure of either), and what it has printed."""
     service = await Service.start(database_url, directory, **SETTINGS)
     try:
-        admin = await service.admin()
-        secret = service.environment["SECRET_KEY_BASE"]
-        token = AccessTokens(secret, TOKEN_S).issue(admin.id, "admin")
-        command = [
-            str(Path(sys.executable).with_name("schemathesis")),
-            f"--config-file={HERE / 'schemathesis.toml'}",
-            "run",
-            f"{service.running.address}/api/openapi.json",
-            "--checks=all",
-            f"--max-examples={examples}",
-            "--wait-for-schema=60",
-            f"--header=Authorization: Bearer {token}",
-            *options,
-        ]
-        environment = {**os.environ, "SCHEMATHESIS_HOOKS": "tests.contract.hooks", "PYTHONPATH": str(ROOT)}
-        process = await asyncio.create_subprocess_exec(
-            *command, cwd=directory, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-        )
-        try:
-            async with asyncio.timeout(timeout_s):
-                output, _ = await process.communicate()
-        finally:
-            if process.returncode is None:
-                process.kill()
-        assert process.returncode is not None
-        return process.returncode, output.decode()
+        admin, user = await service.admin(), await service.register()
+        tokens = AccessTokens(service.environment["SECRET_KEY_BASE"], TOKEN_S)
+        said = []
+        for who, role in ((user, "user"), (admin, "admin")):
+            call = (
+                f"--max-examples={examples}",
+                f"--header=Authorization: Bearer {tokens.issue(who.id, role)}",
+                *options,
+            )
+            code, output = await _run(service, directory, call, timeout_s)
+            said.append(f"As {role}:\n{output}")
+            if code != 0:
+                break
+        return code, "\n".join(said)
     finally:
         stopped = await service.stop()
         assert stopped == 0, stopped
+
+
+async def _run(service: Service, directory: Path, options: tuple[str, ...], timeout_s: float) -> tuple[int, str]:
+    command = [
+        str(Path(sys.executable).with_name("schemathesis")),
+        f"--config-file={HERE / 'schemathesis.toml'}",
+        "run",
+        f"{service.running.address}/api/openapi.json",
+        "--checks=all",
+        "--wait-for-schema=60",
+        *options,
+    ]
+    environment = {**os.environ, "SCHEMATHESIS_HOOKS": "tests.contract.hooks", "PYTHONPATH": str(ROOT)}
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=directory, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    try:
+        async with asyncio.timeout(timeout_s):
+            output, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+    assert process.returncode is not None
+    return process.returncode, output.decode()
