@@ -68,7 +68,7 @@ async def test_every_front_shows_a_change_within_half_a_second(service, connecti
     await rename(connections[0], ann, "old")
     await asyncio.sleep(FRESH_S)
     stale = 0
-    for name in ("new", "newer", "newest"):
+    for name in ("new", "newer"):
         old = {await read(session, ann) for session in connections}
         assert len(old) == 1
         status, tag = await rename(connections[0], ann, name)
