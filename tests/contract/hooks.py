@@ -58,7 +58,9 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
 def _keep_to_ourselves(body: Any) -> None:
     """A webhook that would be taken leads nowhere: nobody is to be called whose name was made up."""
     fields = body.get("webhook") if isinstance(body, dict) else None
-    url = fields.get("url") if isinstance(fields, dict) else None
+    if not isinstance(fields, dict):
+        return
+    url = fields.get("url")
     if isinstance(url, str) and complaint(url, may_be_private=True) is None:
         fields["url"] = "https://hooks.invalid/"
 

@@ -3,9 +3,11 @@ from __future__ import annotations
 import pytest
 
 from bitnexus.http.callers import FRESH_S, Callers
+from bitnexus.http.fast_path import Answer
 
 ANN, BEN = "ann", "ben"
-FIRST, SECOND = (200, b"first", {}), (200, b"second", {})
+FIRST: Answer = (200, b"first", {})
+SECOND: Answer = (200, b"second", {})
 
 
 class Clock:
