@@ -253,9 +253,12 @@ async def test_a_refresh_token_used_twice_ends_what_came_of_it(service):
         assert (status, answer["code"]) == (401, "invalid_refresh_token")
     thief = User(carl.id, carl.account_id, carl.email, access)
     async with asyncio.timeout(10):
-        while (await service.call("GET", f"{API}/users/me", user=thief))[0] != 401:
-            await asyncio.sleep(0.05)
-    assert (await service.transfer(thief, carl, 1))[0] == 401
+        for ask in (
+            lambda: service.call("GET", f"{API}/users/me", user=thief),
+            lambda: service.transfer(thief, carl, 1),
+        ):
+            while (await ask())[0] != 401:  # each may come to another front
+                await asyncio.sleep(0.05)
     for token in (access, second["session"]["refresh_token"][:-1], "", "a.b.c", "x" * 2048):
         status, _, _ = await service.call("POST", f"{API}/auth/refresh", json={"session": {"refresh_token": token}})
         assert status == 401
