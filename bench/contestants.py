@@ -121,7 +121,7 @@ class BitNexus(OverHttp):
         further = await asyncio.gather(*(one() for _ in range(self._shape.accounts_each - 1)))
         return Holder(customer.token, [customer.account_id, *further])
 
-    async def _post_history(self, session: aiohttp.ClientSession, holders: Sequence[Holder]) -> list[tuple[str, str]]:
+    async def _post_history(self, session: aiohttp.ClientSession, holders: list[Holder]) -> list[tuple[str, str]]:
         owned = Population(holders, ()).owned()
         asked: dict[str, list[dict[str, Any]]] = {holder.token: [] for holder in holders}
         for debit, credit, amount in history_of_pairs(self._shape):

@@ -107,5 +107,9 @@ def _sql(workload: str, form: str, clients: int) -> Entry:
 
 def adjusted(job: Job, *, rounds: int | None, seconds: int | None, warm_up_s: int | None = None) -> Job:
     """The job with other numbers, where they are given."""
-    given = {"rounds": rounds, "seconds": seconds, "warm_up_s": warm_up_s}
-    return replace(job, **{name: value for name, value in given.items() if value is not None})
+    return replace(
+        job,
+        rounds=job.rounds if rounds is None else rounds,
+        seconds=job.seconds if seconds is None else seconds,
+        warm_up_s=job.warm_up_s if warm_up_s is None else warm_up_s,
+    )

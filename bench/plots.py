@@ -25,7 +25,13 @@ _SIZE: Final = (8.0, 4.5)
 _WIDE: Final = (10.0, 4.5)
 _MB: Final = 1_000_000
 #: The same results make the same file; letters stay letters.
-_STYLE: Final = {"svg.hashsalt": "bitnexus", "svg.fonttype": "none", "axes.grid": True, "grid.alpha": 0.3}
+_STYLE: Final[dict[Any, Any]] = {
+    "svg.hashsalt": "bitnexus",
+    "svg.fonttype": "none",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.alpha": 0.3,
+}
 _METADATA: Final = {"Date": None}
 #: A set of colours that most people can tell apart (Okabe and Ito's).
 _COLOURS: Final = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#000000")

@@ -50,7 +50,7 @@ class Holder:
 class Population:
     """Who may ask for what; `transfers` are some that were posted, with the tokens of those who did."""
 
-    holders: Sequence[Holder]
+    holders: list[Holder]
     transfers: Sequence[tuple[str, str]]
 
     def owned(self) -> list[tuple[str, str]]:
@@ -81,7 +81,8 @@ def history_of_pairs(shape: Shape) -> list[tuple[int, int, int]]:
 
     They go through all accounts in a random order, again and again, so that each has as long a history.
     """
-    rng, order, found = random.Random(_SEED), list(range(shape.accounts)), []
+    rng, order = random.Random(_SEED), list(range(shape.accounts))
+    found: list[tuple[int, int, int]] = []
     while len(found) < shape.transfers:
         rng.shuffle(order)
         found += [(debit, credit, rng.randint(*_AMOUNTS)) for debit, credit in pairwise([*order, order[0]])]
@@ -113,12 +114,10 @@ def _hot(population: Population, rng: random.Random) -> list[Request]:
 def _batches(size: int) -> Callable[[Population, random.Random], list[Request]]:
     def make(population: Population, rng: random.Random) -> list[Request]:
         everybody = [account for _, account in population.owned()]
-        return [
-            _batch(population.holders[number % len(population.holders)], everybody, rng) for number in range(BATCHES)
-        ]
+        return [_batch(holder, everybody, rng) for holder in (population.holders * BATCHES)[:BATCHES]]
 
     def _batch(holder: Holder, everybody: Sequence[str], rng: random.Random) -> Request:
-        items = []
+        items: list[dict[str, str | int]] = []
         while len(items) < size:
             debit, credit = rng.choice(holder.accounts), rng.choice(everybody)
             if debit != credit:
