@@ -13,8 +13,8 @@ UV  = $(firstword $(wildcard $(VENV)/bin/uv) uv)
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .SUFFIXES:
-.PHONY: help run test test-long bench bench-import bench-ledger bench-runtime bench-supervision soak chaos-ledger fuzz \
-	check fmt lock clean
+.PHONY: help run test test-long bench bench-import bench-ledger bench-memory bench-runtime bench-supervision soak chaos-ledger \
+	fuzz check fmt lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,8 +38,10 @@ test-long: $(VENV)/.dev-installed ## Compare the supervisors with the model of O
 bench-supervision: $(VENV)/.dev-installed ## Measure restarts, starts and stops of supervised actors and processes
 	$(PY) -m bench.supervision $(ARGS)
 
-bench: $(VENV)/.dev-installed ## Measure transfers beside the peers, and memory (ARGS=--help)
-	$(PY) -m bench.transfers $(ARGS)
+bench: $(VENV)/.dev-installed ## Measure everything beside the peers, in 20 minutes (ARGS="transfers hot", ARGS=--quick, --help)
+	$(PY) -m bench $(ARGS)
+
+bench-memory: $(VENV)/.dev-installed ## Measure the memory of an idle service
 	$(PY) -m bench.memory
 
 bench-ledger: $(VENV)/.dev-installed ## Measure the ledger beside pgbench (ARGS="--long 10000000", ARGS=--help)

@@ -56,7 +56,7 @@ class Options:
         rounds, seconds = self.rounds, self.seconds
         warm_up_s = None
         if self.quick:
-            rounds, seconds, warm_up_s = rounds or 1, seconds or 1, 1
+            rounds, seconds, warm_up_s = rounds or 1, seconds or 1, 0
         chosen = [known[part] for part in self.parts if part in known]
         return [adjusted(job, rounds=rounds, seconds=seconds, warm_up_s=warm_up_s) for job in chosen]
 

@@ -54,7 +54,7 @@ class Rounds:
     async def measure(self, job: Job) -> list[Round]:
         """All rounds; the warm-ups only if something was wrong with them."""
         done = []
-        for number in range(job.rounds + 1):
+        for number in range(0 if job.warm_up_s else 1, job.rounds + 1):
             for entry in job.entries:
                 self._progress(f"{job.name}: {entry.contestant}, {entry.workload}, {entry.connections} connections …")
                 contestant = await self._lineup.get(entry.contestant)

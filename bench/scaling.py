@@ -53,7 +53,9 @@ async def measure(
                 await service.restart(_environment(combination))
                 parts = ((0, scaling.warm_up_s), (number, scaling.seconds))
                 found = [
-                    await rounds.measure_once(NAME, entry, service, number=at, seconds=seconds) for at, seconds in parts
+                    await rounds.measure_once(NAME, entry, service, number=at, seconds=seconds)
+                    for at, seconds in parts
+                    if seconds
                 ]
                 done += [one.as_json() for one in found if one.number or one.complaints]
     finally:
