@@ -110,7 +110,7 @@ class _Connection(web.RequestHandler):
     def answered(self, data: bytes, *, last: bool) -> None:
         """See fast_path.Wire."""
         self._is_answering = self._request_in_progress = False
-        if self._handler_waiter is not None:
+        if self._handler_waiter is not None and not self._handler_waiter.done():
             self._handler_waiter.set_result(None)
         if self.transport is None:
             return  # the client has gone

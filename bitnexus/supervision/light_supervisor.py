@@ -95,12 +95,15 @@ class LightSupervisor(Generic[M, C, Out, S]):
     # -- messages -------------------------------------------------------------------------------------------------
 
     def tell(self, key: str, message: M, context: C, *, bounded: bool = True) -> None:
-        """Queue a message for a child. Raises Overloaded, Quarantined, or NoProcess, before any effect."""
+        """Have a child receive a message, now or in its turn; see LightActors.deliver.
+
+        Raises Overloaded, Quarantined, or NoProcess, before any effect.
+        """
         if (wait_s := self._machine.refusal(key, self._loop.time())) is not None:
             raise Quarantined(f"Set aside after repeated failures for another {wait_s:.0f} s")
         if not self._on_demand and key not in self.actors and key not in self._restarting:
             raise NoProcess(f"There is no child {key!r}")
-        self.actors.tell(key, message, context, bounded=bounded)
+        self.actors.deliver(key, message, context, bounded=bounded)
 
     # -- operations -----------------------------------------------------------------------------------------------
 

@@ -152,13 +152,17 @@ class LightActorMachine(RuleBasedStateMachine):
     # -- what may happen --------------------------------------------------------------------------------------
 
     @rule(
-        key=KEYS, what=strategies.sampled_from(["note", "note", "ask", "ask", "die", "suspend me", "kill me"]), to=KEYS
+        key=KEYS,
+        what=strategies.sampled_from(["note", "note", "ask", "ask", "die", "suspend me", "kill me"]),
+        to=KEYS,
+        at_once=strategies.booleans(),
     )
-    def tell(self, key: str, what: str, to: str) -> None:
+    def tell(self, key: str, what: str, to: str, at_once: bool) -> None:
         self.number += 1
         number = self.number
+        give = self.actors.deliver if at_once else self.actors.tell
         try:
-            self.actors.tell(key, (number, what, to), None)
+            give(key, (number, what, to), None)
         except Overloaded:
             return
         self.told[key].append(number)

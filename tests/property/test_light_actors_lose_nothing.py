@@ -92,10 +92,11 @@ class World:
 
     # -- what may happen --------------------------------------------------------------------------------------
 
-    def tell(self, key: str, what: str) -> None:
+    def tell(self, key: str, what: str, *, at_once: bool = False) -> None:
         self.number += 1
+        give = self.actors.deliver if at_once else self.actors.tell
         try:
-            self.actors.tell(key, (self.number, what), None)
+            give(key, (self.number, what), None)
         except Overloaded:
             return
         self.accepted[key].append(self.number)
@@ -103,7 +104,7 @@ class World:
     def answer_arrives(self, key: str) -> None:
         if key in self.actors:
             self.number += 1
-            self.actors.tell(key, (self.number, "end"), None, bounded=False)
+            self.actors.deliver(key, (self.number, "end"), None, bounded=False)
             self.accepted[key].append(self.number)
 
     def loop_turns(self) -> None:
@@ -176,7 +177,8 @@ def step(world: World, what: str, random: Random) -> None:
     if what == "tell":
         # In bursts, so that mailboxes fill.
         for _ in range(random.randint(1, 4)):
-            world.tell(key, random.choices(["note", "begin", "end", "die"], [12, 2, 3, 2])[0])
+            what_now = random.choices(["note", "begin", "end", "die"], [12, 2, 3, 2])[0]
+            world.tell(key, what_now, at_once=random.random() < 0.5)
     elif what in {"answer_arrives", "retire"}:
         getattr(world, what)(key)
     elif what == "load_ends":

@@ -232,3 +232,47 @@ def test_a_sweep_looks_at_a_bounded_number_and_says_that_there_is_more() -> None
     assert house.actors.sweep(100.0, at_most=4)
     assert not house.actors.sweep(100.0, at_most=4)
     assert len(house.actors) == 0
+
+
+def test_an_idle_actor_receives_at_once_what_is_delivered() -> None:
+    house = House(Limits())
+    house.tell("a", "first")
+    house.settle()
+    house.actors.deliver("a", "echo second", None)
+    assert house.received == [("a", "first"), ("a", "echo second")]
+    assert house.sent == [("a", "echo echo second", None)]
+    assert not house.soon
+    assert house.actors.counters.received == 2
+
+
+def test_what_is_delivered_does_not_overtake_what_waits() -> None:
+    house = House(Limits())
+    house.tell("a", "first", "second")
+    house.actors.deliver("a", "third", None)
+    assert house.received == []
+    house.settle()
+    assert house.received == [("a", "first"), ("a", "second"), ("a", "third")]
+
+
+def test_what_an_actor_delivers_to_another_waits_for_a_turn() -> None:
+    house = House(Limits())
+    house.tell("a", "first")
+    house.tell("b", "first")
+    house.settle()
+    del house.received[:]
+    house.actors.deliver("a", ("do", lambda: house.actors.deliver("b", "from a", None)), None)
+    assert [key for key, _ in house.received] == ["a"]
+    house.settle()
+    assert house.received[1:] == [("b", "from a")]
+
+
+def test_an_actor_that_dies_of_what_is_delivered_is_reported_and_the_next_message_reaches_its_successor() -> None:
+    house = House(Limits())
+    house.tell("a", "first")
+    house.settle()
+    house.actors.deliver("a", "die", None)
+    assert [crash.key for crash in house.crashes] == ["a"]
+    assert [(key, message) for key, message, _ in house.failed] == [("a", "die")]
+    house.actors.deliver("a", "again", None)
+    house.settle()
+    assert house.received[-1] == ("a", "again")

@@ -118,6 +118,24 @@ class LightScheduler(LightTable[M, C, Out], Generic[M, C, Out, S]):
         else:
             mailbox.append((message, context))
 
+    def deliver(self, key: str, message: M, context: C, *, bounded: bool = True) -> None:
+        """As :meth:`tell`, but an actor that has nothing to do receives it now, unless another one is receiving.
+
+        For what has just come in, one message at a time: a turn of its own would cost more than the message. What
+        actors tell each other waits for a turn.
+        """
+        actor = self._actors.get(key)
+        if actor is None or actor.mailbox is not None or self._running is not None or self.statistics is not None:
+            self.tell(key, message, context, bounded=bounded)
+            return
+        actor.mailbox = [(message, context)]
+        try:
+            self.counters.received += self._run_actor(actor, 1)
+        finally:
+            self._running = None
+            if self._run and not self._turn_scheduled:  # it has told somebody something
+                self._schedule_turn()
+
     def enqueue(self, actor: LightActor[M, C, Out], message: Any, context: Any) -> None:
         """Queue a message for this very actor, which has not ended, whatever waits already."""
         if actor.mailbox is None:

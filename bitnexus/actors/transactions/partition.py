@@ -3,10 +3,10 @@
     front ──PostTransfer──▶ partition: user's light actor ──▶ ledger
           ◀─TransferResult─                               ◀──
 
-No task runs per transfer: a command waits in its actor's mailbox for a turn, is passed on by `node.request`, and the
-ledger's answer comes back by a callback. The request is repeated when the ledger dies, under the same ids, until the
-caller's deadline; so the caller gets the one true answer, or none. When the partition itself dies, callers repeat and
-the users' actors are rebuilt.
+No task runs per transfer: an idle actor receives a command as it comes in, a busy one in its turn; the command is
+passed on by `node.request`, and the ledger's answer comes back by a callback. The request is repeated when the ledger
+dies, under the same ids, until the caller's deadline; so the caller gets the one true answer, or none. When the
+partition itself dies, callers repeat and the users' actors are rebuilt.
 
 Which users are its own is said by its supervisor, and may change (see supervision/partition_supervisor.py).
 """
@@ -221,7 +221,7 @@ class Partition(PartitionWorker, LightOperated):
         self, actor: User, command: Command, context: Context, result: Message | BitNexusError
     ) -> None:
         if actor.key in self._users.actors:
-            self._users.actors.tell(actor.key, Answered(actor, command, result), context, bounded=False)
+            self._users.actors.deliver(actor.key, Answered(actor, command, result), context, bounded=False)
         else:
             # It ended meanwhile. Nobody needs to know but the caller; the next actor will read what became durable.
             answer(context, result)
