@@ -54,20 +54,22 @@ def _sql(workload: str) -> Entry:
     return Entry(pgbench_name("statements", 64), workload, 64)
 
 
-_TRANSFER: Final = Entry(OURS, "transfer")
+TRANSFER: Final = Entry(OURS, "transfer")
+BATCHED_100: Final = Entry(OURS, "batch of 100", 32)
+BATCHED_1000: Final = Entry(OURS, "batch of 1,000", 8)
 _ONE: Final = f"one transfer per request, {CONNECTIONS} connections"
 GOALS: Final = (
-    Goal("transfers", _ONE, _TRANSFER, _sql("transfer"), 2.0),
-    Goal("transfers", _ONE, _TRANSFER, Entry(AIOHTTP, "transfer"), 5.0),
-    Goal("transfers", _ONE, _TRANSFER, Entry(AIOHTTP_FUNCTION, "transfer"), 2.5),
-    Goal("transfers", _ONE, _TRANSFER, Entry(FASTAPI, "transfer"), 6.0),
+    Goal("transfers", _ONE, TRANSFER, _sql("transfer"), 2.0),
+    Goal("transfers", _ONE, TRANSFER, Entry(AIOHTTP, "transfer"), 5.0),
+    Goal("transfers", _ONE, TRANSFER, Entry(AIOHTTP_FUNCTION, "transfer"), 2.5),
+    Goal("transfers", _ONE, TRANSFER, Entry(FASTAPI, "transfer"), 6.0),
     Goal("hot", f"hot account, {CONNECTIONS} connections", Entry(OURS, "hot"), _sql("hot"), 4.0),
-    Goal("batches", "batches of 1,000", Entry(OURS, "batch of 1,000", 8), _sql("transfer"), 10.0),
+    Goal("batches", "batches of 1,000", BATCHED_1000, _sql("transfer"), 10.0),
     *(
         Goal(
             "transfers",
             f"p99 at {CONNECTIONS} connections by the peer's p50",
-            _TRANSFER,
+            TRANSFER,
             Entry(peer, "transfer"),
             1.0,
             measure="p99 by p50",

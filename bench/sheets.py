@@ -11,9 +11,12 @@ from bench.arithmetic import Extent, entries, figures, medians_by_kind, ratios, 
 from bench.growth import slope
 from bench.jobs import Entry
 from bench.lineup import OURS
+from bench.sizing import MAY_BE_BUSY, costs
 
 Results = Mapping[str, Any]
 KINDS: Final = ("front", "partition", "ledger", "notifier", "supervision", "postgresql")
+#: Transfers a second for which the sizes are told.
+_RATES: Final = (1_000, 5_000, 20_000)
 _KB: Final = 1_000
 _MB: Final = 1_000_000
 
@@ -34,7 +37,7 @@ def sheets(found: Results) -> list[Sheet]:
     made = [goals(found)]
     for name, job in found["jobs"].items():
         made.append(by_connections(found) if name == "sweep" else speeds(found, name, job["title"]))
-    made += [cpu(found), against_processes(found), memory(found)]
+    made += [cpu(found), sizes(found), against_processes(found), memory(found)]
     return [sheet for sheet in made if sheet.rows]
 
 
@@ -164,6 +167,23 @@ def cpu_by_entry(found: Results) -> dict[Entry, dict[str, float]]:
         entry: medians_by_kind(list(rounds_of(found["rounds"], "transfers", entry).values()))
         for entry in entries(found["rounds"], "transfers")
     }
+
+
+def sizes(found: Results) -> Sheet:
+    """What so many transfers a second need."""
+    rows = []
+    for load, cost in costs(found["rounds"]).items():
+        for rate in _RATES if cost.by_kind.get("ledger") else ():
+            below = rate <= cost.ceiling
+            needed = [cost.cores(rate), cost.processes("front", rate), cost.processes("partition", rate)]
+            cells = map(str, needed) if below else ("", "", "more than one ledger")
+            rows.append((load, f"{rate:,}", f"{cost.total:.0f}", *cells, f"{cost.ceiling:,.0f}"))
+    return Sheet(
+        "What so many transfers a second need",
+        ("transfers", "per second", "µs each", "cores", "fronts", "partitions", "the ledger's ceiling, per second"),
+        rows,
+        caption=f"Arithmetic on the CPU times above, with no core busier than {MAY_BE_BUSY:.0%}; clients not counted.",
+    )
 
 
 def against_processes(found: Results) -> Sheet:

@@ -7,9 +7,10 @@ import pytest
 from bench import growth, scaling
 from bench.arithmetic import Extent, entries, medians_by_kind, ratios, rounds_of
 from bench.generators import Load
-from bench.goals import GOALS, Goal, judge
+from bench.goals import GOALS, TRANSFER, Goal, judge
 from bench.jobs import Entry, adjusted, jobs
 from bench.rounds import miscounted
+from bench.sizing import LOADS, Cost, costs
 from bench.workloads import WORKLOADS
 
 OURS = Entry("ours", "transfer")
@@ -86,6 +87,11 @@ def test_a_goal_that_was_not_measured_is_not_judged():
     assert judge([round_(OURS, 1, 100.0)], [Goal("job", "a title", OURS, THEIRS, 2.0)]) == []
 
 
+@pytest.mark.parametrize(("job", "entry"), LOADS.values())
+def test_what_sizes_are_computed_from_is_measured_by_a_job(job, entry):
+    assert entry in jobs()[job].entries
+
+
 @pytest.mark.parametrize("goal", GOALS, ids=lambda goal: f"{goal.title} {goal.theirs.contestant}")
 def test_every_goal_is_measured_by_a_job_as_it_is_by_default(goal):
     found = jobs()[goal.job].entries
@@ -139,6 +145,21 @@ def test_of_mixed_requests_those_with_a_key_count(recorded, wrong):
 def test_reads_must_record_nothing():
     assert miscounted(seen(100, keyed=0), WORKLOADS["show"], 4, 0) is None
     assert miscounted(seen(100, keyed=0), WORKLOADS["show"], 4, 1) is not None
+
+
+def test_cores_follow_from_the_cpu_of_a_transfer_and_the_ledger_has_one():
+    cost = Cost({"front": 100.0, "partition": 40.0, "ledger": 35.0, "postgresql": 25.0})
+    assert cost.total == 200.0
+    assert cost.ceiling == pytest.approx(20_000)
+    assert cost.cores(1_000) == 1
+    assert cost.cores(7_000) == 2
+    assert cost.cores(7_001) == 3
+    assert (cost.processes("front", 14_000), cost.processes("partition", 14_000)) == (2, 1)
+
+
+def test_costs_are_those_of_the_loads_that_were_measured():
+    rounds = [round_(TRANSFER, number, 1.0, job="transfers", cpu_us={"ledger": 50.0}) for number in (1, 2)]
+    assert costs(rounds) == {"one by one": Cost({"ledger": 50.0})}
 
 
 def test_memory_for_each_further_one_is_what_grew_from_the_first_point_to_the_last():
