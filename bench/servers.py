@@ -52,11 +52,8 @@ class GivenServer:
         """See `Server`."""
         return urlunsplit(urlsplit(self.url)._replace(path=f"/{self._prefix}_{database}"))
 
-    def drop_databases(self) -> None:
+    async def drop_databases(self) -> None:
         """Drop what this run has made; contestants must have ended."""
-        asyncio.run(self._drop_databases())
-
-    async def _drop_databases(self) -> None:
         connection = await asyncpg.connect(self.url)
         try:
             rows = await connection.fetch(
@@ -76,7 +73,7 @@ def shared_server(directory: Path) -> Iterator[Server]:
         try:
             yield server
         finally:
-            server.drop_databases()
+            asyncio.run(server.drop_databases())
         return
     cluster.SETTINGS["max_connections"] = str(CONNECTIONS)  # in this process alone
     with EmbeddedPostgres(directory) as embedded:
