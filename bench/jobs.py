@@ -9,13 +9,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from bench.lineup import AIOHTTP, AIOHTTP_FUNCTION, AIOHTTP_INDEXED, FASTAPI, OURS, pgbench_name
+from bench.lineup import (
+    AIOHTTP,
+    AIOHTTP_FUNCTION,
+    AIOHTTP_INDEXED,
+    AIOHTTP_UNRESET,
+    FASTAPI,
+    OURS,
+    pgbench_name,
+)
 
 CONNECTIONS: Final = 64
 SWEEP: Final = (1, 16, 64, 256, 1024)
 _SWEEP_CLIENTS: Final = (1, 16, 64)
 _STATEMENTS: Final = pgbench_name("statements", 64)
 _FUNCTION: Final = pgbench_name("function", 64)
+#: So many connections wait a second for their first answers where a thousand transfers a second are made or less.
+_CONNECTIONS_PER_S: Final = 256
 #: Besides the load itself: the generator's start, and the questions to /proc and to the database.
 _AROUND_S: Final = 0.7
 
@@ -43,7 +53,12 @@ class Job:
     @property
     def planned_seconds(self) -> float:
         """How long it takes, without the contestants' start."""
-        return len(self.entries) * (self.warm_up_s + _AROUND_S + self.rounds * (self.seconds + _AROUND_S))
+        parts = [self.warm_up_s] if self.warm_up_s else []
+        return sum(
+            _AROUND_S + seconds_of(entry, seconds)
+            for entry in self.entries
+            for seconds in (*parts, *(self.rounds * [self.seconds]))
+        )
 
 
 def jobs(connections: Sequence[int] | None = None) -> dict[str, Job]:
@@ -57,7 +72,7 @@ def jobs(connections: Sequence[int] | None = None) -> dict[str, Job]:
             "transfers",
             "One transfer per request",
             [
-                *_over(at, "transfer", OURS, AIOHTTP, AIOHTTP_FUNCTION, FASTAPI),
+                *_over(at, "transfer", OURS, AIOHTTP, AIOHTTP_FUNCTION, AIOHTTP_UNRESET, FASTAPI),
                 *(_sql("transfer", form, clients) for form in ("statements", "function") for clients in (16, 64)),
             ],
             seconds=5,
@@ -74,6 +89,7 @@ def jobs(connections: Sequence[int] | None = None) -> dict[str, Job]:
             "batches",
             "Batches, in transfers",
             [Entry(OURS, "batch of 100", 32), Entry(OURS, "batch of 1,000", 8), Entry(_STATEMENTS, "transfer")],
+            seconds=6,
         ),
         Job(
             "reads",
@@ -95,6 +111,11 @@ def jobs(connections: Sequence[int] | None = None) -> dict[str, Job]:
         ),
     )
     return {job.name: job for job in found}
+
+
+def seconds_of(entry: Entry, seconds: int) -> int:
+    """How long an entry is loaded: longer with many connections, the first answers of which come late."""
+    return seconds + entry.connections // _CONNECTIONS_PER_S
 
 
 def _over(connections: Sequence[int], workload: str, *contestants: str) -> list[Entry]:

@@ -17,6 +17,7 @@ from bench.workloads import Shape, Workload
 OURS: Final = BitNexus.name
 AIOHTTP: Final = "aiohttp + asyncpg"
 AIOHTTP_FUNCTION: Final = "aiohttp + asyncpg, one function call"
+AIOHTTP_UNRESET: Final = "aiohttp + asyncpg, one function call, pool without reset"
 AIOHTTP_INDEXED: Final = "aiohttp + asyncpg, histories indexed"
 FASTAPI: Final = "FastAPI + asyncpg"
 _MOST_CLIENTS: Final = 64
@@ -98,6 +99,9 @@ class Lineup:
             AIOHTTP_FUNCTION: lambda: Peer(
                 directory / "function", server, shape, AIOHTTP_FUNCTION, [aiohttp, "--function"]
             ),
+            AIOHTTP_UNRESET: lambda: Peer(
+                directory / "unreset", server, shape, AIOHTTP_UNRESET, [aiohttp, "--function", "--no-reset"]
+            ),
             AIOHTTP_INDEXED: lambda: IndexedPeer(directory / "indexed", server, shape, AIOHTTP_INDEXED, [aiohttp]),
             FASTAPI: lambda: Peer(directory / "fastapi", server, shape, FASTAPI, [fastapi]),
         }
@@ -113,7 +117,8 @@ class Lineup:
         Raises:
             RuntimeError: it does not.
         """
-        pools = len(names & {AIOHTTP, AIOHTTP_FUNCTION, AIOHTTP_INDEXED, FASTAPI}) * PEER_PROCESSES * PEER_POOL_SIZE
+        pooled = names & {AIOHTTP, AIOHTTP_FUNCTION, AIOHTTP_UNRESET, AIOHTTP_INDEXED, FASTAPI}
+        pools = len(pooled) * PEER_PROCESSES * PEER_POOL_SIZE
         clients = _MOST_CLIENTS if any(name.startswith("pgbench") for name in names) else 0
         wanted, there = pools + clients + _OTHERS, int(await ask(self._server.url, "SHOW max_connections"))
         if there < wanted:

@@ -7,14 +7,14 @@ After each part of a round the database must hold as many new transfers as were 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from bench.contestants import Contestant
 from bench.cpu import family_seconds, generator_seconds, machine_seconds, snapshot
 from bench.generators import Load
-from bench.jobs import Entry, Job
+from bench.jobs import Entry, Job, seconds_of
 from bench.lineup import Lineup
 from bench.servers import Server
 from bench.workloads import WORKLOADS, Workload
@@ -58,7 +58,7 @@ class Rounds:
             for entry in job.entries:
                 self._progress(f"{job.name}: {entry.contestant}, {entry.workload}, {entry.connections} connections …")
                 contestant = await self._lineup.get(entry.contestant)
-                seconds = job.seconds if number else job.warm_up_s
+                seconds = seconds_of(entry, job.seconds if number else job.warm_up_s)
                 found = await self.measure_once(job.name, entry, contestant, number=number, seconds=seconds)
                 if number or found.complaints:
                     done.append(found)
@@ -88,7 +88,8 @@ class Rounds:
             number=number,
             rate=counted / seen.seconds,
             load=seen,
-            cpu_us={kind: each / counted * 1e6 for kind, each in spent.items()} if counted else {},
+            # What was in work when the load ended was paid for as well.
+            cpu_us=per_one(spent, recorded if workload.writes else counted),
             others=max(0.0, busy - known - sum(spent.values())) / seen.seconds,
             complaints=complaints,
         )
@@ -98,6 +99,11 @@ class Rounds:
         if self._server.pid is not None:
             found["postgresql"] = family_seconds(self._server.pid)
         return found
+
+
+def per_one(spent: Mapping[str, float], count: int) -> dict[str, float]:
+    """Seconds for so many, as µs for each; nothing for none."""
+    return {kind: seconds / count * 1e6 for kind, seconds in spent.items()} if count else {}
 
 
 def miscounted(seen: Load, workload: Workload, connections: int, recorded: int) -> str | None:

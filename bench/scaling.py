@@ -16,7 +16,7 @@ from bitnexus.config import Settings
 
 NAME: Final = "scaling"
 #: Fronts and partitions.
-COMBINATIONS: Final = ((1, 1), (2, 1), (2, 2), (3, 1), (4, 2))
+COMBINATIONS: Final = ((1, 1), (2, 1), (2, 2), (4, 2))
 #: What a stop in order and a start take, besides the rounds themselves.
 RESTART_S: Final = 4.0
 

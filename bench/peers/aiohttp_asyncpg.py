@@ -8,8 +8,9 @@ of an account's history.
 
 What is done to make it fast: uvloop; a process per core, which share the port by SO_REUSEPORT; prepared statements
 (asyncpg keeps them per connection); tokens in memory; msgspec for JSON and validation in one pass; no access log; what
-is there at the start is frozen for the garbage collector; the pool leaves out the query by which it resets a connection
-that is given back: few know of it, and it saves one round trip of seven, or one of two with ``--function``.
+is there at the start is frozen for the garbage collector. With ``--no-reset`` the pool leaves out the query by which it
+resets a connection that is given back: few know of it, and it saves one round trip of seven, or with ``--function`` one
+of two.
 """
 
 from __future__ import annotations
@@ -139,7 +140,7 @@ async def _serve(options: argparse.Namespace) -> None:
         options.database_url,
         min_size=options.pool_size,
         max_size=options.pool_size,
-        reset=_no_reset,
+        **({"reset": _no_reset} if options.no_reset else {}),
         server_settings={"application_name": "peer"},
     )
     tokens = {row["token"]: str(row["user_id"]) for row in await pool.fetch("SELECT token, user_id FROM tokens")}
@@ -166,6 +167,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--pool-size", type=int, default=10, help="connections of each process")
     parser.add_argument("--function", action="store_true", help="a transfer is one call of a function in the server")
+    parser.add_argument("--no-reset", action="store_true", help="connections are given back as they are")
     options = parser.parse_args()
     children: list[int] = []
     for _ in range(options.processes - 1):
