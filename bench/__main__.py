@@ -18,7 +18,7 @@ import asyncio
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -36,6 +36,9 @@ from bench.workloads import Shape
 
 PARTS: Final = (*jobs(), scaling.NAME, growth.NAME)
 QUICK: Final = Shape(users=4, accounts_each=5, transfers=200)
+#: Of each step by which the log grows.
+_LOG_S: Final = 4
+_QUICK_LOG_S: Final = 1
 _QUICK_SCALE: Final = 0.01
 
 
@@ -61,43 +64,56 @@ class Options:
         return [adjusted(job, rounds=rounds, seconds=seconds, warm_up_s=warm_up_s) for job in chosen]
 
 
-async def run(options: Options, directory: Path, server: Server, console: Console) -> dict[str, Any]:
-    """Measure the chosen parts; what was found is kept after each."""
-    started_at, shape = time.monotonic(), QUICK if options.quick else Shape()
-    chosen, done = options.jobs(), list[dict[str, Any]]()
-    lineup = Lineup(directory, server, shape)
-    await lineup.check({entry.contestant for job in chosen for entry in job.entries})
-    told = files.about(await described(server))
-    found: dict[str, Any] = {}
-    with console.status("starting …") as status:
+class Run:
+    """One run on a server; what was found is kept after each part."""
 
-        def keep(**more: Any) -> None:  # noqa: ANN401 - whatever a part found
-            found.update(files.results(told, shape, chosen, done, started_at=started_at), **more)
-            files.write(found, options.to)
+    def __init__(self, options: Options, directory: Path, server: Server, console: Console) -> None:
+        self._options, self._directory, self._server, self._console = options, directory, server, console
+        self._shape = QUICK if options.quick else Shape()
+        self._started_at = time.monotonic()
+        self._rounds: list[dict[str, Any]] = []
+        self._about: dict[str, Any] = {}
+        self.found: dict[str, Any] = {}
 
-        rounds = Rounds(lineup, server, status.update)
-        try:
-            for job in chosen:
+    async def measure(self) -> None:
+        """Measure the chosen parts."""
+        jobs_, lineup = self._options.jobs(), Lineup(self._directory, self._server, self._shape)
+        await lineup.check({entry.contestant for job in jobs_ for entry in job.entries})
+        self._about = files.about(await described(self._server))
+        with self._console.status("starting …") as status:
+            rounds = Rounds(lineup, self._server, status.update)
+            try:
+                for job in jobs_:
+                    if job.name != scaling.NAME:
+                        self._keep(job.name, [one.as_json() for one in await rounds.measure(job)])
+            finally:
+                lineup.stop()
+            for job in jobs_:
                 if job.name == scaling.NAME:
-                    continue
-                done += [one.as_json() for one in await rounds.measure(job)]
-                keep()
-                console.print(f"{job.name}: {time.monotonic() - started_at:.0f} s since the start")
-        finally:
-            lineup.stop()
-        for job in chosen:
-            if job.name == scaling.NAME:
-                done += await scaling.measure(directory, server, shape, rounds, scaling=job, progress=status.update)
-                keep()
-        if growth.NAME in options.parts:
-            seconds, scale = options.seconds or 4, 1.0
-            if options.quick:
-                seconds, scale = options.seconds or 1, _QUICK_SCALE
-            grown = await growth.measure(directory, server, shape, seconds=seconds, scale=scale, progress=status.update)
-            keep(memory=grown)
-            found["complaints"] += grown["complaints"]
-    files.write(found, options.to)
-    return found
+                    self._keep(job.name, await self._scale(job, rounds, status.update))
+            if growth.NAME in self._options.parts:
+                self._keep(growth.NAME, [], memory=await self._grow(status.update))
+
+    async def _scale(self, job: Job, rounds: Rounds, progress: Callable[[str], object]) -> list[dict[str, Any]]:
+        return await scaling.measure(self._directory, self._server, self._shape, rounds, scaling=job, progress=progress)
+
+    async def _grow(self, progress: Callable[[str], object]) -> dict[str, Any]:
+        seconds, scale = (_QUICK_LOG_S, _QUICK_SCALE) if self._options.quick else (_LOG_S, 1.0)
+        seconds = self._options.seconds or seconds
+        return await growth.measure(
+            self._directory, self._server, self._shape, seconds=seconds, scale=scale, progress=progress
+        )
+
+    def _keep(self, part: str, rounds: Sequence[dict[str, Any]], **more: Any) -> None:  # noqa: ANN401 - a part's own
+        self._rounds += rounds
+        self.found = files.results(
+            self._about, self._shape, self._options.jobs(), self._rounds, started_at=self._started_at
+        )
+        self.found |= more
+        for one in more.values():
+            self.found["complaints"] += [f"{part}: {what}" for what in one["complaints"]]
+        files.write(self.found, self._options.to)
+        self._console.print(f"{part}: done, {time.monotonic() - self._started_at:.0f} s after the start")
 
 
 def parsed(arguments: Sequence[str] | None = None) -> Options:
@@ -137,7 +153,9 @@ def main() -> int:
         tempfile.TemporaryDirectory(prefix="bitnexus-bench-") as directory,
         shared_server(Path(directory, "postgresql")) as server,
     ):
-        found = asyncio.run(run(options, Path(directory), server, console))
+        run = Run(options, Path(directory), server, console)
+        asyncio.run(run.measure())
+    found = run.found
     report.show(found, console)
     for plot in plots.draw(found, options.to.parent):
         console.print(f"Plot: {plot}")

@@ -26,7 +26,7 @@ from tests.customers import post, session_with
 from tests.running import RunningService
 
 NAME: Final = "memory"
-USERS: Final = (1_000, 4_000, 12_000)
+USERS: Final = (1_000, 4_000, 10_000)
 LOG_STEPS: Final = 4
 _AT_ONCE: Final = 32
 _CONNECTIONS: Final = 8

@@ -193,11 +193,13 @@ def against_processes(found: Results) -> Sheet:
     rows = []
     for entry, rate in rates.items():
         fronts, partitions = scaling.combination_of(entry.contestant)
+        these = list(rounds_of(found["rounds"], scaling.NAME, entry).values())
+        cost = f"{sum(medians_by_kind(these).values()):.0f}"
         times = _spread(ratios(rate, rates[combined[0]]), "{:.2f}")
-        rows.append((str(fronts), str(partitions), _spread(rate.values(), "{:,.0f}"), f"{times} ×"))
+        rows.append((str(fronts), str(partitions), _spread(rate.values(), "{:,.0f}"), f"{times} ×", cost))
     return Sheet(
         "Transfers against fronts and partitions",
-        ("fronts", "partitions", "per second", "as many as with the first"),
+        ("fronts", "partitions", "per second", "as many as with the first", "CPU of each, µs"),
         rows,
         texts=0,
         caption="Median (least–most) of the rounds, the service started anew for each.",
@@ -222,5 +224,6 @@ def memory(found: Results) -> Sheet:
         rows,
         texts=0,
         caption=f"Proportional set size without PostgreSQL; {slope(told['users'], 'users') / _KB:.1f} KB for each "
-        f"further user, {slope(told['log'], 'transfers'):.0f} bytes for each further transfer.",
+        f"further user, {slope(told['log'][-2:], 'transfers'):.0f} bytes for each transfer of the log's last step, before which "
+        "caches fill.",
     )
