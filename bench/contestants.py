@@ -19,7 +19,8 @@ from bench.generators import Load, load
 from bench.servers import Server, ask, create_database
 from bench.workloads import Holder, Population, Shape, Workload, history_of_pairs
 from bitnexus.config import Settings
-from tests.customers import Customer, Teller, post, session_with
+from bitnexus.http.client import Client
+from tests.customers import Customer, Teller, session_with
 from tests.running import RunningService, free_port
 
 #: In minor units: far more than a run can move.
@@ -112,11 +113,11 @@ class BitNexus(OverHttp):
         await asyncio.to_thread(self.service.start)
 
     async def _open_accounts(self, session: aiohttp.ClientSession, customer: Customer) -> Holder:
-        slots = asyncio.Semaphore(_AT_ONCE)
+        slots, api = asyncio.Semaphore(_AT_ONCE), _client(session, customer.token)
 
         async def one() -> str:
             async with slots:
-                return str((await post(session, "/api/v1/accounts", {"account": {}}, token=customer.token))["id"])
+                return (await api.accounts.open()).id
 
         further = await asyncio.gather(*(one() for _ in range(self._shape.accounts_each - 1)))
         return Holder(customer.token, [customer.account_id, *further])
@@ -131,10 +132,10 @@ class BitNexus(OverHttp):
         found = []
         for token, items in asked.items():
             for some in _in_parts(items):
-                answer = await post(session, "/api/v1/transactions/batch", {"transactions": some}, token=token)
-                if answer["refused"]:
-                    raise AssertionError(f"{answer['refused']} of the first transfers were refused")
-                found += [(token, result["id"]) for result in answer["results"]]
+                batch = await _client(session, token).transactions.batch(some)
+                if batch.refused:
+                    raise AssertionError(f"{batch.refused} of the first transfers were refused")
+                found += [(token, result.id) for result in batch.results]
         return found
 
     def kinds(self) -> Mapping[int, str]:
@@ -154,6 +155,10 @@ class BitNexus(OverHttp):
     def stop(self) -> None:
         """End it, whatever state it is in."""
         self.service.close()
+
+
+def _client(session: aiohttp.ClientSession, token: str) -> Client:
+    return Client("", tokens=token, session=session)  # the session knows the address
 
 
 def _in_parts(items: Sequence[T]) -> Iterator[Sequence[T]]:

@@ -21,8 +21,9 @@ from bench.workloads import WORKLOADS, Shape
 from bitnexus.config import Settings
 from bitnexus.config.secret_file import read_or_create
 from bitnexus.config.settings import SECRET_FILE
+from bitnexus.http.client import Client
 from bitnexus.tokens import AccessTokens
-from tests.customers import post, session_with
+from tests.customers import session_with
 from tests.running import RunningService
 
 NAME: Final = "memory"
@@ -81,7 +82,7 @@ async def _wake(service: RunningService, count: int) -> None:
     async def one() -> None:
         async with slots:
             token = tokens.issue(str(uuid.uuid4()), "user")
-            await post(session, "/api/v1/accounts", {"account": {}}, token=token)
+            await Client("", tokens=token, session=session).accounts.open()  # the session knows the address
 
     async with session_with(service) as session:
         await asyncio.gather(*(one() for _ in range(count)))

@@ -224,6 +224,6 @@ def memory(found: Results) -> Sheet:
         rows,
         texts=0,
         caption=f"Proportional set size without PostgreSQL; {slope(told['users'], 'users') / _KB:.1f} KB for each "
-        f"further user, {slope(told['log'][-2:], 'transfers'):.0f} bytes for each transfer of the log's last step, before which "
-        "caches fill.",
+        f"further user, {slope(told['log'][-2:], 'transfers'):.0f} bytes for each transfer of the "
+        "log's last step, before which caches fill.",
     )

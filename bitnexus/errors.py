@@ -209,6 +209,18 @@ class MethodNotAllowed(BitNexusError):
         self.allow = allow
 
 
+class LegacyUnavailable(BitNexusError):
+    """The old service, to which this route still goes, cannot be reached, or breaks off; what it did is not known."""
+
+    code, status, title = "legacy_unavailable", 502, "The service behind this route is not available"
+
+
+class LegacyTimedOut(BitNexusError):
+    """The old service, to which this route still goes, is silent for too long; what it did is not known."""
+
+    code, status, title = "legacy_timeout", 504, "The service behind this route did not answer in time"
+
+
 class RequestTimedOut(BitNexusError):
     """The client did not send its request in time; nothing was done."""
 

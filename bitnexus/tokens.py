@@ -12,13 +12,13 @@ import hmac
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import jwt
 
 from bitnexus.errors import Unauthorized
-from bitnexus.keys import derive_key, key_id
+from bitnexus.keys import derive_keys, key_id
 from bitnexus.principal import ROLES, Principal
 from bitnexus.revocations import Revocations, Revoked
 
@@ -30,19 +30,24 @@ CACHE_SIZE: Final = 10_000  # about 10 MB of tokens at most
 
 
 class AccessTokens:
-    """Issues and verifies access tokens; `clock` gives seconds since 1970."""
+    """Issues and verifies access tokens; `clock` gives seconds since 1970.
+
+    They are signed with the key of `secret_key_base`, which each names (`kid`); those that were signed with the keys of
+    `old_secrets` are good as well, until their time is over.
+    """
 
     def __init__(
         self,
         secret_key_base: str,
         ttl_s: int,
         *,
+        old_secrets: Sequence[str] = (),
         clock: Callable[[], float] = time.time,
         cache_size: int = CACHE_SIZE,
     ) -> None:
-        key = derive_key(secret_key_base, "access-token")
-        self._kid = key_id(key)
-        self._keys = {self._kid: key}
+        keys = derive_keys(secret_key_base, old_secrets, "access-token")
+        self._kid = key_id(keys[0])
+        self._keys = {key_id(key): key for key in keys}
         self.ttl_s = ttl_s
         self._clock = clock
         self._cache: OrderedDict[str, Principal] = OrderedDict()

@@ -240,4 +240,5 @@ def accepts_connections(port: int) -> bool:
 def _is_setting(name: str) -> bool:
     if name == "BITNEXUS_LOOP":  # so that everything can be tested on either loop
         return False
-    return name.startswith("BITNEXUS_") or name in {"PORT", "HOST", "DATABASE_URL", "SECRET_KEY_BASE", "POOL_SIZE"}
+    ours = ("BITNEXUS_", "LEGACY_", "SECRET_KEY_BASE")
+    return name.startswith(ours) or name in {"PORT", "HOST", "DATABASE_URL", "POOL_SIZE"}

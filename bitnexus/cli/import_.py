@@ -19,6 +19,8 @@ import click
 
 if TYPE_CHECKING:
     from bitnexus.importer.batching import Batch
+    from bitnexus.importer.run import Import
+    from bitnexus.importer.sender import Sender
     from bitnexus.importer.tally import Report, Tally
 
 URL = "http://127.0.0.1:4000"
@@ -64,6 +66,8 @@ def command(  # noqa: PLR0917 - click's options
     from bitnexus.importer.batching import batches
     from bitnexus.importer.identity import ids_of
     from bitnexus.importer.records import csv_records, jsonl_records
+    from bitnexus.importer.run import Import
+    from bitnexus.importer.sender import Sender
     from bitnexus.importer.tally import Report, Tally
 
     token = "" if dry_run else _token()
@@ -76,7 +80,8 @@ def command(  # noqa: PLR0917 - click's options
         trouble = "it was interrupted"
         try:
             with _progress(source) as told:
-                _run(lines, tally, report, told, token=token, url=url, patience_s=patience, most_refused=max_refused)
+                work = Import(tally, report, most_refused=max_refused, on_progress=told)
+                _run(work, lines, Sender(url, token, patience_s=patience, on_trouble=told) if token else None)
             trouble = ""
         except BitNexusError as error:
             trouble = error.detail
@@ -89,30 +94,16 @@ def command(  # noqa: PLR0917 - click's options
         raise click.exceptions.Exit(1)
 
 
-def _run(
-    lines: Iterator[Batch],
-    tally: Tally,
-    report: Report,
-    told: Callable[[Tally | str], None],
-    *,
-    token: str,
-    url: str,
-    patience_s: float,
-    most_refused: int,
-) -> None:
-    from bitnexus.importer.run import Import
-    from bitnexus.importer.sender import Sender
-
-    work = Import(tally, report, most_refused=most_refused, on_progress=told)
+def _run(work: Import, lines: Iterator[Batch], sender: Sender | None) -> None:
+    if sender is None:
+        work.check(lines)
+        return
 
     async def send() -> None:
-        async with Sender(url, token, patience_s=patience_s, on_trouble=told) as sender:
+        async with sender:
             await work.send(lines, sender)
 
-    if token:
-        asyncio.run(send())
-    else:
-        work.check(lines)
+    asyncio.run(send())
 
 
 def _token() -> str:

@@ -31,8 +31,9 @@ _SECRET_KEY = re.compile(
 )
 # Header values and assignments that were formatted into a text: by name as well, to the end of the word.
 _SECRET_IN_TEXT = re.compile(
-    r"(?i)(\bbearer\s+|\b(?:[a-z_]*(?:password|secret|token|cookie|secret_key_base))['\"]?\s*[=:]\s*['\"]?)"
-    r"(?!\[filtered\])[^\s'\",;&]{4,}"
+    r"(?i)(\bbearer\s+|\b(?:[a-z_]*(?:password|secret|token|cookie|secret_key_base(?:_old)?))['\"]?\s*[=:]\s*['\"]?)"
+    # One secret, and those that follow with commas, as in SECRET_KEY_BASE_OLD.
+    r"(?!\[filtered\])[^\s'\",;&]{4,}(?:,[^\s'\",;&=]{16,})*"
 )
 
 

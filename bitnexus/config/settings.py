@@ -15,7 +15,7 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError
 
-from bitnexus.config import rules
+from bitnexus.config import legacy_routes, rules
 from bitnexus.config.certificates import TlsFiles
 from bitnexus.config.secret_file import UnsafeSecretFileError, read_or_create
 from bitnexus.errors import InvalidSettings
@@ -90,6 +90,12 @@ class Settings(BaseSettings):
         max_length=1024,
         validation_alias="SECRET_KEY_BASE",
         description="Root of the keys that sign tokens; required in prod, else made once and kept.",
+    )
+    secret_key_base_old: SecretStr | None = Field(
+        None,
+        max_length=10_000,
+        validation_alias="SECRET_KEY_BASE_OLD",
+        description="Earlier values of SECRET_KEY_BASE, with commas: what they signed is still accepted.",
     )
     node_tls_cert: Path | None = Field(
         None,
@@ -198,6 +204,25 @@ class Settings(BaseSettings):
         validation_alias="BITNEXUS_CORS_ORIGINS",
         description="Origins of other sites' pages, with commas, that may use the API from browsers; none otherwise.",
     )
+    legacy_api_url: str | None = Field(
+        None,
+        max_length=1000,
+        validation_alias="LEGACY_API_URL",
+        description="Address of the service that this one replaces: it gets the routes that this one does not have.",
+    )
+    legacy_routes: str = Field(
+        "",
+        max_length=20_000,
+        validation_alias="LEGACY_ROUTES",
+        description="Routes that go to LEGACY_API_URL also if this service has them, with commas.",
+    )
+    legacy_timeout_s: float = Field(
+        30.0,
+        ge=0.05,
+        le=300,
+        validation_alias="LEGACY_TIMEOUT_S",
+        description="Longest silence of the service at LEGACY_API_URL, in seconds.",
+    )
     log_origin: str = Field(
         "bitnexus.localhost/ledger",
         pattern=r"^[!-*,-~]{1,100}$",
@@ -266,6 +291,24 @@ class Settings(BaseSettings):
     def _check_cors_origins(cls, value: str) -> str:
         return rules.origins(value)
 
+    @field_validator("legacy_api_url")
+    @classmethod
+    def _check_legacy_api_url(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None:
+            return None
+        value = rules.legacy_url(value)
+        if {"host", "port"} <= info.data.keys():
+            rules.another_address(value, info.data["host"], info.data["port"])
+        return value
+
+    @field_validator("legacy_routes")
+    @classmethod
+    def _check_legacy_routes(cls, value: str, info: ValidationInfo) -> str:
+        if legacy_routes.parse(value) and info.data.get("legacy_api_url", "") is None:
+            message = "needs LEGACY_API_URL, where these routes go"
+            raise ValueError(message)
+        return value
+
     @field_validator("host")
     @classmethod
     def _check_host(cls, value: str) -> str:
@@ -323,6 +366,16 @@ class Settings(BaseSettings):
                 raise ValueError(message) from error
         return value
 
+    @field_validator("secret_key_base_old")
+    @classmethod
+    def _check_old_secrets(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if value is None:
+            return None
+        present = info.data.get("secret_key_base", SecretStr("")).get_secret_value()
+        shortest = rules.SHORTEST_PROD_SECRET if _in_prod(info) else 1
+        rules.old_secrets(rules.listed(value.get_secret_value()), present, shortest)
+        return value
+
     @field_validator("node_host")
     @classmethod
     def _check_node_host(cls, value: str, info: ValidationInfo) -> str:
@@ -343,6 +396,12 @@ class Settings(BaseSettings):
             BITNEXUS_NODE_TLS_CA=self.node_tls_ca,
         )
         return self
+
+    @property
+    def old_secrets(self) -> tuple[str, ...]:
+        """The earlier values of `secret_key_base` whose signatures are still accepted."""
+        old = self.secret_key_base_old
+        return () if old is None else rules.listed(old.get_secret_value())
 
     @property
     def node_tls(self) -> TlsFiles | None:

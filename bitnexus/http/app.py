@@ -70,6 +70,8 @@ async def build_runner(
         app.router.add_route(route.method, route.path, handler)
         if route.method == "GET":
             app.router.add_route("HEAD", route.path, handler)
+        if services.legacy is not None and services.legacy.takes(route.method, route.path):
+            continue  # the router knows it, for what is not listed of it; no shorter way does
         if "{" not in route.path:
             exact[route.method, route.path] = handler
         if route.begin is not None:
@@ -92,5 +94,7 @@ async def build_runner(
     server = runner.server
     assert server is not None
     by_router = server.request_handler if cors is None else with_preflights(server.request_handler, cors)
+    if services.legacy is not None:
+        by_router = services.legacy.beside(by_router, app.router, traffic)
     server.request_handler = edge(by_router, exact, request_ids, services.metrics, traffic, cors=cors)
     return runner

@@ -28,19 +28,20 @@ def client_of(peer: str | None, forwarded_for: Sequence[str], trusted: Sequence[
     `forwarded_for` are the values of the header, in their order. "" for a peer without an address (a unix socket).
     """
     client = "" if peer is None else peer
-    if not trusted or not _is_trusted(client, trusted):
+    if not trusted or not is_trusted(client, trusted):
         return _key(client)
     said = [part.strip() for value in forwarded_for for part in value.split(",")]
     for address in reversed(said[-_MOST_HOPS:]):
         if _parsed(address) is None:
             break  # whoever wrote that, the one who passed it on is the last that is known
         client = address
-        if not _is_trusted(address, trusted):
+        if not is_trusted(address, trusted):
             break
     return _key(client)
 
 
-def _is_trusted(address: str, trusted: Sequence[Network]) -> bool:
+def is_trusted(address: str, trusted: Sequence[Network]) -> bool:
+    """Whether the peer at this address is a proxy of ours."""
     parsed = _parsed(address)
     return parsed is not None and any(parsed in network for network in trusted)
 

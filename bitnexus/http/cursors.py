@@ -8,29 +8,29 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hmac
 from collections.abc import Sequence
 from typing import Final
 
 import orjson
 
 from bitnexus.errors import BadCursor
-from bitnexus.keys import derive_key
+from bitnexus.keys import derive_keys, is_signed, mac_of
 
 _MAC_BYTES: Final = 16
 _MAX_CHARS: Final = 512
 
 
 class Cursors:
-    """Makes and reads cursors."""
+    """Makes cursors, and reads them, also those that were made with one of the `old_secrets`."""
 
-    def __init__(self, secret_key_base: str) -> None:
-        self._key = derive_key(secret_key_base, "cursor")
+    def __init__(self, secret_key_base: str, old_secrets: Sequence[str] = ()) -> None:
+        self._keys = derive_keys(secret_key_base, old_secrets, "cursor")
 
     def encode(self, position: Sequence[int | str], bound_to: str) -> str:
         """A cursor for `position` (small numbers and strings) in the list that `bound_to` names."""
         payload = orjson.dumps(position)
-        return base64.urlsafe_b64encode(self._mac(payload, bound_to) + payload).rstrip(b"=").decode()
+        mac = mac_of(_signed(payload, bound_to), self._keys[0], _MAC_BYTES)
+        return base64.urlsafe_b64encode(mac + payload).rstrip(b"=").decode()
 
     def decode(self, cursor: str, bound_to: str) -> list[int | str]:
         """The position, as it was given to :meth:`encode`.
@@ -45,7 +45,7 @@ class Cursors:
         except binascii.Error as error:
             raise BadCursor from error
         mac, payload = raw[:_MAC_BYTES], raw[_MAC_BYTES:]
-        if not hmac.compare_digest(mac, self._mac(payload, bound_to)):
+        if not is_signed(mac, _signed(payload, bound_to), self._keys, _MAC_BYTES):
             raise BadCursor
         # Unused low bits of the last character would let two texts mean one cursor.
         if base64.urlsafe_b64encode(raw).rstrip(b"=").decode() != cursor:
@@ -53,7 +53,7 @@ class Cursors:
         position: list[int | str] = orjson.loads(payload)  # only encode() can have signed it
         return position
 
-    def _mac(self, payload: bytes, bound_to: str) -> bytes:
-        scope = bound_to.encode()
-        message = len(scope).to_bytes(4, "big") + scope + payload
-        return hmac.digest(self._key, message, "sha256")[:_MAC_BYTES]
+
+def _signed(payload: bytes, bound_to: str) -> bytes:
+    scope = bound_to.encode()
+    return len(scope).to_bytes(4, "big") + scope + payload

@@ -88,14 +88,15 @@ class FastPath:
         def finish(answer: Answer | BitNexusError) -> None:
             self._traffic.leave()
             if isinstance(answer, BitNexusError):
-                answer = self._told(answer, method, path, request_id)
+                answer = self._told(answer, method, path, correlated)
             status, content, fields = answer
             last = self._traffic.draining
             wire.answered(_response(status, content, fields, request_id, last=last), last=last)
             seconds = perf_counter() - started
             self._metrics.observe(method, path, status, seconds)
             if self._tells:
-                log.debug("request_answered", method=method, route=path, status=status, seconds=seconds)
+                known = correlation.fields(correlated)
+                log.debug("request_answered", **known, method=method, route=path, status=status, seconds=seconds)
 
         outer = correlation.request_id.set(correlated)
         self._traffic.enter()
@@ -109,10 +110,11 @@ class FastPath:
         self._metrics.fast += 1
         return True
 
-    def _told(self, error: BitNexusError, method: str, path: str, request_id: str) -> Answer:
+    def _told(self, error: BitNexusError, method: str, path: str, correlated: str) -> Answer:
+        known = correlation.fields(correlated)
         if error.status == BitNexusError.status:
-            log.error("request_failed", code=error.code, method=method, path=path, request_id=request_id)
-        return problem(error, instance=path, request_id=request_id)
+            log.error("request_failed", **known, code=error.code, method=method, path=path)
+        return problem(error, instance=path, request_id=known["request_id"])
 
 
 def _whole(payload: Any) -> bytes | None:  # noqa: ANN401 - as above

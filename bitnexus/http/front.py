@@ -37,6 +37,7 @@ from bitnexus.http.channels.socket import IDLE_S, Sockets
 from bitnexus.http.cors import Cors, origins
 from bitnexus.http.cursors import Cursors
 from bitnexus.http.health import Health
+from bitnexus.http.legacy.passing import Legacy
 from bitnexus.http.limits import Limits
 from bitnexus.http.listener import PortInUse, free_port, let_nobody_begin, listening_sockets
 from bitnexus.http.password_threads import PasswordThreads
@@ -69,14 +70,14 @@ class Front(Process):
     async def init(self) -> None:
         """Listen. The database may be away: /health says so, and it is connected to when needed."""
         settings = get_settings()
-        secret = settings.secret_key_base.get_secret_value()
+        secret, old_secrets = settings.secret_key_base.get_secret_value(), settings.old_secrets
         if settings.database_url is None:
             raise RuntimeError("the database's address is not settled")
         self._database = await Database.connect(settings.database_url, pool_size=settings.pool_size, process=self.name)
         self._passwords = PasswordThreads()
         metrics = RequestMetrics()
         self.expose(metrics)
-        tokens = AccessTokens(secret, settings.access_token_ttl_s)
+        tokens = AccessTokens(secret, settings.access_token_ttl_s, old_secrets=old_secrets)
         self._hub = Hub(self.node, self.name, settings.call_timeout_s, self.spawn)
         self._partitions = PartitionRouter(self.node, self.name, TRANSACTIONS, user_of)
         self._partitions.start()
@@ -84,15 +85,19 @@ class Front(Process):
         self._disconnects = Disconnects(self.node, self.name, self._connected)
         revocations = RevocationFeed(self._database, tokens, self._log_out)
         await revocations.look()
+        limits = Limits(settings)
+        self._legacy = Legacy.of(settings, limits)
+        if self._legacy is not None:
+            self.expose(self._legacy.metrics)
         services = Services(
             front=self.name,
             node=self.node,
             database=self._database,
             tokens=tokens,
-            refresh_tokens=RefreshTokens(secret, settings.refresh_token_ttl_s),
+            refresh_tokens=RefreshTokens(secret, settings.refresh_token_ttl_s, old_secrets=old_secrets),
             revocations=revocations,
-            limits=Limits(settings),
-            cursors=Cursors(secret),
+            limits=limits,
+            cursors=Cursors(secret, old_secrets),
             passwords=self._passwords,
             metrics=metrics,
             health=Health(self.node, self._database),
@@ -100,6 +105,7 @@ class Front(Process):
             default_asset=settings.default_asset,
             call_timeout_s=settings.call_timeout_s,
             disconnects=self._disconnects,
+            legacy=self._legacy,
         )
         pages = origins(settings.cors_origins)
         admission = Admission(tokens, self.args.get("origins", ()), pages)
@@ -123,6 +129,8 @@ class Front(Process):
         if left:
             self.log.warning("requests_cut", requests=left)
         await self._runner.cleanup()
+        if self._legacy is not None:
+            await self._legacy.close()
         await self._hub.close()
         self._passwords.close()
         await self._database.close(timeout_s=1.0)

@@ -10,12 +10,12 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import hmac
 import uuid
+from collections.abc import Sequence
 from typing import Final
 
 from bitnexus.errors import InvalidRefreshToken
-from bitnexus.keys import derive_key
+from bitnexus.keys import derive_keys, is_signed, mac_of
 
 PREFIX: Final = "bnr_"
 RANDOM_BYTES: Final = 32
@@ -25,17 +25,18 @@ _CHARS: Final = len(PREFIX) + 86
 
 
 class RefreshTokens:
-    """Makes and reads refresh tokens that live for `ttl_s` after they were made."""
+    """Makes refresh tokens that live for `ttl_s` from then on; reads those made with one of the `old_secrets` too."""
 
-    def __init__(self, secret_key_base: str, ttl_s: int) -> None:
-        self._key = derive_key(secret_key_base, "refresh-token")
+    def __init__(self, secret_key_base: str, ttl_s: int, *, old_secrets: Sequence[str] = ()) -> None:
+        self._keys = derive_keys(secret_key_base, old_secrets, "refresh-token")
         self.ttl_s = ttl_s
 
     def make(self, session_id: str, random: bytes) -> str:
         """A token of the session; `random` are :data:`RANDOM_BYTES` that nobody can guess."""
         assert len(random) == RANDOM_BYTES
         payload = uuid.UUID(session_id).bytes + random
-        return PREFIX + base64.urlsafe_b64encode(payload + self._mac(payload)).rstrip(b"=").decode()
+        mac = mac_of(payload, self._keys[0], _MAC_BYTES)
+        return PREFIX + base64.urlsafe_b64encode(payload + mac).rstrip(b"=").decode()
 
     def session_of(self, token: str) -> str:
         """The session that the token is of, or was.
@@ -50,12 +51,9 @@ class RefreshTokens:
         except binascii.Error as error:
             raise InvalidRefreshToken from error
         payload, mac = raw[:-_MAC_BYTES], raw[-_MAC_BYTES:]
-        if not hmac.compare_digest(mac, self._mac(payload)):
+        if not is_signed(mac, payload, self._keys, _MAC_BYTES):
             raise InvalidRefreshToken
         return str(uuid.UUID(bytes=payload[:_ID_BYTES]))
-
-    def _mac(self, payload: bytes) -> bytes:
-        return hmac.digest(self._key, payload, "sha256")[:_MAC_BYTES]
 
 
 def hash_of(token: str) -> bytes:

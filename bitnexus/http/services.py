@@ -8,6 +8,7 @@ from bitnexus.actors.runtime.node import Node
 from bitnexus.http.channels.disconnects import Disconnects
 from bitnexus.http.cursors import Cursors
 from bitnexus.http.health import Health
+from bitnexus.http.legacy.passing import Legacy
 from bitnexus.http.limits import Limits
 from bitnexus.http.password_threads import PasswordThreads
 from bitnexus.http.refresh_tokens import RefreshTokens
@@ -37,3 +38,4 @@ class Services:
     default_asset: str
     call_timeout_s: float
     disconnects: Disconnects
+    legacy: Legacy | None

@@ -34,16 +34,16 @@ def node_and_npm() -> tuple[list[str], list[str]]:
     return [node], [node, str(root / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
 
 
-def installed_packages() -> Path:
-    """A directory with the locked packages in it, in the environment's own; installed at first use."""
-    content = b"".join((HERE / name).read_bytes() for name in LOCKED)
+def installed_packages(folder: Path = HERE) -> Path:
+    """A directory with the packages locked in `folder` in it, in the environment's own; installed at first use."""
+    content = b"".join((folder / name).read_bytes() for name in LOCKED)
     target = Path(sys.prefix) / "npm" / hashlib.sha256(content).hexdigest()[:16]
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
         # Beside its place and renamed when complete: an interrupted or a second run leaves nothing half-made.
         with tempfile.TemporaryDirectory(dir=target.parent) as made:
             for name in LOCKED:
-                shutil.copy(HERE / name, made)
+                shutil.copy(folder / name, made)
             node, npm = node_and_npm()
             environment = {**os.environ, "PATH": f"{Path(node[0]).parent}{os.pathsep}{os.environ['PATH']}"}
             command = [*npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]

@@ -75,6 +75,14 @@ def test_a_refresh_token_leads_to_its_session_and_to_no_other_services(session_i
         RefreshTokens("t" * 64, 60).session_of(token)
 
 
+def test_a_refresh_token_made_with_an_old_secret_is_read_as_long_as_that_is_listed():
+    old = RefreshTokens("t" * 64, 60).make(SESSIONS[0], bytes(RANDOM_BYTES))
+    rotated = RefreshTokens("s" * 64, 60, old_secrets=("u" * 64, "t" * 64))
+    assert rotated.session_of(old) == SESSIONS[0]
+    renewed = rotated.make(SESSIONS[0], bytes(RANDOM_BYTES))
+    assert RefreshTokens("s" * 64, 60).session_of(renewed) == SESSIONS[0]
+
+
 @given(st.integers(0, 89), st.characters())
 def test_a_refresh_token_that_was_changed_anywhere_is_refused(index, character):
     tokens = RefreshTokens("s" * 64, 60)

@@ -53,6 +53,41 @@ def test_a_token_of_another_instance_with_the_same_secret_is_accepted(tokens, cl
     assert AccessTokens(SECRET, 60, clock=clock).verify(tokens.issue(USER, "user")).user_id == USER
 
 
+def test_a_token_of_an_old_key_is_accepted_as_long_as_the_key_is_listed(clock):
+    old_token = AccessTokens("o" * 64, 3600, clock=clock).issue(USER, "admin")
+    older_token = AccessTokens("p" * 64, 3600, clock=clock).issue(USER, "user")
+    rotated = AccessTokens(SECRET, 3600, old_secrets=("o" * 64, "p" * 64), clock=clock)
+    assert rotated.verify(old_token) == Principal(USER, "admin", clock.now + 3600)
+    assert rotated.verify(older_token).role == "user"
+    retired = AccessTokens(SECRET, 3600, old_secrets=("p" * 64,), clock=clock)
+    assert retired.verify(older_token).role == "user"
+    with pytest.raises(Unauthorized):
+        retired.verify(old_token)
+
+
+def test_what_is_made_during_a_rotation_is_made_with_the_new_key(clock):
+    rotated = AccessTokens(SECRET, 3600, old_secrets=("o" * 64,), clock=clock)
+    token = rotated.issue(USER, "user")
+    assert jwt.get_unverified_header(token)["kid"] == key_id(KEY)
+    assert AccessTokens(SECRET, 60, clock=clock).verify(token).user_id == USER
+    with pytest.raises(Unauthorized):
+        AccessTokens("o" * 64, 60, clock=clock).verify(token)
+
+
+def test_a_kid_does_not_lend_one_key_to_the_signature_of_another(clock):
+    rotated = AccessTokens(SECRET, 3600, old_secrets=("o" * 64,), clock=clock)
+    old_key = derive_key("o" * 64, "access-token")
+    with pytest.raises(Unauthorized):
+        rotated.verify(signed(claims(clock), key=old_key))
+    assert rotated.verify(signed(claims(clock), key=old_key, kid=key_id(old_key))).user_id == USER
+
+
+def test_peers_prove_tokens_of_old_keys_too(clock):
+    old_token = AccessTokens("o" * 64, 3600, clock=clock).issue(USER, "user")
+    rotated = AccessTokens(SECRET, 3600, old_secrets=("o" * 64,), clock=clock)
+    assert rotated.complete(old_token.rpartition(".")[0]) == old_token
+
+
 def test_a_token_ends_when_its_time_is_over_even_if_it_is_remembered(tokens, clock):
     token = tokens.issue(USER, "user")
     tokens.verify(token)

@@ -157,7 +157,9 @@ class Process(Inspected, Actor):  # type: ignore[misc]  # Thespian has no type h
         self.gate = Gate(self.node, start.name, self._dispatch, self.sender_of, MAX_MAILBOX)
         settings = get_settings()
         self.transport.peers.tokens = AccessTokens(
-            settings.secret_key_base.get_secret_value(), settings.access_token_ttl_s
+            settings.secret_key_base.get_secret_value(),
+            settings.access_token_ttl_s,
+            old_secrets=settings.old_secrets,
         )
         self.node.connection_lost = self._connection_lost
         self._start_message = start

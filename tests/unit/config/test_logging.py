@@ -276,6 +276,7 @@ def test_values_are_filtered_by_the_name_of_their_key_at_any_depth(key):
         "{'access_token': 'hunter2'}",
         "GET /socket/websocket?token=hunter2&vsn=2.0.0",
         "postgresql://u:hunter2@h/d",
+        "SECRET_KEY_BASE_OLD=0123456789abcdef,hunter2-hunter2-hunter2",
     ],
 )
 def test_secrets_formatted_into_a_text_are_filtered(text):

@@ -142,6 +142,55 @@ def test_prod_refuses_a_short_or_default_secret(secret):
     assert secret not in text
 
 
+def test_the_old_service_is_a_plain_address_and_its_routes_are_routes():
+    settings = load(legacy_api_url="https://old.example/functions/", legacy_routes="GET /a/{id}, /b/*")
+    assert settings.legacy_api_url == "https://old.example/functions"
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"legacy_api_url": "ftp://old.example"}, "LEGACY_API_URL must be of the form"),
+        ({"legacy_api_url": "http:///x"}, "LEGACY_API_URL must be of the form"),
+        ({"legacy_api_url": "http://u:hunter2@old.example"}, "LEGACY_API_URL must have no user"),
+        ({"legacy_api_url": "http://old.example/a/../b"}, "LEGACY_API_URL must have no user"),
+        ({"legacy_api_url": "http://old.example?x=hunter2"}, "LEGACY_API_URL must have no user"),
+        ({"legacy_api_url": "http://localhost:4000"}, "LEGACY_API_URL must not be this service itself"),
+        ({"legacy_api_url": "http://[::1]:4000", "host": "0.0.0.0"}, "LEGACY_API_URL must not be this service itself"),
+        ({"legacy_routes": "/a"}, "LEGACY_ROUTES needs LEGACY_API_URL"),
+        ({"legacy_routes": "a", "legacy_api_url": "http://old.example"}, "LEGACY_ROUTES must be routes"),
+    ],
+)
+def test_what_cannot_be_passed_on_to_is_refused(given, text):
+    said = refusal(**given)
+    assert said.startswith(text)
+    assert "hunter2" not in said
+
+
+def test_old_secrets_come_with_commas_and_are_masked_when_they_are_shown():
+    older = secrets.token_hex(64)
+    settings = load(**prod(secret_key_base_old=f" {older}, {GOOD_SECRET[::-1]} ,"))
+    assert settings.old_secrets == (older, GOOD_SECRET[::-1])
+    (shown,) = [each for each in settings.effective() if each.variable == "SECRET_KEY_BASE_OLD"]
+    assert shown.value == "********"
+    assert load(**prod()).old_secrets == ()
+
+
+@pytest.mark.parametrize(
+    ("old", "sentence"),
+    [
+        (GOOD_SECRET, "must not hold SECRET_KEY_BASE itself"),
+        ("hunter2" * 3, "must have at least 64 characters"),
+        ("change_me_" + secrets.token_hex(64), "is a placeholder"),
+        (",".join(secrets.token_hex(64) for _ in range(6)), "must be at most 5"),
+    ],
+)
+def test_old_secrets_that_make_no_sense_are_refused_and_not_repeated(old, sentence):
+    text = refusal(**prod(secret_key_base_old=old))
+    assert text.startswith(f"SECRET_KEY_BASE_OLD {sentence}")
+    assert old not in text
+
+
 @pytest.mark.parametrize(
     ("field", "value", "variable"),
     [

@@ -28,6 +28,15 @@ def test_a_cursor_made_with_another_secret_is_refused():
         CURSORS.decode(Cursors("t" * 64).encode([5], "x"), "x")
 
 
+def test_a_cursor_made_with_an_old_secret_is_read_as_long_as_that_is_listed():
+    old = Cursors("t" * 64).encode([5], "x")
+    rotated = Cursors("s" * 64, ("u" * 64, "t" * 64))
+    assert rotated.decode(old, "x") == [5]
+    with pytest.raises(BadCursor):
+        rotated.decode(old, "y")
+    assert CURSORS.decode(rotated.encode([6], "x"), "x") == [6]
+
+
 def test_no_changed_character_is_accepted():
     cursor = CURSORS.encode([123456], "x")
     for index, char in enumerate(cursor):
