@@ -80,7 +80,7 @@ def _swept(found: Results, fields: Sequence[tuple[str, str, str]], unit: str) ->
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.set_xlabel("connections")
     axes.set_ylabel(unit)
-    axes.legend(fontsize="small")
+    axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1.0))
     return figure
 
 

@@ -77,6 +77,8 @@ class Rounds:
         spent = {kind: after[kind] - before.get(kind, 0.0) for kind in after}
         counted = seen.requests * max(1, workload.transfers)
         complaints = [f"{count} {kind} errors" for kind, count in seen.errors.items() if count]
+        if not seen.requests:
+            complaints.append("nothing was answered")
         recorded = await contestant.recorded() - recorded
         if (complaint := miscounted(seen, workload, entry.connections, recorded)) is not None:
             complaints.append(complaint)
