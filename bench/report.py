@@ -20,6 +20,7 @@ from rich.table import Table
 
 from bench import plots
 from bench import results as files
+from bench.arithmetic import Extent
 from bench.sheets import Results, Sheet, sheets
 
 PAGE: Final = "performance.md"
@@ -73,7 +74,18 @@ def conditions(found: Results) -> str:
         f"synchronous_commit {settings['postgresql']['synchronous_commit']}), aiohttp {versions['aiohttp']}, "
         f"asyncpg {versions['asyncpg']}, FastAPI {versions['fastapi']}, uvicorn {versions['uvicorn']}; the load from "
         f"{versions['generator']} and {versions['pgbench']}; {shape['accounts']:,} accounts of "
-        f"{shape['users']} users.\n"
+        f"{shape['users']} users. {_disturbance(found)}\n"
+    )
+
+
+def _disturbance(found: Results) -> str:
+    """How much else went on: what the figures are worth."""
+    if not (others := [one["others"] for one in found["rounds"]]):
+        return ""
+    extent = Extent.of(others)
+    return (
+        f"Meanwhile {extent.median:.1f} CPUs ({extent.min:.1f}–{extent.max:.1f} by round) were busy with something else: "
+        "the nearer that is to nothing, the more the figures say."
     )
 
 

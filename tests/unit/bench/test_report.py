@@ -90,6 +90,7 @@ def test_what_was_not_measured_has_no_table(results):
 def test_markdown_has_as_many_cells_in_every_row_as_columns(results):
     text = report.markdown(results)
     assert "two shared cores" in text
+    assert "Meanwhile 0.0 CPUs" in text
     for table in text.split("###")[1:]:
         assert len({line.count("|") for line in table.splitlines() if line.startswith("|")}) == 1
 
