@@ -84,8 +84,8 @@ def _disturbance(found: Results) -> str:
         return ""
     extent = Extent.of(others)
     return (
-        f"Meanwhile {extent.median:.1f} CPUs ({extent.min:.1f}–{extent.max:.1f} by round) were busy with something else: "
-        "the nearer that is to nothing, the more the figures say."
+        f"Meanwhile {extent.median:.1f} CPUs ({extent.min:.1f}–{extent.max:.1f} by round) were busy with something "
+        "else: the nearer that is to nothing, the more the figures say."
     )
 
 
