@@ -14,7 +14,7 @@ UV  = $(firstword $(wildcard $(VENV)/bin/uv) uv)
 .NOTPARALLEL:
 .SUFFIXES:
 .PHONY: help run test test-long bench bench-import bench-ledger bench-memory bench-runtime bench-supervision soak chaos-ledger \
-	fuzz check fmt lock clean
+	chaos-channels fuzz check fmt lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ soak: $(VENV)/.dev-installed ## Break the runtime at random for ten minutes (ARG
 
 chaos-ledger: $(VENV)/.dev-installed ## Kill the ledger 200 times under load, and PostgreSQL ten times (ARGS="--kills 20 --seed 7")
 	$(PY) -m tests.chaos.ledger $(ARGS)
+
+chaos-channels: $(VENV)/.dev-installed ## Kill notifier, fronts and ledger 50 times while 500 clients listen and resume (ARGS="--clients 60 --kills 6")
+	$(PY) -m tests.chaos.channels $(ARGS)
 
 fuzz: $(VENV)/.dev-installed ## Feed the wire protocol with garbage (ARGS="--seconds 600")
 	$(PY) -m tests.fuzz $(ARGS)

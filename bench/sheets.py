@@ -148,13 +148,16 @@ def family(contestant: str) -> str:
 
 def cpu(found: Results) -> Sheet:
     """Where the time goes, with one transfer per request."""
-    rows = []
-    for entry, by_kind in cpu_by_entry(found).items():
+    rows, found_by_entry = [], cpu_by_entry(found)
+    ours = next((sum(by_kind.values()) for entry, by_kind in found_by_entry.items() if entry.contestant == OURS), 0.0)
+    for entry, by_kind in found_by_entry.items():
         shown = [f"{by_kind[kind]:.0f}" if by_kind.get(kind) else "" for kind in KINDS]
-        rows.append((entry.contestant, str(entry.connections), *shown, f"{sum(by_kind.values()):.0f}"))
+        total = sum(by_kind.values())
+        times = f"{total / ours:.2f} ×" if ours else ""
+        rows.append((entry.contestant, str(entry.connections), *shown, f"{total:.0f}", times))
     return Sheet(
         "CPU per transfer, µs",
-        ("contestant", "at once", *KINDS, "all"),
+        ("contestant", "at once", *KINDS, "all", f"of {OURS}'s"),
         rows,
         caption="Medians of the rounds with one transfer per request; without the clients. "
         "A peer's server processes count as fronts, pgbench has none.",

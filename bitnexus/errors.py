@@ -273,6 +273,13 @@ class InvalidFields(BitNexusError):
         super().__init__(detail)
         self.violations = violations
 
+    def by_field(self) -> dict[str, list[str]]:
+        """The messages by the names of the fields, as forms want them."""
+        fields: dict[str, list[str]] = {}
+        for violation in self.violations:
+            fields.setdefault(violation.field, []).append(violation.message)
+        return fields
+
 
 @dataclass(frozen=True, slots=True)
 class Refusal:

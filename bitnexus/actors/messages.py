@@ -150,7 +150,7 @@ class PostTransfers(Message, frozen=True, tag="PostTransfers/1"):
 
     Answered by :class:`TransferResults`, or if it is `brief` by :class:`TransferReceipts`. `user_id` and `role` are
     those of the authenticated caller; the user's transaction actor checks that the debit accounts are the user's (an
-    admin or a service may debit any), and that an admin asks for a reversal.
+    admin or a service may debit the house's, and post or void what is pending), and that an admin asks for a reversal.
     """
 
     user_id: str
@@ -386,13 +386,19 @@ class Unsubscribe(Message, frozen=True, tag="Unsubscribe/1"):
     topics: list[str]
 
 
-class TopicEvent(Message, frozen=True, tag="TopicEvent/1"):
-    """One event of one topic, notifier → front, in order of `seq`. `payload` is JSON text, encoded once."""
+class TopicEvent(Message, frozen=True, tag="TopicEvent/2"):
+    """What one event of the log, at `seq`, means for one topic; notifier → front, in order of `seq`.
+
+    `events` are those that count in the topic, in their order: each a name and its payload, JSON text of an object,
+    encoded once. `states` are likewise, but count for nothing: the next one of its kind takes its place. `ts` is when
+    it happened, in RFC 3339.
+    """
 
     topic: str
-    event: str
-    payload: str
     seq: int
+    ts: str
+    events: tuple[tuple[str, str], ...]
+    states: tuple[tuple[str, str], ...] = ()
 
 
 class AcknowledgeEvents(Message, frozen=True, tag="AcknowledgeEvents/1"):

@@ -78,6 +78,16 @@ def annotated(shown: dict[str, Any], words: TransferAnnotated) -> dict[str, Any]
     }
 
 
+def resolution(transfer_id: str, by: Transfer) -> dict[str, Any]:
+    """What has changed of the transfer that `by` has resolved or reversed: its id, status and resolved_by."""
+    return {"id": transfer_id, "status": _STATUS_NOW[by.kind], "resolved_by": by.transfer_id}
+
+
+def words(said: TransferAnnotated) -> dict[str, Any]:
+    """What has changed of a transfer that was given these words: the members of :func:`annotated`, and its id."""
+    return annotated({"id": said.transfer_id}, said)
+
+
 def transaction_json(transfer: Transfer) -> str:
     """:func:`transaction` as compact JSON text."""
     return orjson.dumps(transaction(transfer)).decode()

@@ -1,4 +1,4 @@
-"""``bitnexus db``: create, migrate, roll back and look at the database.
+"""``bitnexus db``: create, migrate, roll back and look at the database, and say that it was put back.
 
 Every command may be repeated: what is done already is said and is no failure. Exit codes as everywhere; besides,
 ``bitnexus db status`` ends with 3 while migrations are pending.
@@ -53,6 +53,29 @@ def rollback(*, steps: int, yes: bool) -> None:
     with database_url() as url:
         undone = asyncio.run(schema.rollback(url, steps))
     click.echo(f"Undone {', '.join(undone)}." if undone else "There is nothing to roll back.")
+
+
+@command.command("new-epoch")
+def new_epoch() -> None:
+    """Have clients that resume load anew: after a copy of the database's files was put back.
+
+    Of every other way to restore a database the service takes notice by itself.
+    """
+    from bitnexus.storage import ledger_topics
+    from bitnexus.storage.database import Database, migrated
+
+    async def begin(url: str) -> None:
+        database = await Database.connect(url, pool_size=1, process="db")
+        try:
+            async with database.connection() as connection:
+                with migrated():
+                    await ledger_topics.begin_epoch(connection)
+        finally:
+            await database.close()
+
+    with database_url() as url:
+        asyncio.run(begin(url))
+    click.echo("A new epoch has begun. Fronts that run take notice when they are started anew.")
 
 
 @command.command()

@@ -171,11 +171,14 @@ def key() -> None:
 
 @command.command()
 @click.argument("transfer_id", type=click.UUID)
-def proof(transfer_id: object) -> None:
+@click.option("--tlog-proof", "as_text", is_flag=True, help="As a C2SP tlog-proof, a text that is verified offline.")
+def proof(transfer_id: object, *, as_text: bool) -> None:
     """Print the proof that a transfer is in the last signed tree, as JSON."""
     import orjson
 
-    from bitnexus.actors.ledger.archive import inclusion_proof, seq_and_leaf
+    from bitnexus.actors.ledger.archive import inclusion_proof, leaf_of
+    from bitnexus.actors.ledger.checkpoint import tlog_proof
+    from bitnexus.actors.ledger.log import leaf_hash
     from bitnexus.actors.ledger.proofs import ProofInvalid, verify_inclusion
     from bitnexus.storage import ledger_tree
 
@@ -188,17 +191,21 @@ def proof(transfer_id: object) -> None:
         row = await ledger_tree.transfer_with_salt(db, str(transfer_id))
         if row is None:
             raise click.ClickException("there is no such transfer")
-        seq, leaf = seq_and_leaf(row)
+        seq = row.transfer.seq
         if seq >= signed.size:
             raise click.ClickException("the transfer is newer than the last checkpoint")
-        return seq, leaf, await inclusion_proof(db, seq, signed.size)
+        return seq, leaf_of(row), await inclusion_proof(db, seq, signed.size)
 
     try:
         seq, leaf, nodes = at_one_moment(run)
-        verify_inclusion(leaf, seq, signed.size, nodes, signed.root)
+        hashed = leaf_hash(leaf)
+        verify_inclusion(hashed, seq, signed.size, nodes, signed.root)
     except ProofInvalid as wrong:
         raise click.ClickException(f"the stored ledger does not prove it: {wrong}") from wrong
-    shown = {"index": seq, "leaf_hash": leaf.hex(), "proof": [node.hex() for node in nodes], "checkpoint": note}
+    if as_text:
+        click.echo(tlog_proof(leaf, seq, nodes, note), nl=False)
+        return
+    shown = {"index": seq, "leaf_hash": hashed.hex(), "proof": [node.hex() for node in nodes], "checkpoint": note}
     click.echo(orjson.dumps(shown, option=orjson.OPT_INDENT_2).decode())
 
 

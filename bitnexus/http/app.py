@@ -13,6 +13,7 @@ from bitnexus.http.api.auth import Auth
 from bitnexus.http.api.batches import Batches
 from bitnexus.http.api.books import Books
 from bitnexus.http.api.ledger import Ledger
+from bitnexus.http.api.notifications import Notifications
 from bitnexus.http.api.products import Products
 from bitnexus.http.api.purchases import Purchases
 from bitnexus.http.api.system import System
@@ -49,6 +50,7 @@ def route_table(services: Services) -> list[Route]:
         Batches(services),
         Products(services),
         Purchases(services),
+        Notifications(services),
         Ledger(services),
         Books(services),
         Admin(services),

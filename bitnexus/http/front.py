@@ -32,8 +32,10 @@ from bitnexus.http.channels.messages import (
     Polled,
 )
 from bitnexus.http.channels.poll_sessions import WINDOW_S, PollSessions
+from bitnexus.http.channels.pushes import Pushes
 from bitnexus.http.channels.rate import PUSHES_PER_S
 from bitnexus.http.channels.socket import IDLE_S, Sockets
+from bitnexus.http.channels.topic_log import StoredTopicLog
 from bitnexus.http.cors import Cors, origins
 from bitnexus.http.cursors import Cursors
 from bitnexus.http.health import Health
@@ -78,7 +80,8 @@ class Front(Process):
         metrics = RequestMetrics()
         self.expose(metrics)
         tokens = AccessTokens(secret, settings.access_token_ttl_s, old_secrets=old_secrets)
-        self._hub = Hub(self.node, self.name, settings.call_timeout_s, self.spawn)
+        topic_log = StoredTopicLog(self._database)
+        self._hub = Hub(self.node, self.name, settings.call_timeout_s, self.spawn, topic_log)
         self._partitions = PartitionRouter(self.node, self.name, TRANSACTIONS, user_of)
         self._partitions.start()
         self._connected = Connected()
@@ -109,7 +112,8 @@ class Front(Process):
         )
         pages = origins(settings.cors_origins)
         admission = Admission(tokens, self.args.get("origins", ()), pages)
-        channels = Channels(self._hub, pushes_per_s=self.args.get("pushes_per_s", PUSHES_PER_S))
+        handlers = Pushes(services).handlers()
+        channels = Channels(self._hub, handlers, pushes_per_s=self.args.get("pushes_per_s", PUSHES_PER_S))
         self._sockets = Sockets(admission, channels, self._connected, metrics, idle_s=self.args.get("idle_s", IDLE_S))
         self._poll_sessions = PollSessions(
             channels, self._connected, metrics, window_s=self.args.get("poll_window_s", WINDOW_S)

@@ -44,10 +44,7 @@ def problem(error: BitNexusError, *, instance: str, request_id: str) -> tuple[in
         "request_id": request_id,
     }
     if isinstance(error, InvalidFields):
-        fields: dict[str, list[str]] = {}
-        for violation in error.violations:
-            fields.setdefault(violation.field, []).append(violation.message)
-        body["errors"] = fields
+        body["errors"] = error.by_field()
         body["pointers"] = [{"pointer": item.pointer, "detail": item.message} for item in error.violations]
     if isinstance(error, BatchRefused):
         body["index"], body["results"] = error.index, error.results

@@ -44,6 +44,7 @@ from bitnexus.operations.looking import Looking
 from bitnexus.operations.partitions import PartitionChanges, PartitionsPlan
 from bitnexus.operations.plan import Plan, plan
 from bitnexus.operations.records import begun, ended, whoever
+from bitnexus.operations.revoked_tokens import RevokedTokens
 from bitnexus.storage.database import Database
 from bitnexus.storage.operator_commands import CommandRow
 
@@ -74,6 +75,7 @@ class Operations(Process):
         self._at_work: dict[str, tuple[str, str]] = {}  # command → path, what is being done there
         self._commands = 0
         self.spawn(self._audit.run())
+        self.spawn(RevokedTokens(self.node, self.name, self._database, self.refuse_tokens).run())
 
     async def terminate(self, reason: ExitReason) -> None:  # noqa: ARG002 - it makes no difference here
         """What is under way goes on without this process."""

@@ -19,7 +19,7 @@ from bitnexus.actors.messages import (
     Transfer,
     TransferAnnotated,
 )
-from bitnexus.storage.ledger_rows import AccountRow, BlockRow, EventPage
+from bitnexus.storage.ledger_rows import AccountRow, Annotated, BlockRow, EventPage
 
 
 class Executor(Protocol):
@@ -105,6 +105,19 @@ WHERE account.owner_id = ANY($1::uuid[])
 ORDER BY t.seq LIMIT $4
 """
 
+_OTHER_PLACES_OF_OWNERS: Final = """
+SELECT DISTINCT place.seq
+FROM ledger_accounts AS account, LATERAL (
+    (SELECT c.seq FROM ledger_account_changes c
+     WHERE c.account_id = account.id AND c.seq > $2 AND c.seq <= $3 ORDER BY c.seq LIMIT $4)
+    UNION ALL
+    (SELECT n.seq FROM ledger_annotated_accounts n
+     WHERE n.account_id = account.id AND n.seq > $2 AND n.seq <= $3 ORDER BY n.seq LIMIT $4)
+) AS place
+WHERE account.owner_id = ANY($1::uuid[])
+ORDER BY place.seq LIMIT $4
+"""
+
 # One statement, so both tables are of one snapshot and no event is missing between two others.
 _EVENTS: Final = f"""
 SELECT {TRANSFER_COLUMNS} FROM ledger_transfers t WHERE t.seq > $1 AND t.seq <= $1 + $2
@@ -117,9 +130,9 @@ SELECT c.account_id::text, NULL, NULL, NULL, NULL, c.action, NULL, NULL, c.user_
     NULL, NULL, NULL, NULL, NULL, NULL, NULL
 FROM ledger_account_changes c WHERE c.seq > $1 AND c.seq <= $1 + $2
 UNION ALL
-SELECT n.id::text, NULL, NULL, NULL, NULL, NULL, n.description, n.metadata, n.user_id::text, n.seq, n.block, n.time_us,
-    NULL, NULL, NULL, n.transfer_id::text, NULL, NULL, NULL
-FROM ledger_annotations n WHERE n.seq > $1 AND n.seq <= $1 + $2
+SELECT n.id::text, t.debit_account_id::text, t.credit_account_id::text, NULL, NULL, NULL, n.description, n.metadata,
+    n.user_id::text, n.seq, n.block, n.time_us, NULL, NULL, NULL, n.transfer_id::text, NULL, NULL, NULL
+FROM ledger_annotations n JOIN ledger_transfers t ON t.id = n.transfer_id WHERE n.seq > $1 AND n.seq <= $1 + $2
 ORDER BY seq
 """
 
@@ -211,12 +224,15 @@ async def events_after(db: Executor, after_seq: int, *, limit: int = 1_000) -> E
     """The events of the log after `after_seq` (-1: from the first), at most `limit`, without a gap."""
     events: list[Transfer | AccountOpened | AccountChanged | TransferAnnotated | None] = []
     accounts: set[str] = set()
+    parties: dict[str, tuple[str, str]] = {}
     owners: dict[str, str] = {}
     for row in await db.fetch(_EVENTS, after_seq, limit):
         if row["description"] is not None and row["asset"] is None:
             words = (row["description"], row["metadata"], row["user_id"])
             place = (row["seq"], row["block"], row["time_us"])
             events.append(TransferAnnotated(row["id"], row["pending_id"], *words, *place))
+            parties[row["id"]] = (row["debit_account_id"], row["credit_account_id"])
+            accounts.update(parties[row["id"]])
         elif row["asset"] is None:
             place = (row["seq"], row["block"], row["time_us"])
             events.append(AccountChanged(row["id"], _ACTIONS[row["code"]], row["user_id"], *place))
@@ -234,7 +250,7 @@ async def events_after(db: Executor, after_seq: int, *, limit: int = 1_000) -> E
             events.append(transfer)
             accounts.update((transfer.debit_account_id, transfer.credit_account_id))
     owners.update(await _owners(db, accounts))
-    return EventPage(after_seq + 1, events, owners)
+    return EventPage(after_seq + 1, events, owners, parties)
 
 
 async def transfers_of_owners(
@@ -247,6 +263,25 @@ async def transfers_of_owners(
     rows = await db.fetch(_TRANSFERS_OF_OWNERS, list(owner_ids), after_seq, up_to_seq, limit)
     transfers = [transfer_row(row) for row in rows]
     return transfers, await _owners(db, {id_ for t in transfers for id_ in (t.debit_account_id, t.credit_account_id)})
+
+
+async def other_places_of_owners(
+    db: Executor, owner_ids: Sequence[str], *, after_seq: int, up_to_seq: int, limit: int
+) -> list[int]:
+    """Where accounts of the users were changed, or their transfers annotated, in order: `after_seq` < `seq`."""
+    rows = await db.fetch(_OTHER_PLACES_OF_OWNERS, list(owner_ids), after_seq, up_to_seq, limit)
+    return [row[0] for row in rows]
+
+
+async def owners_of(db: Executor, events: Sequence[Transfer | AccountChanged | Annotated]) -> dict[str, str]:
+    """The owners of the accounts that these events concern: account id → user id."""
+    accounts: set[str] = set()
+    for event in events:
+        if isinstance(event, AccountChanged):
+            accounts.add(event.account_id)
+        else:
+            accounts.update((event.debit_account_id, event.credit_account_id))
+    return await _owners(db, accounts)
 
 
 async def _owners(db: Executor, account_ids: Collection[str]) -> dict[str, str]:

@@ -1,7 +1,9 @@
 """The one statement that writes a block, in two forms, and its parameters.
 
 The plain form writes accounts opened and transfers of kind "post", which is what nearly every block is made of; the
-full form writes everything. Each is one round trip and one transaction.
+full form writes everything. Each is one round trip and one transaction, whatever the size of the block: COPY, for the
+transfers of large ones, was measured beside it. In binary or in text, at 1,000, 4,000 and 8,000 rows, it was not faster
+beyond the noise (a transaction of four round trips), and took 1.6 to 6 times the ledger's own CPU.
 """
 
 from __future__ import annotations
@@ -11,6 +13,9 @@ from typing import Any, Final
 
 from bitnexus.actors.messages import ACCOUNT_ACTIONS, TRANSFER_KINDS
 from bitnexus.storage.ledger_rows import BlockToWrite
+
+#: The channel on which the server tells of each block that it has committed; the notice is the log's size.
+NOTICES: Final = "bitnexus_blocks"
 
 # The division is the last line of defence: it aborts the block if a balance to be changed is not there.
 # For speed columns of ids and numbers come as the text of an array, which is made faster than asyncpg encodes one; a
@@ -44,7 +49,7 @@ WITH block AS (
         AS n (id, debit, credit, asker, amount, seq, debit_balance, credit_balance, code, asset, description, metadata,
             refusal,{recorded_names} number)
 ){more}
-SELECT 1 / (count(*) = $34::int)::int FROM changed
+SELECT 1 / (count(*) = $34::int)::int, pg_notify('bitnexus_blocks', $4::bigint::text) FROM changed
 """
 
 PLAIN: Final = _TEMPLATE.format_map(

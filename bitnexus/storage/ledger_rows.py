@@ -65,12 +65,33 @@ class BlockRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Annotated:
+    """An annotation, and the accounts of its transfer."""
+
+    words: TransferAnnotated
+    debit_account_id: str
+    credit_account_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class EventPage:
-    """Consecutive events of the log from `first_seq` on; a refusal is None. `owners`: account id → user id."""
+    """Consecutive events of the log from `first_seq` on; a refusal is None. `owners`: account id → user id.
+
+    `parties` are the accounts of the transfers that annotations in it are about, by the annotations' ids.
+    """
 
     first_seq: int
     events: list[Transfer | AccountOpened | AccountChanged | TransferAnnotated | None]
     owners: dict[str, str]
+    parties: dict[str, tuple[str, str]]
+
+    @property
+    def told(self) -> list[Transfer | AccountOpened | AccountChanged | Annotated | None]:
+        """The events, annotations with the accounts that they concern."""
+        return [
+            Annotated(event, *self.parties[event.annotation_id]) if isinstance(event, TransferAnnotated) else event
+            for event in self.events
+        ]
 
 
 class AccountToOpen(Protocol):

@@ -13,6 +13,7 @@ import random
 from typing import Final, assert_never
 
 from bitnexus.actors.runtime.context import Context
+from bitnexus.actors.runtime.deaths import Dead, GetExit
 from bitnexus.actors.runtime.message import Heartbeat, ProcessExiting, ProcessStarted, StopProcess
 from bitnexus.actors.runtime.process import StartProcess, handles
 from bitnexus.actors.runtime.reasons import HUNG, NORMAL, ExitReason, raised
@@ -55,6 +56,7 @@ class Supervisor(Operated):
 
     def _boot(self, start: StartProcess) -> None:
         self._children: dict[str, ChildProcess] = {}
+        self._dead = Dead()
         # The root is the registry; its children find it where it finds itself.
         self._registry_at = (
             start.registry_address or self.transport.peers.address,
@@ -193,6 +195,17 @@ class Supervisor(Operated):
             if child.has_ended:
                 del self._children[child_id]
                 self._tell(_end_of(child_id, child))
+                self._dead.buried(child.pid, self._reason_of(child_id, child))
+
+    def _reason_of(self, child_id: str, child: ChildProcess) -> ExitReason:
+        """Why it has ended, in the machine's words: it may have been killed because it hung."""
+        ends = self._machine.history.of(child_id)
+        return ends[-1].reason if child.is_up and ends else child.reason()
+
+    @handles(GetExit)
+    def _asked_why(self, message: GetExit, context: Context) -> None:
+        is_alive = any(child.pid == message.pid for child in self._children.values())
+        self._dead.asked(message.pid, context, is_alive=is_alive)
 
     def _stop_child(self, child_id: str, how: str) -> None:
         child = self._children.get(child_id)

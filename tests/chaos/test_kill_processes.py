@@ -81,7 +81,12 @@ class Killer:
             if name.startswith("http-") and name != victim and (pid := self._service.pid_of(name)) is not None:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     connections = psutil.Process(pid).net_connections("tcp4")
-                    ports.update(found.raddr.port for found in connections if found.raddr)
+                    # Its clients alone: a process that it talks to may have the number of a port of theirs.
+                    ports.update(
+                        found.raddr.port
+                        for found in connections
+                        if found.raddr and found.laddr.port == self._service.port
+                    )
         return frozenset(ports)
 
     def explains(self, broken: Break) -> bool:

@@ -116,8 +116,10 @@ async def both_owners_get_an_event_in_order(tree: Tree) -> None:
     await tree.until_seen(alice, [funded.transfer.seq, *seqs])
     await tree.until_seen(bob, seqs)
     events = (await tree.ask("http-0", GetSeen())).events
-    payload = orjson.loads(events[-1].payload)
-    assert events[-1].event == "new_transaction"
+    (name, text), balances = events[-1].events[0], dict(events[-1].states)
+    payload, balance = orjson.loads(text), orjson.loads(balances["balance"])
+    assert name == "new_transaction"
+    assert (balance["account_id"], balance["balance"]) in {(account, 94), (other, 6)}
     assert payload["amount"] == 3
     assert payload["id"] == transfers[-1].transfer_id
     assert payload["seq"] == events[-1].seq

@@ -9,8 +9,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bitnexus.http.channels.binary import decode_push
+from bitnexus.http.channels.broadcast import Broadcast
 from bitnexus.http.channels.frame import MAX_EVENT_CHARS, MAX_REF_CHARS, MAX_TOPIC_CHARS, BadFrame, Frame
-from bitnexus.http.channels.serializer import SERIALIZERS, V1, V2, Broadcast
+from bitnexus.http.channels.serializer import SERIALIZERS, V1, V2
 from bitnexus.http.channels.session import MAX_CHANNELS, Handle, Send, Session, Subscribe, Unsubscribe
 from bitnexus.http.channels.topics import Verdict
 

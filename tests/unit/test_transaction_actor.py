@@ -174,8 +174,23 @@ def test_a_batch_with_one_foreign_account_is_refused_as_a_whole_and_says_which()
 
 
 @pytest.mark.parametrize("role", ["admin", "service"])
-def test_an_admin_or_service_may_debit_any_account_in_a_batch(role: str) -> None:
-    assert isinstance(actor().receive(batch("theirs", WORLD, role=role), None), ToLedger)
+@pytest.mark.parametrize("kind", ["post", "pending"])
+def test_a_batch_gives_an_admin_or_service_no_account_that_a_single_transfer_does_not(role: str, kind: str) -> None:
+    assert isinstance(actor().receive(batch("mine", WORLD, role=role, kind=kind), None), ToLedger)
+    refused = refusal(actor().receive(batch("mine", WORLD, "theirs", role=role, kind=kind), None))
+    assert isinstance(refused, NotFound)
+    assert refused.detail == "Transfer 2: You have no such account to debit"
+
+
+@pytest.mark.parametrize("kind", ["post_pending", "void_pending"])
+@pytest.mark.parametrize(("role", "may"), [("user", False), ("service", True), ("admin", True)])
+def test_an_admin_or_service_may_resolve_what_somebody_has_reserved(role: str, may: bool, kind: str) -> None:
+    out = actor().receive(batch("theirs", role=role, kind=kind), None)
+    assert isinstance(out, ToLedger) if may else isinstance(refusal(out), NotFound)
+
+
+def test_an_admin_may_reverse_any_transfer() -> None:
+    assert isinstance(actor().receive(batch("theirs", role="admin", kind="reversal"), None), ToLedger)
 
 
 @pytest.mark.parametrize(("role", "may"), [("user", False), ("service", False), ("admin", True)])

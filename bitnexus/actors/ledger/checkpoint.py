@@ -14,6 +14,7 @@ What is signed is the text up to and with the line break before the empty line. 
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
@@ -140,3 +141,12 @@ def parse(note: str) -> Checkpoint:
     if checkpoint.size < 0 or len(checkpoint.root) != HASH_BYTES or checkpoint.text() != f"{text}\n":
         raise NoteInvalid("not a checkpoint in its one form")
     return checkpoint
+
+
+def tlog_proof(leaf: bytes, index: int, proof: Sequence[bytes], note: str) -> str:
+    """The proof that `leaf` is in the tree of this note, as one text (C2SP tlog-proof) that is verified offline.
+
+    Its extra data is the leaf: whoever verifies it needs no more than the log's key.
+    """
+    hashes = "".join(f"{b64encode(each).decode()}\n" for each in proof)
+    return f"c2sp.org/tlog-proof@v1\nextra {b64encode(leaf).decode()}\nindex {index}\n{hashes}\n{note}"

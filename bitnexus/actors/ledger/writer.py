@@ -42,13 +42,13 @@ from bitnexus.actors.ledger.book import Book, InvariantBroken
 from bitnexus.actors.ledger.commands import (
     Caller,
     Command,
-    ExpirePending,
     Item,
     Recorded,
     weight,
 )
+from bitnexus.actors.ledger.expiries import Expiries
 from bitnexus.actors.ledger.intake import Intake
-from bitnexus.actors.ledger.loading import Sweeper, load
+from bitnexus.actors.ledger.loading import load
 from bitnexus.actors.ledger.log import SALT_BYTES, Head
 from bitnexus.actors.ledger.stored import head_of
 from bitnexus.actors.ledger.world import WorldAccount, openings
@@ -61,10 +61,6 @@ RECENT_RESULTS: Final = 32_768
 #: How many forms of one block are remembered while their outcome is unknown. An older one that is committed after all
 #: looks like another writer's: the writer ends, and starts again from it.
 MOST_ATTEMPTS: Final = 16
-#: Most expiries that are written with one block.
-SWEEP: Final = 1_000
-#: The clock may be set: how long an expiry is waited for before it is looked at again.
-LONGEST_WAIT_S: Final = 60.0
 FIRST_RETRY_S: Final = 0.05
 LONGEST_RETRY_S: Final = 1.0
 
@@ -110,7 +106,7 @@ class Writer:
         self._ahead = Ahead(self._book, self._intake)
         self._db: LedgerConnection | None = None
         self._failures = 0
-        self._next_expiry_us: int | None = None
+        self._expiries = Expiries()
         self._ready = asyncio.Event()
 
     # -- the commands' side ----------------------------------------------------------------------------------
@@ -217,8 +213,8 @@ class Writer:
             raise errors.DatabaseUnavailable
         now_us = time.time_ns() // 1_000
         ahead = self._ahead.decided(items, head)
-        if ahead is None and self._next_expiry_us is not None and self._next_expiry_us <= now_us:
-            items = [*items, await self._sweep(db, now_us)]
+        if ahead is None and self._expiries.is_due(now_us):
+            items = [*items, await self._expiries.due(db, now_us)]
         annotated = await load(db, self._book, items)
         entropy = os.urandom(SALT_BYTES * sum(weight(command) for command, _ in items))
         while True:
@@ -270,17 +266,9 @@ class Writer:
             raise
         return True
 
-    async def _sweep(self, db: LedgerConnection, now_us: int) -> Item:
-        """The command to write expiries that are due, at most `SWEEP` of them; and when there is more to do."""
-        ids = await db.expired(now_us, limit=SWEEP)
-        self._next_expiry_us = now_us if len(ids) == SWEEP else await db.next_expiry_us(now_us)
-        return Item(ExpirePending(tuple(ids)), Sweeper())
-
     def _until_sweep_s(self) -> float | None:
         """How long it is until a pending transfer expires; None if none will."""
-        if self._next_expiry_us is None or self._db is None:
-            return None
-        return min(max(self._next_expiry_us / 1e6 - time.time(), 0.0), LONGEST_WAIT_S)
+        return None if self._db is None else self._expiries.until_s()
 
     def _answer(self, block: Block, among: set[int] | None = None) -> None:
         """The block is durable: make it the head, answer its callers, tell of it.
@@ -295,7 +283,7 @@ class Writer:
             self._attempts.clear()
             self._remember(block.recorded)
             if not block.plain:
-                self._note_timers(block)
+                self._expiries.committed(block)
         for item, answer in zip(block.items, block.answers, strict=True):
             if among is not None and id(item) not in among:
                 continue
@@ -305,12 +293,6 @@ class Writer:
                 item.caller.reply(answer)
         if block.events:
             self._on_commit(block.committed())
-
-    def _note_timers(self, block: Block) -> None:
-        started = [each.transfer.expires_us for each in block.recorded.values() if each.refusal is None]
-        first = min(filter(None, started), default=None)
-        if first is not None:
-            self._next_expiry_us = first if self._next_expiry_us is None else min(first, self._next_expiry_us)
 
     def _remember(self, results: dict[str, Recorded]) -> None:
         recent = self._recent
@@ -352,7 +334,7 @@ class Writer:
         """A new connection, and the block that was in doubt, if it is there."""
         db = await self._connect()
         try:
-            last, self._next_expiry_us = await db.start()
+            last, self._expiries.next_us = await db.start()
             return db, self._resume(last)
         except BaseException:
             db.abort()

@@ -2,8 +2,9 @@
 
 The log is the only truth; this process keeps positions in it and nothing else. The ledger's BlockCommitted is a hint
 that saves a read: when one is lost, comes twice, or the notifier was not there, what is missing is read from the
-database. When it starts it begins at the end of the log, and fronts subscribe again from the positions that they have
-come to.
+database. So is what another node's ledger has committed: PostgreSQL's notices tell of it, and a look every second of
+what no notice told. When it starts it begins at the end of the log, and fronts subscribe again from the positions that
+they have come to.
 """
 
 from __future__ import annotations
@@ -23,11 +24,14 @@ from bitnexus.actors.runtime.process import Process, handles
 from bitnexus.actors.runtime.reasons import ExitReason
 from bitnexus.config import get_settings
 from bitnexus.errors import BadRequest, DatabaseUnavailable, RuntimeFault
+from bitnexus.storage import block_notices
 from bitnexus.storage import ledger as ledger_tables
 from bitnexus.storage.database import Database
 
 #: How long a lost BlockCommitted stays unnoticed when nothing else is committed.
 POLL_S: Final = 1.0
+#: The notice of a block comes from the server before BlockCommitted comes from this node's ledger, which saves a read.
+GRACE_S: Final = 0.02
 #: How long a start waits for the database; subscribers wait for the name meanwhile.
 READY_S: Final = 2.0
 #: Events sent to a front and not acknowledged.
@@ -44,6 +48,7 @@ class Notifier(Process):
         """Look for the end of the log before the name is taken; without a database, go on looking after `READY_S`."""
         url = get_settings().database_url
         assert url is not None
+        self._url = url
         self._database = await Database.connect(url, pool_size=POOL_SIZE, process=self.name)
         self._topics: Topics | None = None  # until the end of the log is known
         self._delivery: Delivery | None = None
@@ -51,7 +56,10 @@ class Notifier(Process):
         self._monitored: set[str] = set()
         self._behind = asyncio.Event()
         self._ready = asyncio.Event()
+        self._told = -1  # the newest event that a notice told of
+        self._looking: asyncio.TimerHandle | None = None
         self.spawn(self._follow())
+        self.spawn(self._listen())
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._ready.wait(), READY_S)
 
@@ -108,10 +116,11 @@ class Notifier(Process):
     @handles(BlockCommitted)
     def committed(self, message: BlockCommitted, context: Context) -> None:  # noqa: ARG002 - a cast
         """Offer the block's events to their readers; after a gap, all that is missing is read first."""
-        if self._topics is None or self._delivery is None or self._topics.is_gap(message.first_seq):
+        topics, delivery = self._topics, self._delivery
+        if topics is None or delivery is None or topics.must_read(message.first_seq, message.events):
             self._behind.set()
         else:
-            self._delivery.send(self._topics.committed(message.first_seq, message.events, message.owners))
+            delivery.send(topics.committed(message.first_seq, message.events, message.owners))
 
     async def _follow(self) -> None:
         """Read what no BlockCommitted told: at the start, after a gap, and every second to be sure."""
@@ -126,6 +135,25 @@ class Notifier(Process):
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._behind.wait(), POLL_S)
 
+    async def _listen(self) -> None:
+        """Take the server's notices of blocks; while there is no connection, what is missed is found by looking."""
+        while True:
+            try:
+                await block_notices.listen(self._url, self.name, self._noticed)
+            except DatabaseUnavailable as error:
+                self.log.warning("notices_not_heard", error=error.detail, cause=repr(error.__cause__))
+                await asyncio.sleep(RETRY_S)
+
+    def _noticed(self, tree_size: int) -> None:
+        self._told = max(self._told, tree_size - 1)
+        if self._looking is None and self._topics is not None and self._told > self._topics.head:
+            self._looking = asyncio.get_running_loop().call_later(GRACE_S, self._look)
+
+    def _look(self) -> None:
+        self._looking = None
+        if self._topics is not None and self._told > self._topics.head:
+            self._behind.set()
+
     async def _read_to_end(self) -> None:
         topics, delivery = self._topics, self._delivery
         if topics is None or delivery is None:
@@ -138,6 +166,6 @@ class Notifier(Process):
             async with self._database.connection() as connection:
                 page = await ledger_tables.events_after(connection, topics.head, limit=PAGE)
             # Blocks told meanwhile may have gone on beyond the page: what is known already is skipped.
-            delivery.send(topics.committed(page.first_seq, page.events, page.owners))
+            delivery.send(topics.committed(page.first_seq, page.told, page.owners))
             if len(page.events) < PAGE:
                 return

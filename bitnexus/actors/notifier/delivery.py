@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from heapq import nsmallest
 from typing import Any, Final
@@ -17,6 +17,7 @@ from bitnexus.actors.runtime.message import Message
 from bitnexus.actors.runtime.node import Node
 from bitnexus.errors import BitNexusError, DatabaseUnavailable, NoProcess, Overloaded, ProcessDown, UnknownMessage
 from bitnexus.storage import ledger as ledger_tables
+from bitnexus.storage import ledger_topics
 from bitnexus.storage.database import Database
 
 #: Waiting before something that failed is tried again.
@@ -26,7 +27,7 @@ PAGE: Final = 1_000
 #: A front that does not acknowledge for so long is not live.
 ACKNOWLEDGE_TIMEOUT_S: Final = 10.0
 #: Up to so many events behind, the log is read as a whole, for all lagging topics at once; further behind, the
-#: transfers of some users at a time, by their index.
+#: events of some users at a time, by their indexes.
 SCAN: Final = 20_000
 USERS: Final = 50
 
@@ -156,19 +157,29 @@ class Delivery:
             topics = dict(front.lagging)
             async with self._database.connection() as connection:
                 page = await ledger_tables.events_after(connection, position, limit=PAGE)
-            events, owners = [*zip(page.events, range(position + 1, position + 1 + PAGE), strict=False)], page.owners
+            events, owners = [*zip(page.told, range(position + 1, position + 1 + PAGE), strict=False)], page.owners
             up_to = position + len(page.events)
             if len(page.events) < PAGE:
                 up_to = max(up_to, head)
         else:
             topics = dict(nsmallest(USERS, front.lagging.items(), key=lambda item: item[1]))
-            users = [user for topic in topics if (user := user_of(topic)) is not None]
-            async with self._database.connection() as connection:
-                transfers, owners = await ledger_tables.transfers_of_owners(
-                    connection, users, after_seq=position, up_to_seq=head, limit=PAGE
-                )
-            events = [(transfer, transfer.seq) for transfer in transfers]
-            up_to = head if len(transfers) < PAGE else transfers[-1].seq
+            users = list(dict.fromkeys(user for topic in topics if (user := user_of(topic)) is not None))
+            events, owners, up_to = await self._of_users(users, position, head)
         if not self._is_current(front):
             return []
         return self._topics.replay(front, topics, events, owners, up_to)
+
+    async def _of_users(
+        self, users: Sequence[str], position: int, head: int
+    ) -> tuple[list[tuple[LogEvent, int]], Mapping[str, str], int]:
+        """The events of these users after `position`, a page of them; the owners; and up to where they are all."""
+        bounds = {"after_seq": position, "up_to_seq": head, "limit": PAGE}
+        async with self._database.connection() as connection:
+            transfers, owners = await ledger_tables.transfers_of_owners(connection, users, **bounds)
+            places = await ledger_tables.other_places_of_owners(connection, users, **bounds)
+            others = await ledger_topics.events_at(connection, places)
+            owners |= await ledger_tables.owners_of(connection, others)
+        up_to = min([head] + [page[-1] for page in ([t.seq for t in transfers], places) if len(page) == PAGE])
+        events: list[tuple[LogEvent, int]] = [(transfer, transfer.seq) for transfer in transfers]
+        events += zip(others, places, strict=True)
+        return sorted(events, key=lambda item: item[1]), owners, up_to

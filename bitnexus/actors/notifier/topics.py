@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bitnexus.actors.messages import TopicEvent
+from bitnexus.actors.messages import TopicEvent, TransferAnnotated
 from bitnexus.actors.notifier.events import LogEvent, topic_events
 
 
@@ -128,6 +128,12 @@ class Topics:
         """True when events between `head` and `first_seq` are missing."""
         return first_seq > self.head + 1
 
+    def must_read(self, first_seq: int, events: Sequence[LogEvent]) -> bool:
+        """True when these events cannot be told to readers: some before them are missing, or whom they concern."""
+        if self.is_gap(first_seq):
+            return True
+        return bool(self._live) and any(type(event) is TransferAnnotated for event in events)
+
     def committed(
         self, first_seq: int, events: Sequence[LogEvent], owners: Mapping[str, str]
     ) -> list[tuple[str, TopicEvent]]:
@@ -137,7 +143,11 @@ class Topics:
         """
         assert not self.is_gap(first_seq), "events are missing"
         sends: list[tuple[str, TopicEvent]] = []
-        for event in events[self.head + 1 - first_seq :]:
+        new = events[self.head + 1 - first_seq :]
+        if not self._live:
+            self.head += len(new)
+            return sends
+        for event in new:
             self.head += 1
             for topic_event in topic_events(event, owners, self._live):
                 for name in tuple(self._live.get(topic_event.topic, ())):

@@ -19,10 +19,11 @@ from bitnexus.actors.runtime.calls import OnReply, OpenCall, OpenCalls
 from bitnexus.actors.runtime.connection import Connection
 from bitnexus.actors.runtime.context import Context
 from bitnexus.actors.runtime.enrolment import Enrolment
+from bitnexus.actors.runtime.known_names import KnownNames
 from bitnexus.actors.runtime.liveness import HEARTBEAT_S, Liveness
 from bitnexus.actors.runtime.losses import Losses
 from bitnexus.actors.runtime.message import Message, NamesChanged, ProcessInfo
-from bitnexus.actors.runtime.names import NameTable, OnName
+from bitnexus.actors.runtime.names import NameTable
 from bitnexus.actors.runtime.peers import Peers
 from bitnexus.config.correlation import request_id
 from bitnexus.errors import (
@@ -47,7 +48,7 @@ _MAX_TRACE = 128
 log = structlog.get_logger("bitnexus.runtime")
 
 
-class Node:
+class Node(KnownNames):
     """Made once per process, on its peers.
 
     `dispatch` takes what others send to this process; `on_fault` an exception that escaped a callback of its code;
@@ -97,46 +98,16 @@ class Node:
         """From now on `dispatch` takes what others send to this process."""
         self._dispatch = dispatch
 
-    def name_of(self, connection: Connection) -> str:
-        """Who is at the other end, in words: a process by its name, a client by its user, else an address."""
-        if connection.client is not None:
-            return f"client {connection.client.user_id or 'without a token'}"
-        known = self._names.at(connection.peer_address)
-        return known[0].name if known else connection.peer_address or connection.remote
-
     def statistics(self) -> dict[str, Any]:
         """Numbers for operators."""
         return {"in_flight": len(self._calls), "parked": self._calls.parked_count()}
 
-    # -- names -----------------------------------------------------------------------------------------------
-
-    async def join(self, registry_address: str, registry_instance: str, info: ProcessInfo | None = None) -> None:
-        """Learn the node's names, and with `info` take one's own; raises CallTimeout or ProcessDown."""
-        await self._enrolment.join(self.link(registry_address, registry_instance), info)
-
-    async def resynchronise(self) -> None:
-        """Compare the names with the registry's. Raises NoProcess without a registry, CallTimeout or ProcessDown."""
-        await self._enrolment.resynchronise()
+    # -- calls that wait -------------------------------------------------------------------------------------
 
     def fail_calls(self, error: BitNexusError) -> None:
         """Answer every call that waits by `error`."""
         for call in self._calls.take_all():
             self._guarded(call.on_reply, error)
-
-    def whereis(self, name: str) -> ProcessInfo | None:
-        """The process that holds `name` now, or None."""
-        return self._names.get(name)
-
-    def names(self) -> list[str]:
-        """All registered names, sorted."""
-        return self._names.names()
-
-    def monitor(self, name: str, on_up: OnName | None = None, on_down: OnName | None = None) -> Callable[[], None]:
-        """Be told of every registration and every death of `name`; `on_up` at once when it is there.
-
-        Returns a function that ends it. An exception that escapes a callback ends the process.
-        """
-        return self._names.monitor(name, on_up, on_down)
 
     def send_waiting(self, name: str) -> None:
         """Send the calls that wait for `name`, in order, to whom `reroute` says now."""

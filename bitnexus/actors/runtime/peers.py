@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 import structlog
@@ -22,6 +22,7 @@ from bitnexus.actors.runtime.handshake import DIAL_TIMEOUT_S, INSTANCE_SIZE, Key
 from bitnexus.actors.runtime.tls import Contexts, Entrance
 from bitnexus.errors import Forbidden, Overloaded
 from bitnexus.principal import Principal
+from bitnexus.revocations import Revoked
 
 #: Connections that have not shown the cookie yet; one more is closed at once.
 MAX_STRANGERS = 256
@@ -36,13 +37,16 @@ log = structlog.get_logger("bitnexus.runtime")
 
 
 class Tokens(Protocol):
-    """Access tokens, as `bitnexus.tokens.AccessTokens` verifies them; both raise Unauthorized."""
+    """Access tokens, as `bitnexus.tokens.AccessTokens` verifies them, or raises Unauthorized."""
 
     def complete(self, unsigned: str) -> str:
         """The token with its signature."""
 
     def verify(self, token: str) -> Principal:
         """Whom it vouches for."""
+
+    def revoke(self, revoked: Iterable[Revoked]) -> frozenset[str]:
+        """Vouch for nobody by these any more; the ids of those that are new."""
 
 
 class Peers:
@@ -166,6 +170,14 @@ class Peers:
         if self._clients >= MAX_CLIENTS:
             raise Overloaded("This process has too many clients")
         return self.tokens.verify(token) if token else ANONYMOUS
+
+    def refuse(self, revoked: Iterable[Revoked]) -> None:
+        """Take no client with a token of these sessions and users any more, and cut off those that are there."""
+        new = frozenset[str]() if self.tokens is None else self.tokens.revoke(revoked)
+        for connection in self.connections() if new else ():
+            client = connection.client
+            if client is not None and (client.session_id in new or client.user_id in new):
+                connection.close("the client's access token was revoked")
 
     def envelope_received(self, connection: Connection, body: bytes) -> bool:
         """Pass one of Thespian's messages on."""

@@ -46,6 +46,7 @@ from bitnexus.actors.runtime.message import (
 )
 from bitnexus.actors.runtime.node import Node
 from bitnexus.actors.runtime.reasons import NORMAL, SHUTDOWN, ExitReason, raised, shutdown
+from bitnexus.actors.runtime.revoked_tokens import TokensRevoked
 from bitnexus.actors.runtime.transport import Transport
 from bitnexus.config import get_settings
 from bitnexus.config import logging as log_lines
@@ -63,6 +64,9 @@ _LAST_WORDS_S = 0.5
 UNASKED_S = 10.0
 EXIT_CRASHED = 70  # EX_SOFTWARE
 EXIT_UNLINKED = 69  # EX_UNAVAILABLE: whom it was linked to is gone
+
+# The place of the title is looked for at first use, beside the environment, which nobody may have changed by then.
+setproctitle.getproctitle()
 
 _lag = Gauge("bitnexus_loop_lag_seconds", "How late the loop was at the last heartbeat")
 _mailbox = Gauge("bitnexus_mailbox_messages", "Messages received whose work is not done")
@@ -266,6 +270,14 @@ class Process(Inspected, Actor):  # type: ignore[misc]  # Thespian has no type h
         _mailbox.set(self.waiting)
         _in_flight.set(self.node.in_flight)
         return Metrics(self.name, generate_latest(REGISTRY).decode())
+
+    @handles(TokensRevoked)
+    def _tokens_revoked(self, message: TokensRevoked, context: Context) -> None:  # noqa: ARG002
+        self.refuse_tokens(message)
+
+    def refuse_tokens(self, message: TokensRevoked) -> None:
+        """Take these access tokens from no client any more."""
+        self.transport.peers.refuse(message.entries())
 
     def expose(self, *collectors: Collector) -> None:
         """Have these among the metrics of this process.

@@ -13,15 +13,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import psutil
-from thespian.system.multiprocCommon import MultiProcAdmin, multiprocessCommon
+from thespian.system import multiprocCommon
+from thespian.system.multiprocCommon import multiprocessCommon
 
 from bitnexus.actors.runtime import thespian_log
 from bitnexus.actors.runtime.addressing import ENDS_WITH_STARTER
+from bitnexus.actors.runtime.admin import Admin
 from bitnexus.actors.runtime.transport import Transport
 
 thespian_log.redirect()
-# Thespian 4.0.1 asks its admin for `logDefs` when the logger has died, and ends of the attribute's other name.
-MultiProcAdmin.logDefs = property(lambda admin: admin.logdefs)
+# Which class of admin `_startAdmin` forks cannot be said to it.
+multiprocCommon.MultiProcAdmin = Admin
 
 
 class ActorSystemBase(multiprocessCommon):  # type: ignore[misc]  # Thespian has no type hints

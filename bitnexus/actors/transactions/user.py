@@ -4,9 +4,9 @@
     PostTransfer, debit account own   ToLedger, or ToCaller TooManyInFlight
     PostTransfer, any other           ToCaller NotFound: the same answer whether the account exists or not
     PostTransfers, all accounts own   ToLedger, or ToCaller TooManyInFlight
-    PostTransfers, any other          ToCaller NotFound; but an admin or a service may debit any account
-    PostTransfers, with a reversal    ToCaller Forbidden, unless an admin asks
-    AnnotateTransfer                  as PostTransfers, of the account that was debited
+    PostTransfers, any other          ToCaller NotFound
+    PostTransfers, with a reversal    ToCaller Forbidden, unless an admin asks; then of any account
+    AnnotateTransfer                  ToLedger, if own, or an admin or a service asks; else ToCaller NotFound
     Purchase                          as PostTransfer (see purchase.py), or TooManyAccounts
     OpenAccount, CreateAccount        ToLedger, or ToCaller TooManyInFlight, or TooManyAccounts
     ChangeAccount                     ToLedger, or ToCaller Forbidden unless an admin asks
@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from bitnexus.actors.ledger.accounts import house_account
-from bitnexus.actors.ledger.rules import REVERSAL
+from bitnexus.actors.ledger.rules import POST_PENDING, REVERSAL, VOID_PENDING
 from bitnexus.actors.messages import (
     AccountOpened,
     AnnotateTransfer,
@@ -37,6 +37,7 @@ from bitnexus.actors.messages import (
     PostTransfer,
     PostTransfers,
     Purchase,
+    TransferRequest,
     TransferResults,
 )
 from bitnexus.actors.runtime.light import C, LightActor
@@ -48,10 +49,12 @@ Command: TypeAlias = (
     PostTransfer | PostTransfers | Purchase | AnnotateTransfer | OpenAccount | CreateAccount | ChangeAccount
 )
 
-#: Roles that may debit the house's accounts of an asset, by which money enters and leaves the shop; and in a batch any
-#: other account.
+#: Roles that may debit the house's accounts of an asset, by which money enters and leaves the shop; and resolve what a
+#: user has reserved. No role begins a transfer from a user's account but the user.
 _MAY_ISSUE: Final = frozenset({"admin", "service"})
 _ADMIN: Final = "admin"
+#: Kinds whose accounts are those of an earlier transfer.
+_FOLLOWS: Final = frozenset({POST_PENDING, VOID_PENDING, REVERSAL})
 #: Accounts of one user: all of them are read when the user's actor is activated.
 MAX_ACCOUNTS: Final = 1_000
 #: Above this many accounts a set is worth its memory.
@@ -149,12 +152,13 @@ class TransactionActor(LightActor[Incoming, C, Outgoing]):
         transfers = batch.transfers
         if batch.role != _ADMIN and any(transfer.kind == REVERSAL for transfer in transfers):
             return ToCaller(Forbidden("Only an admin may reverse a transfer"))
-        if batch.role not in _MAY_ISSUE:
-            foreign = {transfer.debit_account_id for transfer in transfers}.difference(self._accounts)
-            if foreign:
-                first = next(at for at, transfer in enumerate(transfers) if transfer.debit_account_id in foreign)
-                which = f"Transfer {first}: " if len(transfers) > 1 else ""
-                return ToCaller(NotFound(f"{which}You have no such account to debit"))
+        foreign = {transfer.debit_account_id for transfer in transfers}.difference(self._accounts)
+        if foreign:
+            issues = batch.role in _MAY_ISSUE
+            for at, transfer in enumerate(transfers):
+                if transfer.debit_account_id in foreign and not (issues and _is_issue(transfer)):
+                    which = f"Transfer {at}: " if len(transfers) > 1 else ""
+                    return ToCaller(NotFound(f"{which}You have no such account to debit"))
         return self._pass_on(batch)
 
     def _annotate(self, command: AnnotateTransfer) -> Outgoing:
@@ -209,6 +213,16 @@ class TransactionActor(LightActor[Incoming, C, Outgoing]):
     def _learn(self, account_id: str) -> None:
         if account_id not in self._accounts:
             self._accounts = _compact([*self._accounts, account_id])
+
+
+def _is_issue(transfer: TransferRequest) -> bool:
+    """Whether an admin or a service may ask for it: it is from the house, or follows from what its payer has asked for.
+
+    That it follows is checked by the ledger, and whether it is a reversal, which is for admins, before.
+    """
+    if transfer.kind in _FOLLOWS:
+        return True
+    return bool(house_account(transfer.debit_account_id, transfer.asset))
 
 
 def _compact(accounts: Iterable[str]) -> Collection[str]:

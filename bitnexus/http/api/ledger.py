@@ -10,7 +10,7 @@ from pydantic import Field
 
 from bitnexus.actors.ledger.accounts import canonical_uuid
 from bitnexus.actors.ledger.archive import consistency_proof, inclusion_proof, leaf_of, tile
-from bitnexus.actors.ledger.checkpoint import parse
+from bitnexus.actors.ledger.checkpoint import parse, tlog_proof
 from bitnexus.actors.ledger.log import TILE_HEIGHT, TILE_WIDTH, leaf_hash
 from bitnexus.actors.messages import GetCheckpoint, SignedCheckpoint
 from bitnexus.errors import InvalidFields, NotFound, Violation
@@ -59,6 +59,7 @@ class Ledger:
                 query=ConsistencyQuery,
             ),
             Route("GET", "/api/v1/transactions/{id}/proof", self.proof, "The proof that a transfer is in the log"),
+            Route("GET", "/api/v1/transactions/{id}/tlog-proof", self.tlog_proof, "That proof, as C2SP has it"),
         ]
 
     async def checkpoint(self, _: Call[None, None]) -> web.Response:
@@ -99,6 +100,24 @@ class Ledger:
 
     async def proof(self, call: Call[None, None]) -> web.Response:
         """A transfer's leaf, the proof of RFC 6962, 2.1.1, in hexadecimal, and the checkpoint that it leads to."""
+        index, leaf, nodes, note = await self._proved(call)
+        return data(
+            {
+                "index": index,
+                "leaf": leaf.hex(),
+                "leaf_hash": leaf_hash(leaf).hex(),
+                "proof": [node.hex() for node in nodes],
+                "checkpoint": note,
+            }
+        )
+
+    async def tlog_proof(self, call: Call[None, None]) -> web.Response:
+        """The same as text, a C2SP tlog-proof whose extra data is the leaf."""
+        index, leaf, nodes, note = await self._proved(call)
+        return web.Response(text=tlog_proof(leaf, index, nodes, note), headers={"Cache-Control": "no-cache"})
+
+    async def _proved(self, call: Call[None, None]) -> tuple[int, bytes, list[bytes], str]:
+        """The place of a transfer that the caller may see, its leaf, the proof, and the checkpoint."""
         wanted = call.request.match_info["id"]
         if not canonical_uuid(wanted):
             raise NotFound
@@ -112,16 +131,7 @@ class Ledger:
             if not await self._may_see(connection, call.principal, row.transfer.user_id, accounts):
                 raise NotFound
             nodes = await inclusion_proof(connection, row.transfer.seq, size)
-        leaf = leaf_of(row)
-        return data(
-            {
-                "index": row.transfer.seq,
-                "leaf": leaf.hex(),
-                "leaf_hash": leaf_hash(leaf).hex(),
-                "proof": [node.hex() for node in nodes],
-                "checkpoint": signed.note,
-            }
-        )
+        return row.transfer.seq, leaf_of(row), nodes, signed.note
 
     async def _signed(self) -> SignedCheckpoint:
         services = self._services

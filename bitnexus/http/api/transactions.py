@@ -7,7 +7,6 @@ from typing import Annotated, Final, Literal
 from aiohttp import web
 from pydantic import Field, StringConstraints
 
-from bitnexus.actors import representation
 from bitnexus.actors.ledger.accounts import MAX_AMOUNT, MAX_CODE, canonical_uuid
 from bitnexus.actors.ledger.commands import MAX_TIMEOUT_S
 from bitnexus.actors.messages import PostTransfer, TransferResult
@@ -23,13 +22,13 @@ from bitnexus.errors import (
 )
 from bitnexus.http.answers import expect
 from bitnexus.http.api.accounts import visible_account
-from bitnexus.http.api.transfer_commands import PATH, REPLAYED, TransferCommands, shown_now, tag_of
+from bitnexus.http.api.transfer_commands import PATH, TransferCommands, answer_of, shown_now, tag_of
 from bitnexus.http.api.transfer_requests import MAX_DESCRIPTION, REQUIRED, account_id, canonical, id_of
 from bitnexus.http.etags import is_known
 from bitnexus.http.fast_path import Answer, Finish, Headers
 from bitnexus.http.fields import IDEMPOTENCY_KEY
 from bitnexus.http.pages import PageQuery, Place, cursor_of, one_page, page, place_of
-from bitnexus.http.routes import JSON_TYPE, Call, Route, data, data_json, json_bytes
+from bitnexus.http.routes import Call, Route, data, json_bytes
 from bitnexus.http.services import Services
 from bitnexus.http.validation import JsonObject, Model, UuidText
 from bitnexus.principal import Principal
@@ -105,14 +104,18 @@ class Transactions:
             Refused: by the ledger, for good.
             BitNexusError: before any effect, or with an unknown one; repeating with the same id or key is safe.
         """
-        services, principal, fields = self._services, call.principal, call.body.transaction
+        status, body, headers = await self.post(call.request.headers, call.principal, call.body.transaction)
+        return json_bytes(body, status=status, headers=headers)
+
+    async def post(self, headers: Headers, principal: Principal, fields: TransactionFields) -> Answer:
+        """As :meth:`create`, whatever the way on which it was asked for; an Idempotency-Key stands in `headers`."""
+        services = self._services
         if not fields.model_fields_set.isdisjoint(_OTHER):
-            return await self._commands.create(call.request, principal, fields)
-        message = self._message(call.request.headers, principal, fields)
+            return await self._commands.create(headers, principal, fields)
+        message = self._message(headers, principal, fields)
         target = self._partition_names[slot_of(principal.user_id)]
         answer = await services.node.call(target, message, timeout_s=services.call_timeout_s, retry=True)
-        status, body, headers = _answer(message, answer)
-        return json_bytes(body, status=status, headers=headers)
+        return _answer(message, answer)
 
     def begin(self, headers: Headers, principal: Principal, body: CreateTransaction, finish: Finish) -> None:
         """As :meth:`create`, a plain transfer; any other is declined."""
@@ -203,10 +206,7 @@ def _answer(message: PostTransfer, answer: Message) -> Answer:
         raise Refused(result.refusal, replayed=result.replayed)
     if result.transfer is None:
         raise UnknownMessage("neither a transfer nor a refusal")
-    body = data_json(representation.transaction(result.transfer))
-    if result.replayed:
-        return 200, body, {"Content-Type": JSON_TYPE, **REPLAYED}
-    return 201, body, {"Content-Type": JSON_TYPE, "Location": f"{PATH}/{result.transfer_id}"}
+    return answer_of(result.transfer, replayed=result.replayed)
 
 
 def _outcome(message: PostTransfer, result: Message | BitNexusError) -> Answer | BitNexusError:

@@ -30,8 +30,9 @@ from bitnexus.http.api.transfer_requests import (
     subject_id,
 )
 from bitnexus.http.etags import etag, versions_to_match
+from bitnexus.http.fast_path import Answer, Headers
 from bitnexus.http.fields import IDEMPOTENCY_KEY
-from bitnexus.http.routes import Call, Route, data
+from bitnexus.http.routes import JSON_TYPE, Call, Route, data, data_json
 from bitnexus.http.services import Services
 from bitnexus.http.validation import JsonObject, Model
 from bitnexus.principal import Principal
@@ -73,21 +74,18 @@ class TransferCommands:
             Route("DELETE", one, self.delete, "Void a pending transfer, or reverse a posted one"),
         ]
 
-    async def create(self, request: web.Request, caller: Principal, asked: Any) -> web.Response:  # noqa: ANN401 - an Asked with an id
+    async def create(self, headers: Headers, caller: Principal, asked: Any) -> Answer:  # noqa: ANN401 - an Asked with an id
         """A transfer of any kind: 201 the first time, 200 and `Idempotent-Replayed` when the id was used so before.
 
         Raises:
             Refused: by the ledger, for good.
             BitNexusError: before any effect, or with an unknown one; repeating with the same id or key is safe.
         """
-        id_ = id_of(request.headers.get(IDEMPOTENCY_KEY), asked.id, caller.user_id)
+        id_ = id_of(headers.get(IDEMPOTENCY_KEY), asked.id, caller.user_id)
         subjects = await subjects_of(self._services, caller, [asked])
         made = request_of(asked, id_, subjects, caller, self._services.default_asset, "#/transaction")
         transfer, replayed = await self._post(caller, made)
-        if replayed:
-            return data(representation.transaction(transfer), headers=REPLAYED)
-        location = {"Location": f"{PATH}/{transfer.transfer_id}"}
-        return data(representation.transaction(transfer), status=201, headers=location)
+        return answer_of(transfer, replayed=replayed)
 
     async def delete(self, call: Call[None, None]) -> web.Response:
         """Void a pending transfer of the caller's, or reverse a posted one (an admin): 200 and the transfer that does.
@@ -230,6 +228,14 @@ async def subjects_of(services: Services, caller: Principal, all_asked: Sequence
         found = await ledger.transfers_with_payers(connection, ids)
     everything = caller.may_use_world
     return {id_: transfer for id_, (transfer, payer) in found.items() if everything or payer == caller.user_id}
+
+
+def answer_of(transfer: Transfer, *, replayed: bool) -> Answer:
+    """The answer to who asked for the transfer."""
+    body = data_json(representation.transaction(transfer))
+    if replayed:
+        return 200, body, {"Content-Type": JSON_TYPE, **REPLAYED}
+    return 201, body, {"Content-Type": JSON_TYPE, "Location": f"{PATH}/{transfer.transfer_id}"}
 
 
 def tag_of(shown: Mapping[str, Any]) -> str:

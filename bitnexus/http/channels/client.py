@@ -9,14 +9,17 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, Protocol
 
 import structlog
 
-from bitnexus.errors import BitNexusError, CallTimeout, RuntimeFault
+from bitnexus.errors import BitNexusError, CallTimeout, InvalidFields, Refused
+from bitnexus.http.channels.broadcast import Broadcast
+from bitnexus.http.channels.feed import Recovery
 from bitnexus.http.channels.hub import Hub
 from bitnexus.http.channels.rate import PUSHES_PER_S, Rate
-from bitnexus.http.channels.serializer import Broadcast, Serializer
+from bitnexus.http.channels.serializer import Serializer
 from bitnexus.http.channels.session import Effect, Handle, Send, Session, Subscribe, Unsubscribe
 from bitnexus.http.channels.topics import family, judge
 from bitnexus.principal import Principal
@@ -59,6 +62,9 @@ class Outlet(Protocol):
     def send(self, message: str | bytes) -> None:
         """Send a message. Must not block; a client for which too much waits is to be cut off."""
 
+    async def room(self) -> None:
+        """Return when little waits to be sent, or after a bounded time."""
+
 
 class Client:
     """`outlet` sends to it. All methods are of the loop's thread."""
@@ -70,6 +76,7 @@ class Client:
         "_joins",
         "_outlet",
         "_rate",
+        "_resuming",
         "_serializer",
         "_session",
         "_working",
@@ -85,6 +92,7 @@ class Client:
         self._rate = Rate(channels.pushes_per_s, asyncio.get_running_loop().time())
         self._joins: dict[str, Subscribe] = {}  # by topic, the newest join that waits for its subscription
         self._joining: dict[str, asyncio.Task[None]] = {}
+        self._resuming = asyncio.Lock()
         self._working: dict[str, tuple[deque[Handle], asyncio.Task[None]]] = {}  # pushes by topic, and who handles them
         self._closed = False
 
@@ -130,21 +138,28 @@ class Client:
 
     async def _subscribe(self, topic: str) -> None:
         while True:
-            request, effects_of = self._joins[topic], self._session.subscribed
-            reason: str | None = None
+            request, session = self._joins[topic], self._session
+            done: Callable[[], list[Effect]]
             try:
                 await self._channels.hub.subscribe(topic, self)
-            except RuntimeFault as error:
-                reason = error.code
+                recovery = await self._recover(request) if request.wishes.numbered else None
+                done = partial(session.subscribed, request, recovery)
+            except BitNexusError as error:
+                done = partial(session.subscription_failed, request, error.code)
             except Exception:
                 # The fault of one join: it is told and logged, and the client's other channels go on.
                 log.exception("join_crashed", topic=topic)
-                effects_of = self._session.join_crashed
+                done = partial(session.join_crashed, request)
             if self._joins[topic] is request:
                 break  # else: left and joined again meanwhile, and leaving ended this subscription
         del self._joining[topic], self._joins[topic]
-        failed = self._session.subscription_failed
-        self._apply(effects_of(request) if reason is None else failed(request, reason))
+        self._apply(done())
+
+    async def _recover(self, request: Subscribe) -> Recovery:
+        # One channel after another: what they have missed might together be more than may wait for the client.
+        async with self._resuming:
+            await self._outlet.room()
+            return await self._channels.hub.recover(request.topic, request.wishes.after)
 
     # -- pushes -----------------------------------------------------------------------------------------------
 
@@ -180,4 +195,16 @@ class Client:
             # The fault of one channel: it ends, and the client's other channels go on.
             log.exception("channel_crashed", topic=push.topic, event_name=push.event)
             return self._session.crashed(push)
-        return self._session.replied(push, "error", {"reason": failure.code, "detail": failure.detail})
+        return self._session.replied(push, "error", _told(failure))
+
+
+def _told(failure: BitNexusError) -> dict[str, Any]:
+    """The response of the reply "error": what an answer over HTTP would say."""
+    if isinstance(failure, Refused):
+        return {"reason": failure.refusal, "detail": failure.detail, "replayed": failure.replayed}
+    told: dict[str, Any] = {"reason": failure.code, "detail": failure.detail}
+    if isinstance(failure, InvalidFields):
+        told["errors"] = failure.by_field()
+    if failure.retry_after_s is not None:
+        told["retry_after_s"] = failure.retry_after_s
+    return told

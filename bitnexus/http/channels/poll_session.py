@@ -56,6 +56,7 @@ class PollSession:
         self._outbox = Outbox()
         self._loop = asyncio.get_running_loop()
         self._change = self._loop.create_future()  # resolved, and replaced, when a waiting poll is to look again
+        self._emptied = self._loop.create_future()  # resolved, and replaced, when a poll has taken what waits
         self._polls = 0
         self._newest = 0  # which poll gets what comes: the number of polls there have been
         self._ending: asyncio.Task[None] | None = None
@@ -120,6 +121,13 @@ class PollSession:
             if self._polls:
                 self._look_again()
 
+    async def room(self) -> None:
+        """Return when a poll has taken what waits, or after a poll's window."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._window_s):
+                while self._outbox:
+                    await asyncio.shield(self._emptied)
+
     def end(self, reason: str) -> None:
         """End it, at once for its polls; :meth:`close` waits for the rest."""
         if self._ending is None:
@@ -141,7 +149,10 @@ class PollSession:
             return GONE
         if number != self._newest or not self._outbox:
             return NOTHING
-        return Polled(200, [_text(message) for message in self._outbox.take()])
+        messages = self._outbox.take()
+        emptied, self._emptied = self._emptied, self._loop.create_future()
+        emptied.set_result(None)
+        return Polled(200, [_text(message) for message in messages])
 
     def _look_again(self) -> None:
         change, self._change = self._change, self._loop.create_future()

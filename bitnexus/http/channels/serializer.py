@@ -111,25 +111,6 @@ class V2:
 SERIALIZERS: Final[dict[str, Serializer]] = {"1.0.0": V1(), "2.0.0": V2()}
 
 
-class Broadcast:
-    """An event of a topic: encoded once for all its readers of one version; `payload` is JSON text."""
-
-    __slots__ = ("_texts", "event", "payload", "topic")
-
-    def __init__(self, topic: str, event: str, payload: str) -> None:
-        self.topic = topic
-        self.event = event
-        self.payload = payload
-        self._texts: dict[str, str] = {}
-
-    def text(self, serializer: Serializer) -> str:
-        """The message for readers of this version."""
-        text = self._texts.get(serializer.version)
-        if text is None:
-            text = self._texts[serializer.version] = serializer.encode_broadcast(self.topic, self.event, self.payload)
-        return text
-
-
 def _parsed(text: str) -> object:
     try:
         return parse_json(text.encode())

@@ -9,9 +9,10 @@ The rules are those of Phoenix.Socket and Phoenix.Channel.Server, by state of th
 
 (*) The new join is answered first, then the old channel's phx_close is sent. A frame whose join_ref is neither null nor
 the channel's is stale (the client sent it before it saw that the channel had been replaced) and is dropped.
-Broadcasts that arrive while a join waits for its subscription are kept until it is answered. An answer to a push whose
-channel was left or replaced meanwhile goes to nobody. A join that fails for a fault of ours is "join crashed"; a
-handler that does ends its channel by phx_error, and the client joins anew.
+Broadcasts that arrive while a join waits for its subscription are kept until it is answered; between the answer and
+them comes what a client that resumes has missed (see feed.py), and nothing that it has got comes again. An answer to a
+push whose channel was left or replaced meanwhile goes to nobody. A join that fails for a fault of ours is "join
+crashed"; a handler that does ends its channel by phx_error, and the client joins anew.
 """
 
 from __future__ import annotations
@@ -20,8 +21,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from bitnexus.http.channels.broadcast import Broadcast, Form
+from bitnexus.http.channels.feed import Recovery
 from bitnexus.http.channels.frame import Frame, Ref
-from bitnexus.http.channels.serializer import Broadcast, Serializer
+from bitnexus.http.channels.resume import PLAIN, BadJoin, Wishes, wishes_of
+from bitnexus.http.channels.serializer import Serializer
 from bitnexus.http.channels.topics import Verdict
 
 MAX_CHANNELS: Final = 100
@@ -45,6 +49,7 @@ class Subscribe:
     join_ref: Ref
     ref: Ref
     serial: int  # which join of this socket, for two joins may carry the same refs
+    wishes: Wishes = PLAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +77,22 @@ Effect = Send | Subscribe | Unsubscribe | Handle
 class _Channel:
     join_ref: Ref
     serial: int
+    wishes: Wishes
     joined: bool = False
     replaces: _Channel | None = None
-    waiting: list[str] = field(default_factory=list)
+    waiting: list[Broadcast] = field(default_factory=list)
+    after: int = 0  # the number of the event up to which the client has, or has been sent, all
+
+    @property
+    def form(self) -> Form:
+        """How it gets events."""
+        return Form.NUMBERED if self.wishes.numbered else Form.PLAIN
+
+    def takes(self, event: Broadcast) -> bool:
+        """Whether the event is for this channel, now that it is joined."""
+        if event.is_state:
+            return self.wishes.balances
+        return event.meta is None or event.meta.seq > self.after
 
 
 class Session:
@@ -119,15 +137,23 @@ class Session:
 
     # -- joins ------------------------------------------------------------------------------------------------
 
-    def subscribed(self, request: Subscribe) -> list[Effect]:
-        """The subscription stands: answer the join, then what came meanwhile."""
+    def subscribed(self, request: Subscribe, recovery: Recovery | None = None) -> list[Effect]:
+        """The subscription stands: answer the join, then what was missed, then what came meanwhile.
+
+        `recovery`: for a join that wishes for numbers.
+        """
         channel = self._of(request.topic, request.serial)
         if channel is None:
             return []  # left or replaced meanwhile
         channel.joined = True
-        effects: list[Effect] = [self._reply(request.join_ref, request.ref, request.topic, "ok", {})]
+        response = {} if recovery is None else recovery.reply()
+        effects: list[Effect] = [self._reply(request.join_ref, request.ref, request.topic, "ok", response)]
         effects += self._close_replaced(request.topic, channel)
-        effects += [Send(text) for text in channel.waiting]
+        if recovery is not None:
+            channel.after = recovery.seq
+            effects += [Send(event.text(self._serializer, Form.REPLAYED)) for event in recovery.missed]
+        form = channel.form
+        effects += [Send(event.text(self._serializer, form)) for event in channel.waiting if channel.takes(event)]
         channel.waiting = []
         return effects
 
@@ -173,16 +199,22 @@ class Session:
 
     def broadcast(self, event: Broadcast) -> list[Effect]:
         """An event of a topic, for its channel."""
+        form = self.form_of(event)
+        if form is not None:
+            return [Send(event.text(self._serializer, form))]
         channel = self._channels.get(event.topic)
-        if channel is None:
+        if channel is None or channel.joined:
             return []
-        if channel.joined:
-            return [Send(event.text(self._serializer))]
         if len(channel.waiting) == MAX_WAITING_BROADCASTS:
             # Nothing may be dropped silently: the channel ends, and the client joins anew.
             return self._end(event.topic, channel, "overflow")
-        channel.waiting.append(event.text(self._serializer))
+        channel.waiting.append(event)
         return []
+
+    def form_of(self, event: Broadcast) -> Form | None:
+        """How the event is to be sent; None if it is not for its channel, or that is not joined (yet)."""
+        channel = self._channels.get(event.topic)
+        return channel.form if channel is not None and channel.joined and channel.takes(event) else None
 
     # -- inside -----------------------------------------------------------------------------------------------
 
@@ -194,9 +226,14 @@ class Session:
         if old is None and len(self._channels) >= MAX_CHANNELS:
             reason = {"reason": "too many channels joined"}
             return [self._reply(frame.join_ref, frame.ref, frame.topic, "error", reason)]
+        try:
+            wishes = wishes_of(frame.payload)
+        except BadJoin as error:
+            reply = {"reason": "bad_join", "detail": str(error)}
+            return [self._reply(frame.join_ref, frame.ref, frame.topic, "error", reply)]
         self._joins += 1
-        self._channels[frame.topic] = _Channel(frame.join_ref, self._joins, replaces=old)
-        return [Subscribe(frame.topic, frame.join_ref, frame.ref, self._joins)]
+        self._channels[frame.topic] = _Channel(frame.join_ref, self._joins, wishes, replaces=old)
+        return [Subscribe(frame.topic, frame.join_ref, frame.ref, self._joins, wishes)]
 
     def _push(self, frame: Frame, channel: _Channel) -> Effect:
         if not self._is_handled(frame.topic, frame.event):

@@ -27,6 +27,8 @@ from bitnexus.principal import Principal
 MAX_FRAME_BYTES: Final = 64 * 1024
 IDLE_S: Final = 60.0
 CLOSE_S: Final = 1.0
+#: How long a join waits for what was sent before to leave; then what the client has missed may be too much for it.
+ROOM_S: Final = 10.0
 #: With these nothing more is sent: the client does not read, floods, or what it would read is not to be trusted.
 _AT_ONCE: Final = frozenset({WSCloseCode.TRY_AGAIN_LATER, WSCloseCode.POLICY_VIOLATION, WSCloseCode.INTERNAL_ERROR})
 
@@ -147,6 +149,11 @@ class ChannelSocket:
             return
         if self._writer is None:
             self._writer = asyncio.create_task(self._write())
+
+    async def room(self) -> None:
+        """Return when what waits has left, or after :data:`ROOM_S`."""
+        if self._writer is not None:
+            await asyncio.wait({self._writer}, timeout=ROOM_S)
 
     async def _read(self) -> None:
         while True:

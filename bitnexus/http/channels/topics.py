@@ -9,9 +9,9 @@ from typing import Final
 from bitnexus.principal import Principal
 
 _USER_TOPIC = re.compile(
-    r"transaction:(?P<user_id>[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})", re.ASCII
+    r"(?:transaction|notification):(?P<user_id>[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})", re.ASCII
 )
-_FAMILIES: Final = ("transaction:",)
+_FAMILIES: Final = ("transaction:", "notification:")
 
 
 class Verdict(enum.Enum):
@@ -28,7 +28,7 @@ def family(topic: str) -> str:
 
 
 def judge(topic: str, principal: Principal) -> Verdict:
-    """May this caller join the topic? ``transaction:<user_id>``: the user, or an admin."""
+    """May this caller join the topic? ``transaction:<user_id>``, ``notification:<user_id>``: the user, or an admin."""
     if not topic.startswith(_FAMILIES):
         return Verdict.UNKNOWN
     match = _USER_TOPIC.fullmatch(topic)

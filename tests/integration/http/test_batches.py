@@ -148,13 +148,21 @@ async def test_a_batch_with_another_users_account_is_refused_before_anything_is_
     assert await balance(service, ann) == 1_000
 
 
-async def test_an_admin_may_debit_any_account_and_the_world(service, pair):
+@pytest.mark.parametrize("kind", ["post", "pending"])
+async def test_an_admin_may_debit_the_world_and_no_user_s_account_alone_or_in_a_batch(service, pair, kind):
     ann, ben = pair
     admin = await service.admin()
     world = {"debit_account_id": "world", "credit_account_id": ben.account_id, "amount": 5}
-    status, answer, _ = await send(service, admin, world, pay(ann, ben, 7))
-    assert (status, answer["data"]["accepted"]) == (200, 2)
-    assert await balance(service, ben) == 12
+    status, answer, headers = await send(service, admin, world, pay(ann, ben, 7, kind=kind))
+    assert_problem(answer, headers, 404, "not_found")
+    assert answer["detail"] == "Transfer 1: You have no such account to debit"
+    alone = {"transaction": pay(ann, ben, 7, kind=kind)}
+    status, answer, headers = await service.call("POST", "/api/v1/transactions", user=admin, json=alone)
+    assert_problem(answer, headers, 404, "not_found")
+    assert (await balance(service, ann), await balance(service, ben)) == (1_000, 0)
+    status, answer, _ = await send(service, admin, world)
+    assert (status, answer["data"]["accepted"]) == (200, 1)
+    assert await balance(service, ben) == 5
 
 
 @pytest.mark.parametrize(

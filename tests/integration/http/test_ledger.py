@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import uuid
 from base64 import b64decode
 from hashlib import sha256
@@ -48,7 +49,7 @@ def opened(note: str, key: str) -> tuple[int, str]:
 async def test_a_transfer_is_proved_to_be_in_the_signed_tree(service, transfers):
     ann, made = transfers
     key = await text(service, "key")
-    for transfer in made[:5]:
+    for transfer in random.sample(made, 5):
         status, answer, _ = await service.call("GET", f"/api/v1/transactions/{transfer['id']}/proof", user=ann)
         shown = answer["data"]
         assert (status, shown["index"]) == (200, transfer["seq"])
@@ -58,6 +59,27 @@ async def test_a_transfer_is_proved_to_be_in_the_signed_tree(service, transfers)
         assert int.from_bytes(leaf[74:82], "big") == 1
         leaf_hash = sha256(b"\x00" + leaf).hexdigest()
         verify_inclusion(DEFAULT_HASHER, shown["index"], size, leaf_hash, shown["proof"], root)
+
+
+async def test_a_tlog_proof_is_verified_offline_with_the_key_alone(service, transfers):
+    ann, made = transfers
+    key = await text(service, "key")
+    for transfer in random.sample(made, 5):
+        url = f"/api/v1/transactions/{transfer['id']}/tlog-proof"
+        async with service.session.get(url, headers=ann.headers) as response:
+            assert (response.status, response.content_type) == (200, "text/plain")
+            shown = await response.text()
+        # By the description of the format: a head, hashes, an empty line, and the checkpoint as it is.
+        head, note = shown.split("\n\n", 1)
+        form, extra, index, *hashes = head.split("\n")
+        assert (form, index) == ("c2sp.org/tlog-proof@v1", f"index {transfer['seq']}")
+        leaf = b64decode(extra.removeprefix("extra "), validate=True)
+        assert leaf[26:42] == uuid.UUID(transfer["id"]).bytes
+        size, root = opened(note, key)
+        proof = [b64decode(each, validate=True).hex() for each in hashes]
+        verify_inclusion(DEFAULT_HASHER, transfer["seq"], size, sha256(b"\x00" + leaf).hexdigest(), proof, root)
+    other = await service.register()
+    assert (await service.call("GET", url, user=other))[0] == 404
 
 
 async def test_a_proof_is_shown_to_those_who_see_the_transfer_alone(service, transfers):
@@ -88,8 +110,8 @@ async def test_a_newer_checkpoint_extends_an_older_one(service, transfers):
         assert status == expected, query
 
 
-async def test_the_tree_is_rebuilt_from_its_tiles(service, transfers):
-    size, root = opened(await text(service, "checkpoint"), await text(service, "key"))
+async def leaf_hashes(service, size: int) -> list[bytes]:
+    """Those of the first `size` events, from the tiles."""
     hashes: list[bytes] = []
     for first in range(0, size, 256):
         width = min(256, size - first)
@@ -99,7 +121,23 @@ async def test_the_tree_is_rebuilt_from_its_tiles(service, transfers):
             body = await response.read()
         assert len(body) == 32 * width
         hashes += [body[at : at + 32] for at in range(0, len(body), 32)]
-    assert merkle_root(hashes).hex() == root
+    return hashes
+
+
+async def test_the_tree_is_rebuilt_from_its_tiles(service, transfers):
+    size, root = opened(await text(service, "checkpoint"), await text(service, "key"))
+    assert merkle_root(await leaf_hashes(service, size)).hex() == root
+
+
+async def test_trees_of_any_two_sizes_are_proved_to_extend_each_other(service, transfers):
+    size, _ = opened(await text(service, "checkpoint"), await text(service, "key"))
+    hashes = await leaf_hashes(service, size)
+    for _ in range(10):
+        old, new = sorted(random.sample(range(1, size + 1), 2))
+        status, answer, _ = await service.call("GET", f"{PATH}/consistency?old={old}&new={new}")
+        assert status == 200
+        roots = [merkle_root(hashes[:each]).hex() for each in (old, new)]
+        verify_consistency(DEFAULT_HASHER, old, new, answer["data"]["proof"], *roots)
 
 
 @pytest.mark.parametrize(

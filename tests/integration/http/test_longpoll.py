@@ -260,3 +260,27 @@ async def test_a_user_has_only_so_many_sessions_and_the_oldest_makes_room(polled
     while of_first_front < 20:
         of_first_front += (await poller(polled, ann)).front == first.front
     assert await first.post([None, "1", "phoenix", "heartbeat", {}]) == 410
+
+
+async def test_a_polling_client_that_lost_its_session_resumes_at_another_front(polled, poller):
+    ann, ben = await polled.register(), await polled.register()
+    await polled.fund(ann, 1000)
+    topics = [f"transaction:{ann.id}", f"notification:{ann.id}"]
+    client = await poller(polled, ann)
+    places = {}
+    for topic in topics:
+        assert await client.post(["1", "1", topic, "phx_join", {"resume": {}}]) == 200
+        ((_, _, name, _, answer),) = await client.poll()
+        places[name] = {key: answer["response"]["resume"][key] for key in ("epoch", "seq")}
+    for amount in (1, 2, 3):
+        await polled.transfer(ann, ben, amount)
+    other = await poller(polled, ann)
+    # Both joins at once, so that what one of them missed waits while the other one resumes.
+    joins = [["1", str(ref), topic, "phx_join", {"resume": places[topic]}] for ref, topic in enumerate(topics)]
+    assert await other.post(*joins) == 200
+    heard: list[list] = []
+    while len(heard) < 5:
+        heard += await other.poll()
+    assert [frame[4]["amount"] for frame in heard if frame[3] == "new_transaction"] == [1, 2, 3]
+    counts = {frame[2]: frame[4]["response"]["resume"]["count"] for frame in heard if frame[3] == "phx_reply"}
+    assert counts == dict(zip(topics, (3, 0), strict=True))

@@ -6,6 +6,7 @@ The bounds are those of the promise, or a few times what a quiet machine takes: 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
@@ -13,7 +14,9 @@ import time
 import psutil
 import pytest
 
+from bitnexus.actors.runtime.deaths import Down, down
 from bitnexus.actors.runtime.message import Message
+from bitnexus.actors.runtime.reasons import HUNG, NOPROC
 from bitnexus.errors import ProcessDown
 from bitnexus.supervision import launcher as launcher_module
 from bitnexus.supervision.spec import SupervisorFlags
@@ -22,6 +25,8 @@ from tests.tree.running import Tree, gone_within, lines, running, supervisor, wo
 
 #: From the signal to what another process hears of it. Promised: 100 ms; seen on a quiet machine: below 5 ms.
 HEARD_WITHIN_S = 0.1
+#: From an end to its reason, for which a supervisor is asked. Seen on a busy machine: below 100 ms for a SIGKILL.
+WHY_WITHIN_S = 2.0
 #: From the signal to the successor's first answer. Promised: 150 ms at p99; seen: 20 ms.
 AGAIN_WITHIN_S = 2.0
 #: How long whoever lost its parent may live.
@@ -174,6 +179,56 @@ def test_a_process_that_ends_itself_runs_terminate_and_ends_normally(journal, lo
         assert lines(journal) == ["init a", "init b", "terminate a: normal", "terminated a"]
 
 
+# -- why, for whoever wants to know --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        ("raise", "ValueError: told to"),
+        ("exit", "exit code 3"),
+        ("segfault", "killed by signal 11 (SIGSEGV)"),
+        ("end", "normal"),
+        ("kill", "killed by signal 9 (SIGKILL)"),
+    ],
+)
+def test_whoever_monitors_a_process_hears_once_and_why_it_ended(journal, how, reason):
+    with running(*three(journal)) as tree:
+        pid = tree.pid("b")
+        waiting = [tree.launcher.loop.create_task(down(tree.node, "b")) for _ in range(3)]
+        tree.ping("b")
+        if how == "kill":
+            os.kill(pid, signal.SIGKILL)
+        else:
+            tree.node.request("b", Do(how), lambda _: None)
+        heard = tree.run(asyncio.gather(*waiting), WHY_WITHIN_S)
+        assert {(each.name, each.pid, str(each.reason)) for each in heard} == {("b", pid, reason)}
+        if how == "raise":
+            assert "tests.tree.actors" in heard[0].reason.traceback
+
+
+def test_who_monitors_what_is_not_there_hears_at_once(journal):
+    with running(worker("a", journal)) as tree:
+        assert tree.run(down(tree.node, "b"), HEARD_WITHIN_S) == Down("b", 0, NOPROC)
+
+
+def test_a_process_that_is_killed_because_it_hangs_ended_for_that_reason(journal):
+    with running(worker("a", journal, heartbeat_timeout_s=0.5)) as tree:
+        pid = tree.pid("a")
+        waiting = tree.launcher.loop.create_task(down(tree.node, "a"))
+        os.kill(pid, signal.SIGSTOP)
+        assert tree.run(waiting) == Down("a", pid, HUNG)
+
+
+def test_nobody_knows_why_a_process_ended_whose_supervisor_died_with_it(journal):
+    with running(*three(journal)) as tree:
+        pid = tree.pid("b")
+        waiting = tree.launcher.loop.create_task(down(tree.node, "b"))
+        tree.ping("b")
+        os.kill(tree.pid("sub"), signal.SIGKILL)
+        assert tree.run(waiting) == Down("b", pid, NOPROC)
+
+
 # -- calls across deaths ------------------------------------------------------------------------------------------
 
 
@@ -191,7 +246,8 @@ def test_repeated_calls_are_each_answered_once_however_often_the_process_dies(jo
         for _ in range(deaths):
             info = tree.node.whereis("b")
             if info is not None:
-                os.kill(info.pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # buried, but not heard of yet: the machine is busy
+                    os.kill(info.pid, signal.SIGKILL)
             calling += [asyncio.ensure_future(one(number)) for number in range(len(calling), len(calling) + 30)]
             await asyncio.sleep(0.03)
         calling += [asyncio.ensure_future(one(number)) for number in range(len(calling), calls)]

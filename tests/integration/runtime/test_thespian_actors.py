@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
+import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from thespian.actors import Actor, ActorSystem, ActorTypeDispatcher, ChildActorExited, PoisonMessage
 
+from bitnexus.actors.runtime.admin import LOGGER_EVERY_S
 from bitnexus.actors.runtime.loops import new_event_loop
 from bitnexus.actors.runtime.system import start_system
-from tests.running import free_port
+from bitnexus.supervision.admin_process import is_alive, listener
+from tests.running import free_port, wait_until
 
 PATIENCE_S = 20
 
@@ -63,10 +68,15 @@ class Dying(ActorTypeDispatcher):  # type: ignore[misc]
         os._exit(3)
 
 
+@pytest.fixture
+def admin_port() -> int:
+    return free_port()
+
+
 @pytest.fixture(params=["uvloop", "asyncio"])
-def system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[ActorSystem]:
+def system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, admin_port: int) -> Iterator[ActorSystem]:
     monkeypatch.setenv("BITNEXUS_LOOP", request.param)
-    base = start_system(free_port(), {"version": 1, "root": {"level": "CRITICAL"}})
+    base = start_system(admin_port, {"version": 1, "root": {"level": "CRITICAL"}})
     running = ActorSystem(base, transientUnique=True)
     yield running
     running.shutdown()
@@ -104,3 +114,22 @@ def test_an_exception_of_an_actor_is_thespians_to_deal_with(system):
 
 def test_a_wakeup_that_was_asked_for_inside_the_loop_comes(system):
     assert system.ask(system.createActor(Willing), ("wake me", "up"), PATIENCE_S) == "up"
+
+
+def test_a_logger_killed_before_it_could_say_that_it_is_there_is_replaced_as_well(system, admin_port):
+    admin = listener(admin_port)
+    assert admin is not None
+    killed: set[int] = set()
+
+    def newest() -> Any:
+        return next((child for child in admin.children() if is_alive(child) and child.pid not in killed), None)
+
+    began = time.monotonic()
+    while len(killed) < 5:
+        victim = wait_until(newest, PATIENCE_S, lambda: f"{len(killed)} loggers were killed, the last was not replaced")
+        os.kill(victim.pid, signal.SIGKILL)
+        killed.add(victim.pid)
+    assert wait_until(newest, PATIENCE_S, lambda: "the last one was not replaced")
+    assert time.monotonic() - began > 4 * LOGGER_EVERY_S  # the first one, which had lived, was replaced at once
+    # The admin hears: it makes an actor, and sees it die.
+    assert system.ask(system.createActor(Willing), "end the child", PATIENCE_S) == "the child has exited"

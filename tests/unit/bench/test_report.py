@@ -72,7 +72,7 @@ def test_fronts_and_partitions_are_compared_with_the_first_combination(results):
 
 def test_cpu_is_shown_by_kind_and_as_a_sum(results):
     ours = sheet(results, "CPU per transfer, µs").rows[0]
-    assert (ours[2], ours[7], ours[8]) == ("100", "50", "150")
+    assert (ours[2], ours[7], ours[8], ours[9]) == ("100", "50", "150", "1.00 ×")
 
 
 def test_a_goal_is_shown_with_its_spread(results):

@@ -28,6 +28,9 @@ class Outlet:
     def send(self, message):
         self.sent.put_nowait(json.loads(message))
 
+    async def room(self):
+        pass
+
     async def next(self):
         return await asyncio.wait_for(self.sent.get(), 10)
 
@@ -45,7 +48,7 @@ async def joined():
     made = []
 
     async def make(handlers, **options):
-        hub = Hub(NO_NODE, "http-0", 1.0, asyncio.create_task)
+        hub = Hub(NO_NODE, "http-0", 1.0, asyncio.create_task, NO_NODE)
         hub._topics[TOPIC] = _Topic()
         hub._topics[TOPIC].readers[Nobody()] = None
         outlet = Outlet()

@@ -30,7 +30,7 @@ async def make():
     made = []
 
     def session(*, window_s=10.0, pushes_per_s=1e6):
-        hub = Hub(NO_NODE, "http-0", 1.0, asyncio.create_task)
+        hub = Hub(NO_NODE, "http-0", 1.0, asyncio.create_task, NO_NODE)
         ended: list[PollSession] = []
         channels = Channels(hub, pushes_per_s=pushes_per_s)
         made.append(PollSession("id", ANN, V2(), channels, window_s, ended.append))
@@ -140,3 +140,17 @@ async def test_any_message_survives_the_answer(make):
 
 def test_patience_is_longer_than_a_window():
     assert poll_session.PATIENCE > 1
+
+
+async def test_there_is_room_when_a_poll_has_taken_what_waits_and_at_last_without(make):
+    session, _ = make()
+    await session.room()
+    session.deliver([BEAT % 1])
+    waiting = asyncio.create_task(session.room())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    await session.poll()
+    await asyncio.wait_for(waiting, 5)
+    slow, _ = make(window_s=0.01)
+    slow.deliver([BEAT % 1])
+    await asyncio.wait_for(slow.room(), 5)

@@ -5,8 +5,9 @@ import json
 import pytest
 
 from bitnexus.http.channels.binary import encode_broadcast, encode_push, encode_reply
+from bitnexus.http.channels.broadcast import Broadcast
 from bitnexus.http.channels.frame import BadFrame, Frame, NoBinary
-from bitnexus.http.channels.serializer import SERIALIZERS, V1, V2, Broadcast
+from bitnexus.http.channels.serializer import SERIALIZERS, V1, V2
 
 ONE, TWO = V1(), V2()
 

@@ -5,8 +5,10 @@ import json
 import pytest
 
 from bitnexus.http.channels import session as session_module
+from bitnexus.http.channels.broadcast import Broadcast, Meta
+from bitnexus.http.channels.feed import Recovery
 from bitnexus.http.channels.frame import Frame
-from bitnexus.http.channels.serializer import V1, V2, Broadcast
+from bitnexus.http.channels.serializer import V1, V2
 from bitnexus.http.channels.session import MAX_CHANNELS, MAX_PUSHES, Handle, Send, Session, Subscribe, Unsubscribe
 from bitnexus.http.channels.topics import Verdict
 
@@ -283,3 +285,57 @@ def test_a_response_that_cannot_be_sent_can_still_crash_its_channel(session):
     with pytest.raises(ValueError, match="do not fit"):
         session.replied(handle, "ok", b"")
     assert sent(session.crashed(handle))[0][3] == "phx_error"
+
+
+def counted(number):
+    return Broadcast("open:1", "news", '{"n":1}', Meta("e", number, "now"))
+
+
+def resuming(session, payload):
+    (request,) = session.receive(Frame("1", "1", "open:1", "phx_join", payload))
+    assert isinstance(request, Subscribe)
+    return request
+
+
+def numbers_and_replays(effects):
+    return [
+        (payload["_meta"]["seq"], payload["_meta"].get("replayed", False))
+        for *_, name, payload in sent(effects)
+        if name == "news"
+    ]
+
+
+def test_what_was_missed_comes_between_the_answer_and_what_is_new_and_nothing_twice(session):
+    request = resuming(session, {"resume": {"epoch": "e", "seq": 2}})
+    for number in (4, 5):  # delivered as they came; the answer covers number 4
+        assert session.broadcast(counted(number)) == []
+    recovery = Recovery("e", 4, (counted(3), counted(4)))
+    effects = session.subscribed(request, recovery)
+    assert sent(effects)[0] == reply("1", "1", "open:1", "ok", recovery.reply())
+    assert numbers_and_replays(effects) == [(3, True), (4, True), (5, False)]
+    assert numbers_and_replays(session.broadcast(counted(6))) == [(6, False)]
+
+
+def test_who_has_more_than_this_front_hears_of_the_next_one_first(session):
+    request = resuming(session, {"resume": {"epoch": "e", "seq": 7}})
+    session.subscribed(request, Recovery("e", 7))
+    assert [numbers_and_replays(session.broadcast(counted(number))) for number in (6, 7, 8)] == [[], [], [(8, False)]]
+
+
+def test_a_join_that_knows_nothing_of_positions_is_sent_events_as_phoenix_sends_them(session):
+    join(session)
+    assert sent(session.broadcast(counted(6))) == [[None, None, "open:1", "news", {"n": 1}]]
+
+
+def test_states_are_for_those_who_asked_for_them(session):
+    state = Broadcast("open:1", "balance", "{}", is_state=True)
+    join(session)
+    assert session.broadcast(state) == []
+    session.subscribed(resuming(session, {"balances": True}))
+    assert sent(session.broadcast(state)) == [[None, None, "open:1", "balance", {}]]
+
+
+def test_a_join_that_is_not_understood_is_refused(session):
+    (refused,) = sent(session.receive(Frame("1", "1", "open:1", "phx_join", {"resume": []})))
+    assert refused[4] == {"status": "error", "response": {"reason": "bad_join", "detail": "resume must be an object"}}
+    assert session.topics == []
