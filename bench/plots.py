@@ -15,6 +15,7 @@ from typing import Any, Final
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from bench import scaling
 from bench.arithmetic import Extent, entries, figures, rounds_of
@@ -76,6 +77,9 @@ def _swept(found: Results, fields: Sequence[tuple[str, str, str]], unit: str) ->
             axes.fill_between(at, [one.min for one in extents], [one.max for one in extents], color=colour, alpha=0.15)
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
     ticks = sorted({one.connections for one in swept})
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.set_xlabel("connections")
