@@ -13,8 +13,9 @@ UV  = $(firstword $(wildcard $(VENV)/bin/uv) uv)
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .SUFFIXES:
-.PHONY: help run test test-long bench bench-import bench-ledger bench-memory bench-runtime bench-supervision soak chaos-ledger \
-	chaos-channels fuzz check fmt lock clean
+.PHONY: help run test test-api test-long bench bench-channels bench-http bench-import bench-ledger bench-memory \
+	bench-runtime bench-supervision bench-users soak chaos chaos-ledger chaos-channels fuzz \
+	check fmt lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +36,9 @@ endif
 test-long: $(VENV)/.dev-installed ## Compare the supervisors with the model of OTP's rules in 10,000 random lives each
 	HYPOTHESIS_PROFILE=long $(PY) -m pytest tests/property/test_supervisors_against_otp.py --timeout 1800 $(ARGS)
 
+test-api: $(VENV)/.dev-installed ## Ask every operation of the OpenAPI document at random (ARGS="--examples 20")
+	$(PY) -m tests.contract $(ARGS)
+
 bench-supervision: $(VENV)/.dev-installed ## Measure restarts, starts and stops of supervised actors and processes
 	$(PY) -m bench.supervision $(ARGS)
 
@@ -43,6 +47,12 @@ bench: $(VENV)/.dev-installed ## Measure everything beside the peers, in 20 minu
 
 bench-memory: $(VENV)/.dev-installed ## Measure the memory of an idle service
 	$(PY) -m bench.memory
+
+bench-channels: $(VENV)/.dev-installed ## Measure the fan-out of events to 2,000 sockets beside a bare server (ARGS="--rounds 5")
+	$(PY) -m bench.channels $(ARGS)
+
+bench-http: $(VENV)/.dev-installed ## Measure what a front adds to bare aiohttp; needs wrk (ARGS="--rounds 3", ARGS=--help)
+	$(PY) -m bench.http $(ARGS)
 
 bench-ledger: $(VENV)/.dev-installed ## Measure the ledger beside pgbench (ARGS="--long 10000000", ARGS=--help)
 	$(PY) -m bench.ledger $(ARGS)
@@ -53,8 +63,14 @@ bench-import: $(VENV)/.dev-installed ## Import millions of lines; rate and memor
 bench-runtime: $(VENV)/.dev-installed ## Measure the actor runtime beside its peers (ARGS=--quick, --help)
 	$(PY) -m bench.runtime $(ARGS)
 
+bench-users: $(VENV)/.dev-installed ## Measure 200,000 users in one partition: memory, activations, a hot user (ARGS=--quick, --help)
+	$(PY) -m bench.users $(ARGS)
+
 soak: $(VENV)/.dev-installed ## Break the runtime at random for ten minutes (ARGS="--minutes 3 --seed 7")
 	$(PY) -m tests.soak $(ARGS)
+
+chaos: $(VENV)/.dev-installed ## Break a whole node under load for ten minutes (ARGS="--seconds 60 --seed 7 --report FILE")
+	$(PY) -m tests.chaos $(ARGS)
 
 chaos-ledger: $(VENV)/.dev-installed ## Kill the ledger 200 times under load, and PostgreSQL ten times (ARGS="--kills 20 --seed 7")
 	$(PY) -m tests.chaos.ledger $(ARGS)

@@ -6,6 +6,7 @@
     ├── transactions            supervisor    partitions, each hosting many users' transaction actors
     │   └── transactions-0 …    worker
     ├── notifier                worker        turns committed blocks into events for topics
+    ├── webhooks                worker        tells internal services what was recorded
     └── http                    supervisor    fronts that share the port
         └── http-0 …            worker
 
@@ -23,6 +24,7 @@ from bitnexus.actors.transactions.partitioning import TRANSACTIONS
 from bitnexus.config import Settings
 from bitnexus.supervision.slots import partition_name
 from bitnexus.supervision.spec import ChildSpec, ProcessStart, SupervisorFlags
+from bitnexus.webhooks.messages import WEBHOOKS
 
 ROOT: Final = "bitnexus"
 #: The whole of a stop takes at most 10 s. Fronts stop one after another and share this much of it, however many they
@@ -51,6 +53,7 @@ def tree(settings: Settings) -> list[ChildSpec]:
         ChildSpec("ledger", ProcessStart("bitnexus.actors.ledger.actor:Ledger"), shutdown=LEDGER_SHUTDOWN_MS),
         partitions(settings, FLAGS),
         ChildSpec("notifier", ProcessStart("bitnexus.actors.notifier.actor:Notifier")),
+        ChildSpec(WEBHOOKS, ProcessStart("bitnexus.webhooks.actor:Webhooks")),
         _supervisor(
             "http",
             FRONT_FLAGS,

@@ -323,6 +323,8 @@ REFUSALS: dict[str, Refusal] = {
     "reversed_transfer_has_different_asset": Refusal(422, "The transfer to be reversed is of another asset."),
     "reversed_transfer_has_different_amount": Refusal(422, "The transfer to be reversed is of another amount."),
     "reversed_transfer_already_reversed": Refusal(422, "The transfer was reversed already."),
+    "transfer_limit_exceeded": Refusal(422, "The amount is above what you may transfer at once."),
+    "daily_limit_exceeded": Refusal(422, "The amount is above what you may still transfer today."),
     "account_closed": Refusal(422, "One of the accounts is closed."),
     "account_frozen": Refusal(422, "One of the accounts is frozen."),
     "overflow": Refusal(422, "The transfer would exceed the largest balance an account can hold."),
@@ -375,6 +377,11 @@ def _family(root: type[BitNexusError]) -> dict[str, type[BitNexusError]]:
     for child in root.__subclasses__():
         found.update(_family(child))
     return found
+
+
+def every_error() -> dict[str, type[BitNexusError]]:
+    """The errors of this module by their codes; the refusals of the ledger are none of them."""
+    return {code: error for code, error in _family(BitNexusError).items() if error.__module__ == __name__}
 
 
 def by_code(code: str, detail: str) -> BitNexusError:

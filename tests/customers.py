@@ -86,6 +86,18 @@ class Teller:
 
         return await asyncio.gather(*(one() for _ in range(count)))
 
+    async def product(self, sku: str, *, price: int, stock: int) -> str:
+        """The id of a new product, with so many units in stock."""
+        made = await self._admin.products.create(sku=sku, name="Mug", price=price)
+        await self._admin.products.restock(made.id, stock)
+        return made.id
+
+    async def admin(self) -> Customer:
+        """The admin itself, with an account of its own."""
+        me = await self._admin.users.me()
+        (account_id,) = await self.accounts(1)
+        return Customer(me.id, account_id, self.admin_token)
+
     async def fund(self, account_ids: Sequence[str], funds: int) -> None:
         """Pay `funds` into each account, at most as many as a batch may have."""
         lines = [{"debit_account_id": WORLD, "credit_account_id": one, "amount": funds} for one in account_ids]

@@ -15,7 +15,10 @@ import asyncpg
 import psutil
 
 from bitnexus.actors.ledger.accounts import world_account_id
+from bitnexus.http.api.opening import account_id_of
 from bitnexus.passwords import hash_password
+from bitnexus.storage import users
+from bitnexus.tokens import AccessTokens
 from tests.running import RunningService
 
 RESTART_TIMEOUT_S = 30
@@ -130,6 +133,19 @@ class Service:
         unknown = User("", world_account_id(ASSET), ADMIN_EMAIL, token)
         _, answer, _ = await self.call("GET", "/api/v1/users/me", user=unknown)
         return User(answer["data"]["id"], world_account_id(ASSET), ADMIN_EMAIL, token)
+
+    async def newcomer(self) -> User:
+        """A new user with an account, by token alone: to register would hash a password, and to log in, again."""
+        id_, tokens = str(uuid.uuid4()), AccessTokens(self.environment["SECRET_KEY_BASE"], 3600)
+        connection = await asyncpg.connect(self.environment["DATABASE_URL"])
+        try:
+            await users.insert(connection, user_id=id_, email=f"{id_}@example.com", name="", password_hash="!")
+        finally:
+            await connection.close()
+        user = User(id_, account_id_of(id_, ASSET), f"{id_}@example.com", tokens.issue(id_, "user"))
+        status, answer, _ = await self.call("GET", "/api/v1/accounts", user=user)  # opens it
+        assert status == 200, answer
+        return user
 
     async def fund(self, user: User, amount: int) -> None:
         """Money from the world account."""

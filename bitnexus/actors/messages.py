@@ -41,6 +41,8 @@ __all__ = [
     "GetNames",
     "GetPartitions",
     "Head",
+    "Limit",
+    "LimitsSet",
     "Message",
     "Metrics",
     "Names",
@@ -52,6 +54,7 @@ __all__ = [
     "PostTransfers",
     "ProcessInfo",
     "Purchase",
+    "SetLimits",
     "SetPartitions",
     "Subscribe",
     "Subscribed",
@@ -90,7 +93,8 @@ class PostTransfer(Message, frozen=True, tag="PostTransfer/1"):
 
     Answered by :class:`TransferResult`. `user_id` and `role` are those of the authenticated caller; the user's
     transaction actor checks that the debit account is the user's (an admin or service may debit `world`).
-    `metadata` is canonical JSON text (sorted keys), kept as it came; "" when there is none.
+    `metadata` is canonical JSON text (sorted keys), kept as it came; "" when there is none. A transfer that the user's
+    limits do not allow leaves that actor with the code by which the ledger is to `refuse` it, unless the id is known.
     """
 
     user_id: str
@@ -103,6 +107,7 @@ class PostTransfer(Message, frozen=True, tag="PostTransfer/1"):
     code: int = 0
     description: str = ""
     metadata: str = ""
+    refuse: str = ""
 
     # What a TransferRequest says besides.
     kind: ClassVar[str] = "post"
@@ -128,6 +133,7 @@ class TransferRequest(Message, frozen=True, tag="TransferRequest/1"):
     - ``reversal`` moves the amount of `reverses_id` back: its accounts are that transfer's, exchanged.
 
     Accounts, asset and (but for a smaller ``post_pending``) amount are those of the transfer that it refers to.
+    `refuse` is as in :class:`PostTransfer`.
     """
 
     transfer_id: str
@@ -143,6 +149,7 @@ class TransferRequest(Message, frozen=True, tag="TransferRequest/1"):
     reverses_id: str = ""
     timeout_s: int = 0
     linked: bool = False  # succeeds or fails together with the next one
+    refuse: str = ""
 
 
 class PostTransfers(Message, frozen=True, tag="PostTransfers/1"):
@@ -164,7 +171,8 @@ class Purchase(Message, frozen=True, tag="Purchase/1"):
 
     Answered by :class:`TransferResults` of two: the payment, whose id is `purchase_id`, and the units. Idempotent by
     `purchase_id`, for ever. When both succeed and there is no account `units_account_id` yet, it is opened with them,
-    for the buyer; otherwise nothing is. `metadata` stands at both transfers.
+    for the buyer; otherwise nothing is. `metadata` stands at both transfers. `refuse` is as in :class:`PostTransfer`,
+    and about the payment.
     """
 
     user_id: str  # the buyer, whose transaction actor checks that `payer_account_id` is the buyer's
@@ -179,6 +187,7 @@ class Purchase(Message, frozen=True, tag="Purchase/1"):
     quantity: int
     units_asset: str
     metadata: str = ""
+    refuse: str = ""
 
 
 class Transfer(Message, frozen=True, tag="Transfer/2"):
@@ -347,6 +356,43 @@ class AccountChanged(Message, frozen=True, tag="AccountChanged/1"):
     seq: int
     block: int
     time_us: int
+
+
+# -- limits: front → user's transaction actor → PostgreSQL ----------------------------------------------------
+
+
+class Limit(Message, frozen=True, tag="Limit/1"):
+    """What a user may transfer of one asset, in minor units: at once, and from midnight to midnight UTC; None: all."""
+
+    asset: str
+    per_transfer: int | None = None
+    per_day: int | None = None
+
+
+class SetLimits(Message, frozen=True, tag="SetLimits/1"):
+    """Have these limits, and no others, hold for a user from now on, also for an actor that is active.
+
+    Answered by :class:`LimitsSet` once it is durable; Forbidden unless an admin asks (`role`, `set_by`), NotFound
+    without such a user, PreconditionFailed unless the present limits are of one of the versions (None: of any) or are
+    these already. Repeating it is harmless.
+    """
+
+    user_id: str
+    role: str
+    set_by: str
+    limits: list[Limit]
+    if_versions: list[int] | None = None
+
+
+class LimitsSet(Message, frozen=True, tag="LimitsSet/1"):
+    """The limits of a user, and what of the limited assets was spent on `day` (days since 1970) up to `as_of_seq`."""
+
+    user_id: str
+    version: int
+    limits: list[Limit]
+    spent: dict[str, int]
+    day: int
+    as_of_seq: int
 
 
 # -- events: ledger → notifier → fronts ---------------------------------------------------------------------

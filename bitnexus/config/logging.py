@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -43,14 +44,15 @@ LIBRARY_LEVELS = {
 # Thespian replaces both in each process it forks, by a root that sends every record to a process of its own.
 _ROOT, _MANAGER = logging.root, logging.Logger.manager
 
+_tap: Callable[[str], None] | None = None
 # Filled by configure(); read at each line, so that loggers made before a fork give the name of their new process.
 _process_name = "main"
 
 
 def configure(settings: Settings, process: str) -> None:
     """Set the log lines of this process up. `process` is its name on them, as ``ledger`` or ``http-0``."""
-    global _process_name  # noqa: PLW0603 - one per process
-    _process_name = process
+    global _process_name, _tap
+    _process_name, _tap = process, None  # who followed the lines of this one's parent does not follow its own
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
     writer = LineWriter(sys.stderr.fileno())
     chain: list[Processor] = [
@@ -63,6 +65,7 @@ def configure(settings: Settings, process: str) -> None:
         _add_origin,
         bounded,
         filtered,
+        _tapped,  # the last: what follows the lines sees no secret either
     ]
     renderer = _renderer(settings, terminal=writer.is_terminal())
     structlog.configure(
@@ -94,6 +97,18 @@ def render_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
     except orjson.JSONEncodeError:
         # Integers over 64 bits or lone surrogates: the slower one writes them all the same.
         return json.dumps(ordered, default=repr)
+
+
+def tap(take: Callable[[str], None] | None) -> None:
+    """Have every line of this process given to `take` as well, as JSON, by the thread that writes it; None ends it."""
+    global _tap  # noqa: PLW0603 - one per process
+    _tap = take
+
+
+def _tapped(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    if _tap is not None:
+        _tap(render_json(None, "", {key: value for key, value in event.items() if not key.startswith("_")}))
+    return event
 
 
 def _add_origin(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

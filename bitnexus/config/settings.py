@@ -204,6 +204,37 @@ class Settings(BaseSettings):
         validation_alias="BITNEXUS_CORS_ORIGINS",
         description="Origins of other sites' pages, with commas, that may use the API from browsers; none otherwise.",
     )
+    webhook_private: bool | None = Field(
+        None,
+        validation_alias="BITNEXUS_WEBHOOK_PRIVATE",
+        description="true: webhooks may lead to private addresses, and over http; by default everywhere but in prod.",
+    )
+    webhook_attempts: int = Field(
+        8,
+        ge=1,
+        le=100,
+        validation_alias="BITNEXUS_WEBHOOK_ATTEMPTS",
+        description="How often a receiver may refuse an event until it becomes a dead letter.",
+    )
+    max_requests: int = Field(
+        2048,
+        ge=1,
+        le=1_000_000,
+        validation_alias="BITNEXUS_MAX_REQUESTS",
+        description="Requests under way in one front; more are refused with 503.",
+    )
+    max_connections: int = Field(
+        10_000,
+        ge=1,
+        le=1_000_000,
+        validation_alias="BITNEXUS_MAX_CONNECTIONS",
+        description="Connections of one front; more are refused with 503.",
+    )
+    docs: bool = Field(
+        True,  # noqa: FBT003 - the default
+        validation_alias="BITNEXUS_DOCS",
+        description="false: neither /docs nor /api/openapi.json.",
+    )
     legacy_api_url: str | None = Field(
         None,
         max_length=1000,
@@ -258,6 +289,13 @@ class Settings(BaseSettings):
         le=86_400,
         validation_alias="BITNEXUS_USER_IDLE_S",
         description="Idle time after which a user's actor is passivated, in seconds.",
+    )
+    max_active_users: int = Field(
+        250_000,
+        ge=1,
+        le=5_000_000,
+        validation_alias="BITNEXUS_MAX_ACTIVE_USERS",
+        description="Users active at once in one partition, about 0.5 KB each; the one idle longest makes room.",
     )
     max_in_flight_per_user: int = Field(
         64,
@@ -396,6 +434,11 @@ class Settings(BaseSettings):
             BITNEXUS_NODE_TLS_CA=self.node_tls_ca,
         )
         return self
+
+    @property
+    def webhooks_may_be_private(self) -> bool:
+        """Whether webhooks may lead into networks that are not public."""
+        return self.profile != "prod" if self.webhook_private is None else self.webhook_private
 
     @property
     def old_secrets(self) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ stranger who sends garbage.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, cast
 
 import structlog
@@ -17,9 +17,11 @@ from bitnexus.errors import BadRequest, BitNexusError
 from bitnexus.http.correlation import RequestIds
 from bitnexus.http.edge import UNMATCHED
 from bitnexus.http.fast_path import FastPath
+from bitnexus.http.patience import Seen, Wire
 from bitnexus.http.presentation import STATIC_HEADERS
 from bitnexus.http.problem import problem
 from bitnexus.http.request_metrics import RequestMetrics
+from bitnexus.http.room import TurnedAway
 
 #: In the place of the method and the path, which nobody knows.
 _UNKNOWN: Final = "unknown"
@@ -49,11 +51,24 @@ class Refusals:
 class _Parser:
     """aiohttp's, from whose messages the connection may take one for itself."""
 
-    __slots__ = ("_offer", "_parser", "feed_eof", "message_consumed", "pause_reading", "set_upgraded")
+    __slots__ = (
+        "_is_idle",
+        "_offer",
+        "_parser",
+        "feed_eof",
+        "half_heads",
+        "has_half",
+        "message_consumed",
+        "pause_reading",
+        "set_upgraded",
+    )
 
-    def __init__(self, parser: Any, offer: Callable[[Any, Any], bool]) -> None:
+    def __init__(self, parser: Any, offer: Callable[[Any, Any], bool], is_idle: Callable[[], bool]) -> None:
         self._parser = parser
         self._offer = offer
+        self._is_idle = is_idle
+        #: Whether a part of a head has come and not the rest, and how often that was so.
+        self.has_half, self.half_heads = False, 0
         self.feed_eof = parser.feed_eof
         self.message_consumed = parser.message_consumed
         self.pause_reading = parser.pause_reading
@@ -63,6 +78,12 @@ class _Parser:
         """The messages that are for aiohttp."""
         found: tuple[Sequence[Any], bool, bytes] = self._parser.feed_data(data)
         messages = found[0]
+        if not messages:
+            if data and not self.has_half and self._is_idle():
+                self.has_half, self.half_heads = True, self.half_heads + 1
+            return found
+        if self.has_half:
+            self.has_half = False
         if len(messages) == 1 and self._offer(*messages[0]):
             self.message_consumed()
             return (), found[1], found[2]
@@ -83,7 +104,18 @@ class _Connection(web.RequestHandler):
         self._fast_path = fast_path
         self._is_answering = False
         self._held = b""
-        self._parser = cast("Any", _Parser(self._parser, self._offered))
+        self._parser = cast("Any", _Parser(self._parser, self._offered, self._is_idle))
+
+    def seen(self, transport: Wire) -> Seen:
+        """As patience.py looks at it; of a socket only its end."""
+        parser, is_leaving = cast("_Parser | None", self._parser), transport.is_closing()
+        half = f"half head {parser.half_heads}" if parser is not None and parser.has_half and not is_leaving else ""
+        is_stuck = transport.get_write_buffer_size() > 0 if is_leaving else self._paused and not self._upgraded
+        return Seen(self, transport, half, is_stuck)
+
+    def _is_idle(self) -> bool:
+        waiter = self._waiter
+        return waiter is not None and not waiter.done() and not self._is_answering
 
     def data_received(self, data: bytes) -> None:
         """As aiohttp calls it."""
@@ -138,24 +170,40 @@ class _Connection(web.RequestHandler):
 class _Server(web.Server):
     """Makes such connections."""
 
-    def __init__(self, refusals: Refusals, fast_path: FastPath, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, refusals: Refusals, fast_path: FastPath, most: int, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._refusals = refusals
         self._fast_path = fast_path
+        self._most = most
+        self._turned_away: set[TurnedAway] = set()
+
+    def seen(self) -> Iterator[Seen]:
+        """All connections."""
+        for connection, transport in tuple(self._connections.items()):
+            yield cast("_Connection", connection).seen(transport)
 
     def __call__(self) -> web.RequestHandler:
+        if len(self._connections) >= self._most:
+            return cast("web.RequestHandler", TurnedAway(self._turned_away))  # all that the loop needs is a protocol
         return _Connection(self._refusals, self._fast_path, self, loop=self._loop, **self._kwargs)
 
 
 class Runner(web.AppRunner):
     """aiohttp's runner of an application, with such a server."""
 
-    def __init__(self, app: web.Application, refusals: Refusals, fast_path: FastPath, **options: Any) -> None:
+    def __init__(
+        self, app: web.Application, refusals: Refusals, fast_path: FastPath, *, most: int, **options: Any
+    ) -> None:
         super().__init__(app, **options)
         self._refusals = refusals
         self._fast_path = fast_path
+        self._most = most
+
+    def seen(self) -> Iterator[Seen]:
+        """All connections, as patience.py looks at them."""
+        return cast("_Server", self.server).seen()
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
         options = {"request_factory": made.request_factory, "loop": made._loop, **made._kwargs}  # noqa: SLF001
-        return _Server(self._refusals, self._fast_path, made.request_handler, **options)
+        return _Server(self._refusals, self._fast_path, self._most, made.request_handler, **options)

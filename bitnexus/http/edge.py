@@ -85,7 +85,7 @@ def edge(
             _present(request, response, cors)
             headers[X_REQUEST_ID] = request_id
             for name, value in STATIC_HEADERS:
-                headers[name] = value
+                headers.setdefault(name, value)  # unless the answer may be kept
             route = path if handler is not None else _template(request)
             seconds = perf_counter() - started
             metrics.observe(request.method, route, response.status, seconds)

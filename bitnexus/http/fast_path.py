@@ -21,7 +21,7 @@ from time import perf_counter
 from typing import Any, Final, Protocol, TypeAlias
 
 import structlog
-from aiohttp import HttpVersion11, StreamReader
+from aiohttp import EMPTY_PAYLOAD, HttpVersion11, StreamReader
 
 from bitnexus.config import correlation
 from bitnexus.errors import BitNexusError
@@ -119,6 +119,8 @@ class FastPath:
 
 def _whole(payload: Any) -> bytes | None:  # noqa: ANN401 - as above
     """The body, if all of it is there, in one piece; it stays where it is."""
+    if payload is EMPTY_PAYLOAD:
+        return b""
     if type(payload) is not StreamReader or not payload.is_eof():
         return None
     # To read it would have the connection parse on at once.

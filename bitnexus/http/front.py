@@ -10,6 +10,8 @@ from aiohttp import web
 from bitnexus.actors.messages import AcknowledgeEvents, EventsAcknowledged, TopicEvent
 from bitnexus.actors.runtime.context import Context
 from bitnexus.actors.runtime.inspection_messages import Scalar
+from bitnexus.actors.runtime.log_tail import LogLines
+from bitnexus.actors.runtime.message import Done
 from bitnexus.actors.runtime.process import Process, handles
 from bitnexus.actors.runtime.reasons import ExitReason
 from bitnexus.actors.transactions.partitioning import TRANSACTIONS, user_of
@@ -31,6 +33,8 @@ from bitnexus.http.channels.messages import (
     Poll,
     Polled,
 )
+from bitnexus.http.channels.operators.assembly import operator_topics
+from bitnexus.http.channels.operators.messages import PresencesHeld
 from bitnexus.http.channels.poll_sessions import WINDOW_S, PollSessions
 from bitnexus.http.channels.pushes import Pushes
 from bitnexus.http.channels.rate import PUSHES_PER_S
@@ -43,6 +47,7 @@ from bitnexus.http.legacy.passing import Legacy
 from bitnexus.http.limits import Limits
 from bitnexus.http.listener import PortInUse, free_port, let_nobody_begin, listening_sockets
 from bitnexus.http.password_threads import PasswordThreads
+from bitnexus.http.patience import Patience
 from bitnexus.http.refresh_tokens import RefreshTokens
 from bitnexus.http.request_metrics import RequestMetrics
 from bitnexus.http.revocation_feed import RevocationFeed
@@ -52,6 +57,7 @@ from bitnexus.storage.database import Database
 from bitnexus.supervision.partition_messages import MoveSlots
 from bitnexus.supervision.partition_router import PartitionRouter
 from bitnexus.tokens import AccessTokens
+from bitnexus.webhooks.signing import Secrets
 
 __all__ = ["DRAIN_S", "Front", "PortInUse", "free_port"]
 
@@ -66,7 +72,7 @@ class Front(Process):
     args (all optional): `host`, `port` instead of the settings'; `origins`, the patterns of pages that may open sockets
     besides those of the settings (none: those of the same host); `idle_s`, after which a silent socket is closed,
     instead of 60; `pushes_per_s`, how much a channel client may send, instead of 100; `poll_window_s`, how long a poll
-    waits, instead of 10; `drain_s` instead of :data:`DRAIN_S`.
+    waits, instead of 10; `drain_s` instead of :data:`DRAIN_S`; `patience`, the times of :class:`Patience`.
     """
 
     async def init(self) -> None:
@@ -80,6 +86,7 @@ class Front(Process):
         metrics = RequestMetrics()
         self.expose(metrics)
         tokens = AccessTokens(secret, settings.access_token_ttl_s, old_secrets=old_secrets)
+        self._doors = asyncio.Lock()  # opened and closed by one at a time
         topic_log = StoredTopicLog(self._database)
         self._hub = Hub(self.node, self.name, settings.call_timeout_s, self.spawn, topic_log)
         self._partitions = PartitionRouter(self.node, self.name, TRANSACTIONS, user_of)
@@ -108,12 +115,17 @@ class Front(Process):
             default_asset=settings.default_asset,
             call_timeout_s=settings.call_timeout_s,
             disconnects=self._disconnects,
+            webhook_secrets=Secrets(secret),
+            webhooks_may_be_private=settings.webhooks_may_be_private,
             legacy=self._legacy,
         )
         pages = origins(settings.cors_origins)
         admission = Admission(tokens, self.args.get("origins", ()), pages)
         handlers = Pushes(services).handlers()
-        channels = Channels(self._hub, handlers, pushes_per_s=self.args.get("pushes_per_s", PUSHES_PER_S))
+        life = self.transport.peers.instance.hex()
+        self._operators = operator_topics(self.node, self.path, life, settings.fronts, self.log_tail, self.spawn)
+        pushes_per_s = self.args.get("pushes_per_s", PUSHES_PER_S)
+        channels = Channels(self._hub, handlers, pushes_per_s=pushes_per_s, operators=self._operators)
         self._sockets = Sockets(admission, channels, self._connected, metrics, idle_s=self.args.get("idle_s", IDLE_S))
         self._poll_sessions = PollSessions(
             channels, self._connected, metrics, window_s=self.args.get("poll_window_s", WINDOW_S)
@@ -122,7 +134,9 @@ class Front(Process):
         self._traffic = Traffic()
         cors = Cors(pages) if pages else None
         self._runner = await build_runner(services, self._sockets, self._long_polls, self._traffic, cors)
+        self.spawn(Patience(self._runner.seen, **self.args.get("patience", {})).watch())
         self._hub.start()
+        self._operators.exchange.start()
         self.spawn(revocations.follow())
         await self._listen()
 
@@ -141,13 +155,15 @@ class Front(Process):
 
     async def drain(self, within_s: float) -> int:
         """Accept no more and finish what is in flight: new connections go to the other fronts."""
-        if self._runner.sites:
-            await let_nobody_begin(self._listening)
-        for site in tuple(self._runner.sites):
-            await site.stop()
-        self._sockets.refuse()
-        self._long_polls.refuse()
-        await asyncio.gather(self._connected.drain(), self._traffic.drain(within_s, self._connections))
+        async with self._doors:
+            if self._runner.sites:
+                await let_nobody_begin(self._listening)
+            for site in tuple(self._runner.sites):
+                await site.stop()
+            self._sockets.refuse()
+            self._long_polls.refuse()
+            finished = self._traffic.drain(within_s, self._connections)
+        await asyncio.gather(self._connected.drain(), finished)
         return self._traffic.under_way
 
     def _connections(self) -> int:
@@ -155,12 +171,13 @@ class Front(Process):
         return 0 if server is None else len(server.connections)
 
     async def undrain(self) -> None:
-        """Accept again."""
-        if not self._runner.sites:
-            self._traffic.resume()
-            self._sockets.resume()
-            self._long_polls.resume()
-            await self._listen()
+        """Accept again; a drain that has begun closes the doors first."""
+        async with self._doors:
+            if not self._runner.sites:
+                self._traffic.resume()
+                self._sockets.resume()
+                self._long_polls.resume()
+                await self._listen()
 
     async def _listen(self) -> None:
         settings = get_settings()
@@ -211,6 +228,17 @@ class Front(Process):
     async def close_connections(self, message: CloseConnections, _: Context) -> Disconnected:
         """Close the user's sockets and polling sessions here."""
         return Disconnected(await self._connected.disconnect(message.user_id))
+
+    @handles(PresencesHeld)
+    def presences_held(self, message: PresencesHeld, _: Context) -> Done:
+        """Who is present at another front."""
+        self._operators.exchange.told(message)
+        return Done()
+
+    @handles(LogLines)
+    def log_lines(self, message: LogLines, _: Context) -> None:
+        """Log lines of a process that this front follows."""
+        self._operators.log_lines(message)
 
     @handles(TopicEvent)
     def deliver(self, event: TopicEvent, _: Context) -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from bitnexus.actors.ledger.moments import Moment, moment
 from bitnexus.errors import InvalidFields, Violation
 from bitnexus.storage.ledger import Executor, last_seq
 from bitnexus.storage.ledger_accounting import seq_at
+
+_SCHEMA: Final = {
+    "anyOf": [{"type": "integer", "minimum": 0, "maximum": 2**63 - 1}, {"type": "string", "format": "date-time"}],
+    "description": "an event's number, or a time of RFC 3339",
+}
 
 
 def _moment(value: Any) -> Moment:  # noqa: ANN401 - what a query has
@@ -23,7 +28,7 @@ def _moment(value: Any) -> Moment:  # noqa: ANN401 - what a query has
 
 
 #: The type of the parameter: an event's number, or a time of RFC 3339.
-At = Annotated[Moment, BeforeValidator(_moment)]
+At = Annotated[Moment, BeforeValidator(_moment), WithJsonSchema(_SCHEMA)]
 
 
 async def seq_of(db: Executor, at: Moment) -> int:

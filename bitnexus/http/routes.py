@@ -28,6 +28,7 @@ from bitnexus.errors import (
     Unauthorized,
     UnsupportedMediaType,
 )
+from bitnexus.http.described import Described
 from bitnexus.http.fast_path import Answer, Begin, Finish, Headers
 from bitnexus.http.fields import AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE
 from bitnexus.http.limits import LIMITED_ROLE, Limits
@@ -43,6 +44,8 @@ LARGE_TURN_S: Final = 10.0
 BODY_TIMEOUT_S: Final = 10.0
 JSON_TYPE: Final = "application/json"
 IDENTITY: Final = "identity"
+#: Below a list: one of its things. What stands beside them, /users/me and /transactions/batch, is none, for any method.
+ONE: Final = "/{id:(?!(?:me|batch)(?:/|$))[^/]+}"
 
 BodyT = TypeVar("BodyT")
 QueryT = TypeVar("QueryT")
@@ -76,8 +79,8 @@ class Route:
     `bodiless` True: a request may come without the body, which is None then. `timed` False: the handler keeps a
     deadline itself, and need not pay for another. `body_bytes` bounds the body; of those whose bodies may be large,
     only :data:`MAX_LARGE` are served at a time, the others wait. `unlimited` True: of a public route, for probes.
-    `begin`, of a route for users with a small body, does the same as the handler without waiting (see fast_path.py),
-    for what it does not decline by a BitNexusError.
+    `begin`, of a route for users with a small body or of one for probes, does the same as the handler without waiting
+    (see fast_path.py), for what it does not decline by a BitNexusError. `described` is for who reads the document.
     """
 
     method: str
@@ -92,6 +95,7 @@ class Route:
     timed: bool = True
     body_bytes: int = MAX_BODY_BYTES
     begin: Callable[[Headers, Principal, Any, Finish], None] | None = None
+    described: Described | None = None
 
 
 def endpoint(
@@ -145,6 +149,8 @@ def immediate(route: Route, tokens: AccessTokens, limits: Limits) -> Begin:
     """
     begin, throttle = route.begin, limits.users
     assert begin is not None
+    if route.unlimited:
+        return _for_anybody(begin)
     assert route.body is not None
     assert route.query is None
     assert route.access is Access.USER
@@ -160,6 +166,17 @@ def immediate(route: Route, tokens: AccessTokens, limits: Limits) -> Begin:
             if used_s > throttle.told_from_s:
                 finish = _telling(throttle, used_s, finish)
         begin(headers, principal, model, finish)
+
+    return begin_call
+
+
+def _for_anybody(begin: Callable[[Headers, Principal, Any, Finish], None]) -> Begin:
+    """What the fast path begins requests with of a public route that counts against no limit, and has no body."""
+
+    def begin_call(headers: Headers, body: bytes, finish: Finish) -> None:
+        if body:
+            raise BadRequest
+        begin(headers, NOBODY, None, finish)
 
     return begin_call
 

@@ -17,6 +17,7 @@ from bitnexus.http.revocation_feed import RevocationFeed
 from bitnexus.storage.database import Database
 from bitnexus.supervision.partition_router import PartitionRouter
 from bitnexus.tokens import AccessTokens
+from bitnexus.webhooks.signing import Secrets
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,4 +39,6 @@ class Services:
     default_asset: str
     call_timeout_s: float
     disconnects: Disconnects
+    webhook_secrets: Secrets
+    webhooks_may_be_private: bool
     legacy: Legacy | None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Final
+import contextlib
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 
 #: A client in the middle of its work has sent its next request by then: the answer tells it that this front goes.
 LINGER_S: Final = 0.5
@@ -34,17 +35,22 @@ class Traffic:
         if self.draining and not self.under_way:
             self._none_left.set()
 
-    async def drain(self, timeout_s: float, connections: Callable[[], int] = lambda: 0) -> bool:
-        """Return when no request is under way, or after `timeout_s`; True if none is.
+    def drain(self, timeout_s: float, connections: Callable[[], int] = lambda: 0) -> Coroutine[Any, Any, bool]:
+        """To be awaited until no request is under way, or `timeout_s` is over, or it resumes; True if none is.
+
+        It drains from the call on, not only from when it is awaited.
 
         Of `connections`, the number of those that are open, some wait for their client's next request. They are given
         LINGER_S: who is cut off between two requests cannot know whether the second one was heard.
         """
+        self.draining = True
+        return self._drain(timeout_s, connections)
+
+    async def _drain(self, timeout_s: float, connections: Callable[[], int]) -> bool:
         loop = asyncio.get_running_loop()
         began = loop.time()
-        self.draining = True
         linger_until = began + min(LINGER_S, timeout_s * _LINGER_SHARE)
-        while connections():
+        while self.draining and connections():
             left_s = linger_until - loop.time()
             if left_s <= 0:
                 break
@@ -53,13 +59,12 @@ class Traffic:
 
     async def _finish(self, timeout_s: float) -> bool:
         self._none_left.clear()
-        if self.under_way:
-            try:
+        if self.under_way and self.draining:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._none_left.wait(), timeout_s)
-            except TimeoutError:
-                return False
-        return True
+        return not self.under_way
 
     def resume(self) -> None:
-        """After a drain: answers keep their connections again."""
+        """After a drain, or in the middle of it: answers keep their connections again."""
         self.draining = False
+        self._none_left.set()

@@ -12,7 +12,15 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Final, NoReturn, TypeVar
 
 import orjson
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+)
 from pydantic_core import PydanticCustomError
 
 from bitnexus.errors import BadRequest, InvalidFields, Violation
@@ -27,6 +35,8 @@ _PLAIN_MESSAGES: Final = {
     "extra_forbidden": "Unknown field",
 }
 MAX_JSON_DEPTH: Final = 8
+#: In the place of the schema of :data:`JsonObject`, which is recursive (see bitnexus.http.openapi.json_values).
+JSON_OBJECT: Final = {"type": "object", "format": "json-object"}
 MAX_SAFE_INTEGER: Final = 2**53 - 1  # exact in every JSON client
 
 
@@ -47,7 +57,7 @@ Text = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")]
 #: A UUID in canonical form; upper case is accepted and lowered.
 UuidText = Annotated[
     str,
-    StringConstraints(pattern=r"^(?i:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})$", to_lower=True),
+    StringConstraints(pattern=r"^[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$", to_lower=True),
 ]
 
 
@@ -146,7 +156,7 @@ def _json_object(value: dict[str, Any]) -> dict[str, Any]:
 
 
 #: Any JSON object whose numbers and texts survive a round trip through every JSON library.
-JsonObject = Annotated[dict[str, Any], AfterValidator(_json_object)]
+JsonObject = Annotated[dict[str, Any], AfterValidator(_json_object), WithJsonSchema(dict(JSON_OBJECT))]
 
 
 def validate(adapter: TypeAdapter[T], value: object) -> T:

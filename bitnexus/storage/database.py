@@ -23,13 +23,13 @@ COMMAND_TIMEOUT_S = 30.0
 _STATEMENT_CACHE_SIZE = 256
 _MAX_APPLICATION_NAME_BYTES = 63
 
-#: The server is going down or coming up, or has no room: it passes by itself.
+#: The server is going down or coming up, has no room, or was told to cancel a query: it passes by itself.
 _AWAY = (
     asyncpg.PostgresConnectionError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.TooManyConnectionsError,
+    asyncpg.OperatorInterventionError,  # shutdowns and starts, cancelled queries
+    asyncpg.InsufficientResourcesError,  # no connection, memory or disk left
+    asyncpg.TransactionRollbackError,  # deadlocks
+    asyncpg.InternalClientError,  # asyncpg's protocol, when it is told of a lost connection at an unlucky moment
     asyncpg.ReadOnlySQLTransactionError,  # a server that was failed over from
     asyncpg.LockNotAvailableError,
     OSError,

@@ -58,10 +58,6 @@ UNION
 ORDER BY seq LIMIT $2
 """
 
-_ACCOUNTS_OF_OWNERS: Final = """
-SELECT owner_id::text, id::text FROM ledger_accounts WHERE owner_id = ANY($1::uuid[])
-"""
-
 _TRANSFER: Final = f"SELECT {TRANSFER_COLUMNS} FROM ledger_transfers t WHERE t.id = $1 AND t.refusal IS NULL"
 
 _TRANSFERS_WITH_PAYERS: Final = f"""
@@ -177,14 +173,6 @@ async def accounts_of(
 ) -> list[AccountRow]:
     """The user's accounts and those named, oldest first, those opened after the event `after_seq`."""
     return [account_row(row) for row in await db.fetch(_ACCOUNTS_OF, owner_id, limit, after_seq, list(and_ids))]
-
-
-async def accounts_of_owners(db: Executor, owner_ids: Sequence[str]) -> dict[str, list[str]]:
-    """The ids of the accounts of many users, in one query: user id → account ids; users without any are missing."""
-    found: dict[str, list[str]] = {}
-    for owner_id, account_id in await db.fetch(_ACCOUNTS_OF_OWNERS, list(owner_ids)):
-        found.setdefault(owner_id, []).append(account_id)
-    return found
 
 
 async def transfer_by_id(db: Executor, transfer_id: str) -> Transfer | None:

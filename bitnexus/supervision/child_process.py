@@ -25,10 +25,11 @@ class ChildProcess:
         self.pid: int = process.pid
         self.link: Connection | None = None
         self.is_up = False
+        self.is_beating = False  # it has given a sign of life
         self.is_aborted = False  # its start has been given up
         self.is_hung = False  # noticed, and told
         self.is_large = False  # likewise
-        self.heard_at = now
+        self.forked_at = self.heard_at = now
         self.mailbox, self.lag_ms, self.is_suspended = 0, 0.0, False  # as its last heartbeat said
         self.verdict: ExitReason | None = None  # why it ends, by its own last words; hung if it does not start
 
@@ -45,6 +46,26 @@ class ChildProcess:
     def came_up(self, link: Connection, now: float) -> None:
         """It said that it is up."""
         self.is_up, self.link, self.heard_at = True, link, now
+
+    def beat(self, now: float) -> None:
+        """It gave a sign of life."""
+        self.is_beating, self.heard_at = True, now
+
+    def is_silent(self, now: float, start_timeout_s: float) -> bool:
+        """Whether it hangs: no heartbeat for as long as its spec allows, from the first one on; or no end of its start.
+
+        How long a supervisor's start takes is its children's affair, as long as it gives signs of life.
+        """
+        limit_s = self.spec.heartbeat_timeout_s
+        if limit_s is not None and (self.is_up or self.is_beating) and self.silent_s(now) > limit_s:
+            return True
+        started_at = self.heard_at if self.spec.type == "supervisor" else self.forked_at
+        return not self.is_up and now - started_at > start_timeout_s
+
+    def passed_over(self, late_s: float, now: float) -> None:
+        """Its supervisor did not run for so long, and may not have read what it said."""
+        self.heard_at = min(now, self.heard_at + late_s)
+        self.forked_at = min(now, self.forked_at + late_s)
 
     def silent_s(self, now: float) -> float:
         """Seconds since it was heard of."""

@@ -44,7 +44,7 @@ from bitnexus.supervision.machine import SupervisorMachine
 from bitnexus.supervision.operated import Operated
 from bitnexus.supervision.spec import ChildSpec, ProcessStart
 
-#: A child whose `init` takes longer than this is killed: its start has failed.
+#: A child whose `init` takes longer than this, or hangs, is killed: its start has failed.
 START_TIMEOUT_S: Final = 30.0
 _WATCH_S: Final = 0.25
 #: How often the memory of children is read.
@@ -176,7 +176,7 @@ class Supervisor(Operated):
     def _heartbeat(self, message: Heartbeat, context: Context) -> None:  # noqa: ARG002
         child = self._child(message.child, message.pid)
         if child is not None:
-            child.heard_at = self.transport.loop.time()
+            child.beat(self.transport.loop.time())
             child.mailbox, child.lag_ms, child.is_suspended = message.mailbox, message.loop_lag_ms, message.suspended
 
     @handles(ProcessExiting)
@@ -245,9 +245,8 @@ class Supervisor(Operated):
             now = loop.time()
             late = max(0.0, now - due)  # this process did not run: it may not have read what its children said
             for child_id, child in list(self._children.items()):
-                child.heard_at = min(now, child.heard_at + late)
-                limit = child.spec.heartbeat_timeout_s if child.is_up else START_TIMEOUT_S
-                if limit is not None and child.silent_s(now) > limit and not child.is_hung:
+                child.passed_over(late, now)
+                if not child.is_hung and child.is_silent(now, START_TIMEOUT_S):
                     child.is_hung = True
                     self.log.error("child_hung", child=child_id, pid=child.pid, silent_s=child.silent_s(now))
                     self._hung(child_id, child)

@@ -33,7 +33,7 @@ if (phoenix !== "phoenix")
       this.aborter.abort();
     }
   };
-const { LongPoll, Socket } = await import(phoenix);
+const { LongPoll, Presence, Socket } = await import(phoenix);
 const tell = (what, detail = {}) => process.stdout.write(JSON.stringify({ what, ...detail }) + "\n");
 
 // As behind a proxy that lets no upgrade through.
@@ -69,11 +69,18 @@ const channel = socket.channel(topic, {});
 channel.onClose(() => tell("channel_closed"));
 channel.onError((reason) => tell("channel_error", { reason }));
 channel.on("new_transaction", (payload) => tell("new_transaction", { payload }));
+const presence = new Presence(channel);
+const refs = ({ metas }) => metas.map((meta) => meta.phx_ref);
+presence.onJoin((key, _, came) => tell("present", { key, refs: refs(came) }));
+presence.onLeave((key, left, gone) => tell("absent", { key, refs: refs(gone), remain: refs(left) }));
+presence.onSync(() => tell("presences", { present: Object.fromEntries(presence.list((key, held) => [key, refs(held)])) }));
 channel
   .join()
   .receive("ok", (response) => tell("joined", { response }))
   .receive("error", (response) => tell("join_refused", { response }))
   .receive("timeout", () => tell("join_timeout"));
+
+const shown = (response) => (response instanceof ArrayBuffer ? new TextDecoder().decode(response) : response);
 
 createInterface({ input: process.stdin })
   .on("line", (line) => {
@@ -82,8 +89,14 @@ createInterface({ input: process.stdin })
     if (command === "push")
       channel
         .push("work", typeof payload === "string" ? new TextEncoder().encode(payload).buffer : payload)
-        .receive("ok", (response) => tell("replied", { status: "ok", response }))
+        .receive("ok", (response) => tell("replied", { status: "ok", response: shown(response) }))
         .receive("error", (response) => tell("replied", { status: "error", response }));
+    if (command === "join again") {
+      // Another channel of the same topic on the same socket, which replaces the first at the server.
+      const second = socket.channel(topic, {});
+      second.on("new_transaction", (payload) => tell("second_new_transaction", { payload }));
+      second.join().receive("ok", () => tell("second_joined"));
+    }
     if (command === "state") tell("state", { state: channel.state });
     if (command === "disconnect") socket.disconnect(() => process.exit(0), 1000, "done");
   })

@@ -34,7 +34,8 @@ from bitnexus.actors.notifier.events import topic_events
 from bitnexus.storage import ledger
 from bitnexus.storage.embedded import borrow
 from tests.chaos.audit import audit
-from tests.chaos.clients import Connection, Diary, Payer
+from tests.chaos.clients import Diary, Payer
+from tests.chaos.connection import Connection
 from tests.chaos.listeners import Heard, Listener, Notebook, digest
 from tests.customers import Customer, Teller, session_with
 from tests.running import RunningService

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,16 +11,15 @@ from typing import Any
 
 import pytest
 
-from bitnexus.storage.embedded import borrow
-from tests.chaos.audit import audit
-from tests.chaos.clients import ANSWER_WITHIN_S, Connection, Diary, Payer
-from tests.customers import Teller, session_with
+from tests.chaos.asking import Tally
+from tests.chaos.connection import Connection
+from tests.chaos.history import History
+from tests.chaos.under_load import at_work, clients_of, judge, operate, troubles
 from tests.running import RunningService
 
-CLIENTS = 16
 VISITORS = 4
+ANSWER_WITHIN_S = 15.0
 VISIT_EVERY_S = 0.002
-FUNDS = 10_000_000
 ROUNDS = 2
 #: Load before the first, between two, and after the last restart.
 PAUSE_S = 0.5
@@ -78,62 +75,37 @@ def service(tmp_path: Path) -> Iterator[RunningService]:
         yield service
 
 
-async def restart(service: RunningService, path: str, *options: str) -> dict[str, Any]:
-    """What ``bitnexus restart`` prints."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bitnexus", "restart", path, "--json", *options),
-        env=service.environment,
-        cwd=service.directory,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    printed, complaint = await process.communicate()
-    assert process.returncode == 0, complaint.decode()
-    answer: dict[str, Any] = json.loads(printed)
-    return answer
-
-
 @pytest.mark.chaos
 @pytest.mark.timeout(180)
 async def test_a_restart_under_load_goes_in_order_and_fails_no_request(service: RunningService) -> None:
-    async with session_with(service) as session:
-        teller = await Teller.begin(service, session)
-        customers = await teller.customers(CLIENTS, funds=FUNDS)
-    diary, stop = Diary(), asyncio.Event()
-    payers = [Payer(service.port, customers, diary, random.Random()) for _ in range(CLIENTS)]
+    tally, history, stop = Tally(), History(), asyncio.Event()
+    clients = await clients_of(service, tally, history)
     visitors = [Visitor(service.port) for _ in range(VISITORS)]
-    paid = []
-    async with asyncio.TaskGroup() as group:
-        for payer in payers:
-            group.create_task(payer.run(stop))
+    answered: list[int] = []
+    async with at_work(clients), asyncio.TaskGroup() as group:
         for visitor in visitors:
             group.create_task(visitor.run(stop))
         try:
             for path in [*STOPS_AND_STARTS] * ROUNDS:
                 await asyncio.sleep(PAUSE_S)
-                would = await restart(service, path, "--dry-run")
-                done = await restart(service, path, "--yes")
+                would = await operate(service, "restart", path, "--dry-run")
+                done = await operate(service, "restart", path, "--yes")
                 assert (would["outcome"], done["outcome"]) == ("would", "done")
                 assert done["steps"] == would["steps"]
                 assert [(step["action"], step["path"]) for step in done["steps"]] == STOPS_AND_STARTS[path]
                 await _until_started(service, done["steps"])
-                paid.append(len(diary.acknowledged))
+                answered.append(tally.answered)
             await asyncio.sleep(PAUSE_S)
         finally:
             stop.set()
-    story = f"{diary.summary()}; {sum(visitor.visits for visitor in visitors)} visits"
-    print(story)  # noqa: T201 - shown with a failure, and by -s
-    assert not diary.complaints, "\n".join([story, *diary.complaints])
-    assert not diary.breaks, (story, diary.breaks)
+    assert troubles(tally) == []
     assert [failure for visitor in visitors for failure in visitor.failures] == []
-    assert set(diary.answers) <= {"201 at attempt 1", "200 at attempt 1"}, story
-    assert sorted(set(paid)) == paid, "there was no load between two restarts"
+    assert sorted(set(answered)) == answered, "there was no load between two restarts"
 
     service.process.terminate()
-    assert await asyncio.to_thread(service.wait) == 0, story
-    with borrow(service.data_dir) as url:
-        assert await audit(url, diary.acknowledged) == [], story
+    assert await asyncio.to_thread(service.wait) == 0
+    wrong, _ = await judge(service, history)
+    assert wrong == []
 
 
 async def _until_started(service: RunningService, steps: list[dict[str, Any]]) -> None:

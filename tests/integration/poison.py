@@ -7,6 +7,7 @@ from typing import ClassVar
 from bitnexus.actors.runtime.context import Context
 from bitnexus.actors.transactions.partition import Partition, User
 from bitnexus.actors.transactions.user import Incoming, Outgoing, TransactionActor
+from bitnexus.storage.user_limits import UserState
 from bitnexus.supervision.dynamic_flags import Budget
 
 PARTITION_CLASS = "tests.integration.poison:PoisonPartition"
@@ -34,9 +35,9 @@ class PoisonPartition(Partition):
     budget: ClassVar[Budget] = Budget(restarts=3, period_s=60, quarantine_s=QUARANTINE_S)
     crashes = 0
 
-    def make(self, key: str, state: list[str] | None) -> User:
+    def make(self, key: str, state: UserState | None) -> User:
         if key != POISON_USER or self.crashes >= CRASHES:
             return super().make(key, state)
-        actor = PoisonActor(key, state or (), max_in_flight=1)
+        actor = PoisonActor(key, (), max_in_flight=1, clock=lambda: 0)
         actor.partition = self
         return actor

@@ -11,7 +11,7 @@ import asyncpg
 import orjson
 import pytest
 
-from bitnexus.actors.messages import PostTransfer
+from bitnexus.actors.messages import GetMetrics, Metrics, PostTransfer
 from bitnexus.actors.notifier.delivery import SCAN
 from bitnexus.config import get_settings
 from bitnexus.errors import NotFound, RuntimeFault, TooManyInFlight
@@ -50,6 +50,21 @@ async def a_refusal_of_the_actor_burns_no_id(tree: Tree) -> None:
         await tree.ask(PARTITION, PostTransfer(bob, "user", *fields))
     assert (await tree.ask(PARTITION, PostTransfer(alice, "user", *fields))).refusal is None
     assert (await tree.ask(PARTITION, PostTransfer(alice, "user", *fields))).replayed
+
+
+async def a_storm_of_users_is_read_in_few_queries_and_everybody_is_answered(tree: Tree) -> None:
+    async def count(metric: str) -> float:
+        answer = await tree.ask(PARTITION, GetMetrics())
+        assert isinstance(answer, Metrics)
+        return next(float(line.split()[-1]) for line in answer.text.splitlines() if line.startswith(metric))
+
+    loads, storm = await count("bitnexus_users_loads_total"), 3_000
+    account = await tree.open(user())
+    results = await asyncio.gather(*(tree.post(user(), user(), account) for _ in range(storm)), return_exceptions=True)
+    assert {type(result) for result in results} == {NotFound}
+    assert await count("bitnexus_users_active") >= storm
+    assert await count("bitnexus_users_activating") == 0
+    assert await count("bitnexus_users_loads_total") - loads <= storm / 20
 
 
 async def one_user_cannot_have_too_many_in_flight(tree: Tree) -> None:
@@ -268,6 +283,7 @@ SCENARIOS: dict[str, Scenario] = {
     for scenario in (
         a_user_debits_own_accounts_only,
         a_refusal_of_the_actor_burns_no_id,
+        a_storm_of_users_is_read_in_few_queries_and_everybody_is_answered,
         one_user_cannot_have_too_many_in_flight,
         kills_of_ledger_and_partition_fail_no_transfer,
         a_partition_that_starts_knows_the_accounts,

@@ -86,6 +86,40 @@ async def test_an_exhausted_pool_is_unavailable_in_bounded_time(database_url: st
     await database.close()
 
 
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        asyncpg.DiskFullError("could not extend file: No space left on device"),
+        asyncpg.OutOfMemoryError("out of memory"),
+        asyncpg.QueryCanceledError("canceling statement due to user request"),
+        asyncpg.DeadlockDetectedError("deadlock detected"),
+        asyncpg.InternalClientError("cannot switch to state 15; another operation (2) is in progress"),
+    ],
+    ids=lambda trouble: type(trouble).__name__,
+)
+def test_what_passes_by_itself_is_an_absent_database_and_no_fault(trouble: Exception) -> None:
+    with pytest.raises(DatabaseUnavailable) as raised, reachable():
+        raise trouble
+    assert raised.value.__cause__ is trouble
+
+
+async def test_a_query_that_somebody_cancels_is_unavailable(database_url: str) -> None:
+    database = await Database.connect(database_url, pool_size=2)
+
+    async def sleep() -> None:
+        async with database.connection() as connection:
+            await connection.execute("SELECT pg_sleep(60)")
+
+    asleep = asyncio.ensure_future(sleep())
+    async with asyncio.timeout(_PATIENCE_S), database.connection() as other:
+        cancel = "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+        while not await other.fetchval(cancel):
+            await asyncio.sleep(0.01)
+        with pytest.raises(DatabaseUnavailable):
+            await asleep
+    await database.close()
+
+
 async def test_a_mistake_in_a_query_is_not_taken_for_an_absent_database(database_url: str) -> None:
     database = await Database.connect(database_url)
     with pytest.raises(asyncpg.UndefinedTableError):

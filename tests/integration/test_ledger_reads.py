@@ -101,15 +101,6 @@ async def test_a_page_of_history_uses_the_indexes_however_long_it_is(ledger, db)
     assert "Seq Scan" not in plan
 
 
-async def test_the_accounts_of_many_users_are_read_at_once(ledger, db):
-    alice, bob, nobody = (str(uuid4()) for _ in range(3))
-    accounts = [await ledger.open(owner=owner) for owner in (alice, bob, alice)]
-    found = await reads.accounts_of_owners(db, [alice, bob, nobody])
-    assert set(found) == {alice, bob}
-    assert set(found[alice]) == {accounts[0], accounts[2]}
-    assert found[bob] == [accounts[1]]
-
-
 async def test_the_transfers_of_some_users_are_read_on_from_a_position_in_order_each_once(ledger, db):
     alice, bob, carol = (str(uuid4()) for _ in range(3))
     a, b, c = [await ledger.open(owner=owner) for owner in (alice, bob, carol)]

@@ -148,6 +148,7 @@ def test_the_tree_is_shown_with_all_that_an_operator_wants_to_know(service: Runn
         "bitnexus/transactions/transactions-0",
         "bitnexus/transactions/transactions-1",
         "bitnexus/notifier",
+        "bitnexus/webhooks",
         "bitnexus/http",
         "bitnexus/http/http-0",
         "bitnexus/http/http-1",
@@ -392,7 +393,7 @@ async def test_an_admin_commands_by_messages_and_the_audit_knows_who_it_was(serv
     async with connect(service) as node:
         shown = await node.call(OPERATIONS, ShowTree(ann))
         assert isinstance(shown, TreeShown)
-        assert len(shown.rows) == 10
+        assert len(shown.rows) == 11
         top = await node.call(OPERATIONS, ShowTop(ann, for_s=0.1))
         assert isinstance(top, TreeShown)
         state = await node.call(OPERATIONS, ShowState(ann, "bitnexus/ledger"))
@@ -459,6 +460,25 @@ async def test_two_commands_on_the_same_subtree_do_not_cross(service: RunningSer
         )
         assert sum(isinstance(answer, Conflict) for answer in both) == 1
         await node.call(OPERATIONS, ChangeTree(ann, "bitnexus/http", "resume"), timeout_s=30)
+
+
+async def test_a_front_that_is_resumed_in_the_middle_of_its_drain_serves_again(service: RunningService) -> None:
+    ann, path = Operator(ADMIN, "admin"), "bitnexus/http/http-0"
+    async with connect(service) as node:
+        for _ in range(5):
+            begun = None
+            async with asyncio.timeout(PATIENCE_S / 2):
+                while begun is None:
+                    with contextlib.suppress(Conflict):  # until the drain before has been told of its end
+                        begun = await node.call(OPERATIONS, ChangeTree(ann, path, "drain", via="http-0"), timeout_s=30)
+            assert isinstance(begun, TreeChanged)
+            assert begun.outcome == "begun"
+            resumed = await node.call(OPERATIONS, ChangeTree(ann, path, "resume"), timeout_s=30)
+            assert isinstance(resumed, TreeChanged)
+            assert resumed.outcome == "done"
+            shown = await node.call(OPERATIONS, ShowState(ann, path), timeout_s=30)
+            assert isinstance(shown, StateShown)
+            assert (shown.fields["listening"], shown.fields["suspended"]) == (True, False)
 
 
 async def test_operations_restarts_itself_and_says_so_beforehand(service: RunningService) -> None:

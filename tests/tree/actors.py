@@ -81,7 +81,7 @@ class Nobody(Message, frozen=True, tag="test.Nobody/1"):
 class Worker(Process):
     """Args: journal (a path); init: what happens at the start; terminate: what happens at the end."""
 
-    async def init(self) -> None:  # noqa: C901 - a table
+    async def init(self) -> None:  # noqa: C901, PLR0912 - a table
         self.queue: list[tuple[Queue, Context]] = []
         self.write(f"init {self.name}")
         match self.args.get("init"):
@@ -105,6 +105,10 @@ class Worker(Process):
                 os._exit(3)
             case "wait":
                 await asyncio.sleep(3600)
+            case "hang again" if not self.is_first_time():
+                await asyncio.sleep(0.5)  # it has given a sign of life by then
+                if self.times() == 2:
+                    os.kill(os.getpid(), signal.SIGSTOP)
             case "fail once" if self.is_first_time():
                 raise ValueError("cannot start yet")
 

@@ -34,7 +34,7 @@ WORLD = world_account_id("USD/2")
 
 
 def actor(*accounts: str, max_in_flight: int = 64) -> TransactionActor[None]:
-    return TransactionActor("u1", accounts or ("mine",), max_in_flight=max_in_flight)
+    return TransactionActor("u1", accounts or ("mine",), max_in_flight=max_in_flight, clock=lambda: 0)
 
 
 def post(debit: str = "mine", *, role: str = "user", transfer_id: str = "t1", asset: str = "USD/2") -> PostTransfer:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from functools import partial
 from typing import Final
 
@@ -30,6 +28,7 @@ from bitnexus.actors.messages import (
 )
 from bitnexus.actors.runtime.context import Context
 from bitnexus.actors.runtime.inspection_messages import Scalar
+from bitnexus.actors.runtime.patience import wait_at_work
 from bitnexus.actors.runtime.process import Process, handles
 from bitnexus.actors.runtime.reasons import ExitReason
 from bitnexus.config import get_settings
@@ -78,8 +77,7 @@ class Ledger(Process):
         self._filling = self.spawn(fill_nodes(self._database))
         # Calls are parked until this process has its name: after a restart none needs to be refused, as long as the
         # database is there.
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._writer.ready(), READY_S)
+        await wait_at_work(self._writer.ready, READY_S)
 
     async def terminate(self, reason: ExitReason) -> None:  # noqa: ARG002 - it makes no difference here
         """Take no more commands, commit and answer those that wait."""

@@ -228,6 +228,8 @@ class _Decision:
 
     def carry_out(self, request: Request) -> str | None:
         """Have the book do what the rules allow, and count what it did; the refusal if they do not."""
+        if request.refuse:
+            return request.refuse
         kind, asset = request.kind, request.asset
         if kind == POST and not request.reverses_id:
             refusal = post(self.book, request, None, self.time_us)

@@ -16,7 +16,7 @@ from bitnexus.actors.ledger.accounts import (
     is_asset,
     world_account_id,
 )
-from bitnexus.actors.ledger.rules import REQUESTED, Request
+from bitnexus.actors.ledger.rules import BY_LIMIT, REQUESTED, Request
 from bitnexus.actors.messages import (
     ACCOUNT_ACTIONS,
     AnnotateTransfer,
@@ -230,6 +230,8 @@ def _check_transfer(request: Request, user_id: str) -> None:
         _check_text("description", request.description, MAX_DESCRIPTION)
     if request.metadata:
         _check_text("metadata", request.metadata, MAX_METADATA)
+    if request.refuse and request.refuse not in BY_LIMIT:
+        raise errors.BadRequest("refuse must be the refusal by a limit.")
     _check_asset_and_code(request)
 
 

@@ -18,6 +18,7 @@ def transfers_of(purchase: Purchase) -> tuple[PostTransfer, PostTransfer]:
         purchase.amount,
         purchase.asset,
         metadata=metadata,
+        refuse=purchase.refuse,
     )
     units = PostTransfer(
         user_id,

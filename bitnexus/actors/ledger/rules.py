@@ -1,6 +1,8 @@
 """What a transfer may do: its kinds, and every refusal, in the order in which they are looked for. Pure.
 
-Idempotency, which precedes all of it, is in `commands` and `blocks`. Then come:
+Idempotency, which precedes all of it, is in `commands` and `blocks`. So are, next, ``transfer_limit_exceeded`` and
+``daily_limit_exceeded``: the user's transaction actor decides about these and says so in the command, but only here it
+is known whether the id is new. Then come:
 
 1. flags and kind: ``timeout_reserved_for_pending_transfer``, ``pending_id_mismatches_kind``,
    ``reverses_id_mismatches_kind``
@@ -56,9 +58,11 @@ _ALREADY: Final = {
     REVERSAL: "reversed_transfer_already_reversed",
 }
 
+#: What a user's transaction actor may have refused.
+BY_LIMIT: Final = frozenset({"transfer_limit_exceeded", "daily_limit_exceeded"})
 #: Refusals that could be others at another time. They burn the id: every repeat is answered by the first refusal.
 #: All others follow from the command and from what can never change.
-BURNING: Final = frozenset(
+BURNING: Final = BY_LIMIT | frozenset(
     {
         "debit_account_not_found",
         "credit_account_not_found",

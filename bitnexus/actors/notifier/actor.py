@@ -20,6 +20,7 @@ from bitnexus.actors.runtime.connection import Connection
 from bitnexus.actors.runtime.context import Context
 from bitnexus.actors.runtime.inspection_messages import Scalar
 from bitnexus.actors.runtime.message import ProcessInfo
+from bitnexus.actors.runtime.patience import wait_at_work
 from bitnexus.actors.runtime.process import Process, handles
 from bitnexus.actors.runtime.reasons import ExitReason
 from bitnexus.config import get_settings
@@ -60,8 +61,7 @@ class Notifier(Process):
         self._looking: asyncio.TimerHandle | None = None
         self.spawn(self._follow())
         self.spawn(self._listen())
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._ready.wait(), READY_S)
+        await wait_at_work(self._ready.wait, READY_S)
 
     async def terminate(self, reason: ExitReason) -> None:  # noqa: ARG002 - it makes no difference here
         """Close the pool; fronts subscribe again at the next notifier."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from functools import partial
 from typing import Any, Final
 
 from bitnexus.actors.runtime.connection import Connection
@@ -20,8 +22,10 @@ from bitnexus.actors.runtime.inspection_messages import (
     Suspend,
     TraceMailbox,
 )
+from bitnexus.actors.runtime.log_tail import FollowLog, LogLines, LogTail
 from bitnexus.actors.runtime.message import Done, Message
 from bitnexus.actors.runtime.node import Node
+from bitnexus.errors import Overloaded
 
 #: How often it is looked whether what was taken has been finished.
 _LOOK_S: Final = 0.01
@@ -33,8 +37,10 @@ class Inspected:
 
     gate: Gate
     node: Node
+    name: str
     log: Any
     _mailbox: int
+    _log_tail: LogTail | None = None
 
     def summary(self) -> dict[str, Scalar]:
         """The process's state in a few numbers and words that are safe to show: no secrets, no bodies."""
@@ -124,6 +130,23 @@ class Inspected:
             self.log.exception("summary_failed")
             known["summary"] = f"failed: {type(error).__name__}"
         return StateSummary(known)
+
+    @property
+    def log_tail(self) -> LogTail:
+        """This process's log lines, for those who follow them."""
+        if self._log_tail is None:
+            self._log_tail = LogTail(self.name, self.node.loop)
+        return self._log_tail
+
+    @handles(FollowLog)
+    def _follow_log(self, message: FollowLog, context: Context) -> None:
+        # Over the connection by which it came: the root knows no names.
+        self.log_tail.follow(message.front, message.for_s, partial(self._send_lines, context.connection))
+
+    def _send_lines(self, connection: Connection, message: LogLines) -> None:
+        if not connection.is_closed:
+            with contextlib.suppress(Overloaded):  # a follower that does not read misses lines: the log has them
+                self.node.cast_over(connection, message)
 
     @handles(TraceMailbox)
     async def _trace(self, message: TraceMailbox, context: Context) -> MailboxTraced:

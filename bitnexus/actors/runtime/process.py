@@ -171,6 +171,8 @@ class Process(Inspected, Actor):  # type: ignore[misc]  # Thespian has no type h
         self.spawn(self._start(start))
 
     async def _start(self, start: StartProcess) -> None:
+        self.beat()  # from now on it can be told whether it hangs, in `init`, too
+        self.spawn(self._beat())
         if start.registry_address:
             await self.node.join(start.registry_address, start.registry_instance)
         try:
@@ -181,7 +183,6 @@ class Process(Inspected, Actor):  # type: ignore[misc]  # Thespian has no type h
         self._is_initialised = True
         if start.registry_address:
             await self.node.join(start.registry_address, start.registry_instance, self.info())
-        self.spawn(self._beat())
         self.started()
 
     def started(self) -> None:

@@ -13,6 +13,8 @@ Which users are its own is said by its supervisor, and may change (see supervisi
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import ClassVar, Final, TypeAlias
@@ -28,6 +30,7 @@ from bitnexus.actors.messages import (
     PostTransfer,
     PostTransfers,
     Purchase,
+    SetLimits,
 )
 from bitnexus.actors.runtime.context import Context
 from bitnexus.actors.runtime.inspection_messages import Scalar
@@ -41,12 +44,14 @@ from bitnexus.actors.transactions.user import (
     Incoming,
     Outgoing,
     ToLedger,
+    ToStorage,
     TransactionActor,
 )
 from bitnexus.config import correlation, get_settings
 from bitnexus.errors import BitNexusError, CallTimeout, Moved, NotFound, Overloaded
-from bitnexus.storage import ledger as ledger_tables
+from bitnexus.storage import user_limits
 from bitnexus.storage.database import Database
+from bitnexus.storage.user_limits import UserState
 from bitnexus.supervision import events as ev
 from bitnexus.supervision.dynamic_flags import Budget, DynamicFlags
 from bitnexus.supervision.light_operated import LightOperated
@@ -59,24 +64,22 @@ LEDGER: Final = "ledger"
 _active = Gauge("bitnexus_users_active", "Transaction actors in this process", registry=None)
 _activating = Gauge("bitnexus_users_activating", "Transaction actors that wait for their accounts", registry=None)
 _crashed = Counter("bitnexus_users_crashed", "Transaction actors that an exception ended", registry=None)
+_loads = Counter("bitnexus_users_loads", "Queries by which users' accounts and limits were read", registry=None)
 _quarantined = Gauge(
     "bitnexus_users_quarantined", "Transaction actors that are set aside after repeated crashes", registry=None
 )
-
-#: Users active at once in one partition, about 0.5 KB each.
-MAX_USERS: Final = 250_000
 
 #: Beyond the longest call. What is not finished by then nobody waits for; it is ended.
 DRAIN_GRACE_S: Final = 1.0
 #: How long a stop waits for the ledger's answers.
 FINISH_S: Final = 1.0
 
-Users: TypeAlias = LightSupervisor[Incoming, Context, Outgoing, list[str]]
+Users: TypeAlias = LightSupervisor[Incoming, Context, Outgoing, UserState]
 User: TypeAlias = LightActor[Incoming, Context, Outgoing]
 
 
 class Partition(PartitionWorker, LightOperated):
-    """Answers PostTransfer(s), Purchase, AnnotateTransfer, OpenAccount, CreateAccount and ChangeAccount.
+    """Answers PostTransfer(s), Purchase, AnnotateTransfer, OpenAccount, CreateAccount, ChangeAccount and SetLimits.
 
     Args: `supervisor`, whom it asks for its slots; without, all are its own.
 
@@ -95,16 +98,18 @@ class Partition(PartitionWorker, LightOperated):
         self._database = await Database.connect(settings.database_url, pool_size=settings.pool_size, process=self.name)
         self._max_in_flight = settings.max_in_flight_per_user
         self._call_timeout_s = settings.call_timeout_s
-        limits = Limits(max_actors=MAX_USERS, idle_s=settings.user_idle_s, mailbox=4 * self._max_in_flight)
+        limits = Limits(
+            max_actors=settings.max_active_users, idle_s=settings.user_idle_s, mailbox=4 * self._max_in_flight
+        )
         self._users: Users = LightSupervisor(
             self,
             DynamicFlags(budget=self.budget, on_demand=True),
             ChildSpec("user", TransactionActor),
             limits=limits,
-            load=self._accounts_of,
+            load=self._states_of,
         )
         await self.share(self._users.actors, drain_within_s=self._call_timeout_s + DRAIN_GRACE_S)
-        self.expose(_active, _activating, _crashed, _quarantined)
+        self.expose(_active, _activating, _crashed, _loads, _quarantined)
         _active.set_function(lambda: len(self._users.actors))
         _quarantined.set_function(lambda: len(self._users.quarantined()))
         _activating.set_function(lambda: self._users.actors.activating)
@@ -152,6 +157,11 @@ class Partition(PartitionWorker, LightOperated):
         """To the actor of who asks; answered when the ledger has."""
         self._users.tell(message.user_id, message, context)
 
+    @handles(SetLimits)
+    def set_limits(self, message: SetLimits, context: Context) -> None:
+        """To the actor of the user whose they are to be; answered when they are durable, and hold."""
+        self._users.tell(message.user_id, message, context)
+
     def _check_owner(self, user_id: str, context: Context) -> None:
         """A client may be wrong about whose the user is, or late; processes of the node are told in time."""
         if context.connection.client is not None and not self.slots.owns(user_id):
@@ -187,18 +197,23 @@ class Partition(PartitionWorker, LightOperated):
 
     # -- what the users' supervisor asks for -----------------------------------------------------------------
 
-    async def _accounts_of(self, user_ids: Sequence[str]) -> Mapping[str, list[str]]:
+    async def _states_of(self, user_ids: Sequence[str]) -> Mapping[str, UserState]:
+        _loads.inc()
         async with self._database.connection() as connection:
-            return await ledger_tables.accounts_of_owners(connection, user_ids)
+            return await user_limits.states_of(connection, user_ids, now_us=_now_us())
 
-    def make(self, key: str, state: list[str] | None) -> User:
-        """The user's actor, with the accounts that storage knows."""
-        return TransactionActor(key, state or (), max_in_flight=self._max_in_flight)
+    def make(self, key: str, state: UserState | None) -> User:
+        """The user's actor, with the accounts and limits that storage knows."""
+        accounts, limits = ((), None) if state is None else (state.accounts, state.limits)
+        return TransactionActor(key, accounts, max_in_flight=self._max_in_flight, clock=_now_us, limits=limits)
 
     def emit(self, actor: User, output: Outgoing, context: Context) -> None:
-        """Pass a command to the ledger, or an answer to the caller."""
+        """Pass a command to the ledger or to storage, or an answer to the caller."""
         if isinstance(output, ToLedger):
             self._to_ledger(actor, output.command, context)
+            return
+        if isinstance(output, ToStorage):
+            self.spawn(self._to_storage(actor, output.command, context))
             return
         answer(context, output.result)
         if output.stale:
@@ -216,6 +231,31 @@ class Partition(PartitionWorker, LightOperated):
             self.node.request(LEDGER, command, on_reply, timeout_s=timeout_s, retry=True)
         except Overloaded as error:
             on_reply(error)
+
+    async def _to_storage(self, actor: User, command: SetLimits, context: Context) -> None:
+        """Keep limits; one of the database's own errors ends this process, as anywhere."""
+        result: Message | BitNexusError
+        try:
+            async with asyncio.timeout(max(min(context.remaining_s, self._call_timeout_s), 0)):
+                result = await self._keep(command)
+        except TimeoutError:
+            result = CallTimeout()
+        except BitNexusError as error:
+            result = error
+        else:
+            self.log.info("user_limits_set", user_id=command.user_id, set_by=command.set_by)
+        self._ledger_answered(actor, command, context, result)
+
+    async def _keep(self, command: SetLimits) -> Message:
+        async with self._database.connection() as connection, connection.transaction():
+            return await user_limits.replace(
+                connection,
+                command.user_id,
+                command.limits,
+                set_by=command.set_by,
+                versions=command.if_versions,
+                now_us=_now_us(),
+            )
 
     def _ledger_answered(
         self, actor: User, command: Command, context: Context, result: Message | BitNexusError
@@ -246,6 +286,10 @@ class Partition(PartitionWorker, LightOperated):
         """Log that a user was set aside, or released."""
         log = self.log.warning if report.kind == "released" else self.log.error
         log(f"transaction_actor_{report.kind}", user_id=report.child, context=report.context)
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1_000
 
 
 def answer(context: Context, result: Message | BitNexusError) -> None:

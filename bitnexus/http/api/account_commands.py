@@ -17,14 +17,17 @@ from bitnexus.actors.ledger.accounts import (
     world_account_id,
 )
 from bitnexus.actors.messages import AccountOpened, AccountStatus, ChangeAccount, CreateAccount, OpenAccount
-from bitnexus.errors import Forbidden, InvalidFields, NotFound, Violation
+from bitnexus.errors import Conflict, Forbidden, InvalidFields, NotFound, TooManyAccounts, Violation
 from bitnexus.http.answers import expect
 from bitnexus.http.api.accounts import PATH, shown
 from bitnexus.http.api.opening import open_house_account
 from bitnexus.http.api.transactions import AssetText
+from bitnexus.http.described import Described
 from bitnexus.http.idempotency import idempotency_key, transfer_id
 from bitnexus.http.routes import Access, Call, Route, data
 from bitnexus.http.services import Services
+from bitnexus.http.shapes.accounts import Account
+from bitnexus.http.shapes.base import One
 from bitnexus.http.validation import MAX_SAFE_INTEGER, Model, UuidText
 from bitnexus.principal import Principal
 from bitnexus.storage import ledger
@@ -64,9 +67,28 @@ class AccountCommands:
     def routes(self) -> list[Route]:
         """The routes of these commands."""
         return [
-            Route("POST", PATH, self.create, "Open an account", body=CreateAccountBody),
+            Route(
+                "POST",
+                PATH,
+                self.create,
+                "Open an account",
+                body=CreateAccountBody,
+                described=Described(
+                    {201: One[Account], 200: One[Account]},
+                    errors=(Forbidden, Conflict, TooManyAccounts),
+                    idempotent=True,
+                    example={"account": {"asset": "EUR/2"}},
+                ),
+            ),
             *(
-                Route("POST", f"{PATH}/{{id}}/{action}", partial(self.change, action), summary, access=Access.ADMIN)
+                Route(
+                    "POST",
+                    f"{PATH}/{{id}}/{action}",
+                    partial(self.change, action),
+                    summary,
+                    access=Access.ADMIN,
+                    described=Described({200: One[Account]}, errors=(NotFound, Conflict)),
+                )
                 for action, summary in (
                     ("freeze", "Let no transfer from or to the account through"),
                     ("unfreeze", "Let transfers through again"),

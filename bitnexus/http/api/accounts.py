@@ -16,13 +16,16 @@ from bitnexus.actors.ledger.accounts import (
     shop_account_id,
     world_account_id,
 )
-from bitnexus.errors import NotFound
+from bitnexus.errors import BadCursor, NotFound
 from bitnexus.http.api.opening import account_id_of, open_account
 from bitnexus.http.api.transfer_commands import shown_now
+from bitnexus.http.described import Described
 from bitnexus.http.moments import At, seq_of
 from bitnexus.http.pages import PageQuery, Place, as_of, cursor_of, one_page, page, place_of
 from bitnexus.http.routes import Call, Route, data
 from bitnexus.http.services import Services
+from bitnexus.http.shapes.accounts import Account, AccountAt, Entry
+from bitnexus.http.shapes.base import AsOf, One, PageAsOf
 from bitnexus.http.validation import QueryModel
 from bitnexus.principal import Principal
 from bitnexus.storage import ledger, ledger_accounting
@@ -46,9 +49,30 @@ class Accounts:
     def routes(self) -> list[Route]:
         """The routes of this resource."""
         return [
-            Route("GET", PATH, self.index, "The caller's accounts, oldest first", query=PageQuery),
-            Route("GET", PATH + "/{id}", self.show, "One account, now or at a moment of the past", query=AccountQuery),
-            Route("GET", PATH + "/{id}/history", self.history, "An account's transfers, newest first", query=PageQuery),
+            Route(
+                "GET",
+                PATH,
+                self.index,
+                "The caller's accounts, oldest first",
+                query=PageQuery,
+                described=Described({200: PageAsOf[Account]}, errors=(BadCursor,)),
+            ),
+            Route(
+                "GET",
+                PATH + "/{id}",
+                self.show,
+                "One account, now or at a moment of the past",
+                query=AccountQuery,
+                described=Described({200: One[Account] | AsOf[AccountAt]}, errors=(NotFound,)),
+            ),
+            Route(
+                "GET",
+                PATH + "/{id}/history",
+                self.history,
+                "An account's transfers, newest first",
+                query=PageQuery,
+                described=Described({200: PageAsOf[Entry]}, errors=(BadCursor, NotFound)),
+            ),
         ]
 
     async def index(self, call: Call[None, PageQuery]) -> web.Response:

@@ -34,10 +34,16 @@ from bitnexus.actors.operator_messages import (
 )
 from bitnexus.actors.runtime.inspection_messages import TracedMessage
 from bitnexus.actors.runtime.message import Message
+from bitnexus.errors import AuditUnavailable, BadCursor, CommandRefused, UnknownPath
 from bitnexus.http.answers import expect
+from bitnexus.http.described import Described
 from bitnexus.http.pages import PageQuery, page
 from bitnexus.http.routes import Access, Call, Route, data
 from bitnexus.http.services import Services
+from bitnexus.http.shapes.admin import Changed, Command, Exit, State, Trace
+from bitnexus.http.shapes.admin import PartitionsChanged as PartitionsChangedShape
+from bitnexus.http.shapes.admin import TreeRow as TreeRowShape
+from bitnexus.http.shapes.base import One, Page
 from bitnexus.http.validation import Model, QueryModel
 from bitnexus.storage import operator_commands
 from bitnexus.storage.operator_commands import CommandRow
@@ -47,11 +53,12 @@ TREE: Final = PATH + "/tree"
 #: What a command's answer may take to come back beyond the command's own time.
 GRACE_S: Final = 5.0
 _AUDIT: Final = "audit"
+_ERRORS: Final = (UnknownPath, CommandRefused, AuditUnavailable)
 
 M = TypeVar("M", bound=Message)
 
-#: A path of the tree: names joined by "/", no control characters.
-TreePath = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=500)]
+#: A path of the tree: names joined by "/".
+TreePath = Annotated[str, StringConstraints(pattern=r"^[ -~]*$", max_length=500)]
 
 
 class PathQuery(QueryModel):
@@ -125,26 +132,45 @@ class Admin:
 
     def routes(self) -> list[Route]:
         """The routes of this resource."""
-        admin = Access.ADMIN
         return [
-            Route("GET", TREE, self.tree, "The supervision tree", access=admin, query=TreeQuery, timed=False),
-            Route("GET", TREE + "/top", self.top, "The busiest", access=admin, query=TopQuery, timed=False),
-            Route("GET", TREE + "/state", self.state, "A summary", access=admin, query=PathQuery, timed=False),
+            _watched("", self.tree, "The supervision tree", TreeQuery, list[TreeRowShape]),
+            _watched("/top", self.top, "The busiest processes, or light actors", TopQuery, list[TreeRowShape]),
+            _watched("/state", self.state, "A summary of what a process knows", PathQuery, State),
+            _watched("/history", self.history, "How processes ended", HistoryQuery, list[Exit]),
+            _watched("/trace", self.trace, "The next messages of a process", TraceQuery, Trace),
             Route(
-                "GET", TREE + "/history", self.history, "The last ends", access=admin, query=HistoryQuery, timed=False
+                "POST",
+                TREE + "/commands",
+                self.change,
+                "Restart, stop, start, suspend, resume, drain or kill",
+                access=Access.ADMIN,
+                body=CreateCommand,
+                timed=False,
+                described=Described(
+                    {200: One[Changed], 202: One[Changed]},
+                    errors=_ERRORS,
+                    example={"command": {"verb": "restart", "path": "bitnexus/http/http-0", "dry_run": True}},
+                ),
             ),
-            Route("GET", TREE + "/trace", self.trace, "The next messages", access=admin, query=TraceQuery, timed=False),
-            Route("POST", TREE + "/commands", self.change, "Do it", access=admin, body=CreateCommand, timed=False),
             Route(
                 "POST",
                 TREE + "/partitions",
                 self.change_partitions,
-                "Another number of partitions",
-                access=admin,
+                "Have another number of partitions",
+                access=Access.ADMIN,
                 body=ChangeOfPartitions,
                 timed=False,
+                described=Described({200: One[PartitionsChangedShape]}, errors=_ERRORS),
             ),
-            Route("GET", PATH + "/audit", self.audit, "What operators did", access=admin, query=PageQuery),
+            Route(
+                "GET",
+                PATH + "/audit",
+                self.audit,
+                "What operators did, newest first",
+                access=Access.ADMIN,
+                query=PageQuery,
+                described=Described({200: Page[Command]}, errors=(BadCursor,)),
+            ),
         ]
 
     async def tree(self, call: Call[None, TreeQuery]) -> web.Response:
@@ -234,6 +260,13 @@ class Admin:
         services = self._services
         timeout_s = max(within_s + GRACE_S, services.call_timeout_s)
         return expect(wanted, await services.node.call(OPERATIONS, message, timeout_s=timeout_s))
+
+
+def _watched(path: str, handler: Any, summary: str, query: type[QueryModel], answer: Any) -> Route:  # noqa: ANN401 - of its own types each
+    described = Described({200: One[answer]}, errors=_ERRORS)
+    return Route(
+        "GET", TREE + path, handler, summary, access=Access.ADMIN, query=query, timed=False, described=described
+    )
 
 
 def _operator(call: Call[Any, Any]) -> Operator:

@@ -10,12 +10,16 @@ import structlog
 from aiohttp import web
 from pydantic import Field
 
-from bitnexus.errors import Conflict, DatabaseUnavailable, InvalidCredentials, InvalidRefreshToken
+from bitnexus.errors import Conflict, DatabaseUnavailable, InvalidCredentials, InvalidRefreshToken, Unauthorized
 from bitnexus.http.api.opening import account_id_of, try_to_open_account
 from bitnexus.http.api.user_fields import Email, GivenPassword, Password, UserName, shown
+from bitnexus.http.described import Described
 from bitnexus.http.refresh_tokens import RANDOM_BYTES, hash_of
 from bitnexus.http.routes import Access, Call, Route, authenticate, data
 from bitnexus.http.services import Services
+from bitnexus.http.shapes.base import One
+from bitnexus.http.shapes.users import NewUser as NewUserShape
+from bitnexus.http.shapes.users import Session
 from bitnexus.http.validation import Model, Text
 from bitnexus.storage import ledger, sessions, users
 from bitnexus.storage.users import User
@@ -73,9 +77,41 @@ class Auth:
     def routes(self) -> list[Route]:
         """The routes of this resource."""
         return [
-            Route("POST", PATH + "/register", self.register, "Become a user", access=Access.PUBLIC, body=Register),
-            Route("POST", PATH + "/login", self.login, "Begin a session", access=Access.PUBLIC, body=Login),
-            Route("POST", PATH + "/refresh", self.refresh, "Get fresh tokens", access=Access.PUBLIC, body=Refresh),
+            Route(
+                "POST",
+                PATH + "/register",
+                self.register,
+                "Become a user",
+                access=Access.PUBLIC,
+                body=Register,
+                described=Described(
+                    {201: One[NewUserShape]},
+                    errors=(Conflict,),
+                    example={"user": {"email": "ann@example.com", "name": "Ann", "password": "correct horse"}},
+                ),
+            ),
+            Route(
+                "POST",
+                PATH + "/login",
+                self.login,
+                "Begin a session",
+                access=Access.PUBLIC,
+                body=Login,
+                described=Described(
+                    {200: One[Session]},
+                    errors=(InvalidCredentials,),
+                    example={"user": {"email": "ann@example.com", "password": "correct horse"}},
+                ),
+            ),
+            Route(
+                "POST",
+                PATH + "/refresh",
+                self.refresh,
+                "Get fresh tokens",
+                access=Access.PUBLIC,
+                body=Refresh,
+                described=Described({200: One[Session]}, errors=(InvalidRefreshToken,)),
+            ),
             Route(
                 "POST",
                 PATH + "/logout",
@@ -84,6 +120,9 @@ class Auth:
                 access=Access.PUBLIC,
                 body=Refresh,
                 bodiless=True,
+                described=Described(
+                    {204: None}, errors=(Unauthorized, InvalidRefreshToken, Conflict), either_token=True
+                ),
             ),
         ]
 

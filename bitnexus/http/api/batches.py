@@ -19,19 +19,24 @@ from bitnexus.actors.representation import STATUS
 from bitnexus.errors import (
     REFUSALS,
     BatchRefused,
+    Forbidden,
     InvalidFields,
+    NotFound,
     PayloadTooLarge,
     UnknownMessage,
     Violation,
 )
 from bitnexus.http.answers import expect
-from bitnexus.http.api.transactions import TransactionFields
+from bitnexus.http.api.transactions import EXAMPLE, TransactionFields
 from bitnexus.http.api.transfer_commands import PATH, REPLAYED, subjects_of
 from bitnexus.http.api.transfer_requests import request_of
 from bitnexus.http.budget import Budget
+from bitnexus.http.described import LEDGER, Described
 from bitnexus.http.idempotency import idempotency_key, transfer_ids
 from bitnexus.http.routes import Call, Route, data
 from bitnexus.http.services import Services
+from bitnexus.http.shapes.base import One
+from bitnexus.http.shapes.transactions import Batch
 from bitnexus.http.validation import Model
 
 #: With these the message to the ledger stays below the bound of messages (wire.MAX_MESSAGE_BYTES).
@@ -67,6 +72,13 @@ class Batches:
                 "Post many transfers at once",
                 body=CreateBatch,
                 body_bytes=MAX_BATCH_BYTES,
+                described=Described(
+                    {200: One[Batch]},
+                    errors=(Forbidden, NotFound),
+                    refusals=LEDGER,
+                    idempotent=True,
+                    example={"atomic": True, "transactions": [EXAMPLE["transaction"]]},
+                ),
             )
         ]
 

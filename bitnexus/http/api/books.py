@@ -9,10 +9,14 @@ from aiohttp import web
 from pydantic import Field
 
 from bitnexus.actors import representation
+from bitnexus.errors import BadCursor
+from bitnexus.http.described import Described
 from bitnexus.http.moments import At, seq_of
 from bitnexus.http.pages import PageQuery, Place, cursor_of, next_link, one_page, page, place_of
 from bitnexus.http.routes import Access, Call, Route, json_bytes
 from bitnexus.http.services import Services
+from bitnexus.http.shapes.base import PageAsOf
+from bitnexus.http.shapes.ledger import Block, TrialBalance
 from bitnexus.storage import ledger, ledger_accounting
 
 PATH: Final = "/api/v1/ledger"
@@ -35,7 +39,13 @@ class Books:
         admin = Access.ADMIN
         return [
             Route(
-                "GET", PATH + "/blocks", self.blocks, "The ledger's blocks, newest first", access=admin, query=PageQuery
+                "GET",
+                PATH + "/blocks",
+                self.blocks,
+                "The ledger's blocks, newest first",
+                access=admin,
+                query=PageQuery,
+                described=Described({200: PageAsOf[Block]}, errors=(BadCursor,)),
             ),
             Route(
                 "GET",
@@ -44,6 +54,7 @@ class Books:
                 "Debits and credits of each asset, now or at a moment of the past",
                 access=admin,
                 query=TrialBalanceQuery,
+                described=Described({200: TrialBalance}, errors=(BadCursor,)),
             ),
         ]
 

@@ -13,10 +13,13 @@ from bitnexus.actors.ledger.archive import consistency_proof, inclusion_proof, l
 from bitnexus.actors.ledger.checkpoint import parse, tlog_proof
 from bitnexus.actors.ledger.log import TILE_HEIGHT, TILE_WIDTH, leaf_hash
 from bitnexus.actors.messages import GetCheckpoint, SignedCheckpoint
-from bitnexus.errors import InvalidFields, NotFound, Violation
+from bitnexus.errors import CheckpointRefused, InvalidFields, NotFound, Violation
 from bitnexus.http.answers import expect
+from bitnexus.http.described import Described, Media
 from bitnexus.http.routes import Access, Call, Route, data
 from bitnexus.http.services import Services
+from bitnexus.http.shapes.base import One
+from bitnexus.http.shapes.ledger import Consistency, Inclusion
 from bitnexus.http.validation import QueryModel
 from bitnexus.principal import Principal
 from bitnexus.storage import ledger, ledger_tree
@@ -46,10 +49,15 @@ class Ledger:
     def routes(self) -> list[Route]:
         """The routes of this resource."""
         public = Access.PUBLIC
+        text = Described({200: Media("text/plain; charset=utf-8")}, errors=(CheckpointRefused,))
+        hashes = Described({200: Media("application/octet-stream", binary=True)}, errors=(NotFound,))
+        proven = Described({200: One[Inclusion]}, errors=(NotFound, CheckpointRefused))
+        told = Described({200: Media("text/plain; charset=utf-8")}, errors=(NotFound, CheckpointRefused))
+        tile = PATH + "/tile/{level:[0-9]}/{tile:.+}"
         return [
-            Route("GET", PATH + "/checkpoint", self.checkpoint, "The log's signed tree", access=public),
-            Route("GET", PATH + "/key", self.key, "The key that verifies checkpoints", access=public),
-            Route("GET", PATH + "/tile/{level:[0-9]}/{tile:.+}", self.tile, "A tile of the log's tree", access=public),
+            Route("GET", PATH + "/checkpoint", self.checkpoint, "The log's signed tree", access=public, described=text),
+            Route("GET", PATH + "/key", self.key, "The key that verifies checkpoints", access=public, described=text),
+            Route("GET", tile, self.tile, "A tile of the log's tree", access=public, described=hashes),
             Route(
                 "GET",
                 PATH + "/consistency",
@@ -57,9 +65,22 @@ class Ledger:
                 "The proof that one tree extends another",
                 access=public,
                 query=ConsistencyQuery,
+                described=Described({200: One[Consistency]}, errors=(NotFound,)),
             ),
-            Route("GET", "/api/v1/transactions/{id}/proof", self.proof, "The proof that a transfer is in the log"),
-            Route("GET", "/api/v1/transactions/{id}/tlog-proof", self.tlog_proof, "That proof, as C2SP has it"),
+            Route(
+                "GET",
+                "/api/v1/transactions/{id}/proof",
+                self.proof,
+                "The proof that a transfer is in the log",
+                described=proven,
+            ),
+            Route(
+                "GET",
+                "/api/v1/transactions/{id}/tlog-proof",
+                self.tlog_proof,
+                "That proof, as C2SP has it",
+                described=told,
+            ),
         ]
 
     async def checkpoint(self, _: Call[None, None]) -> web.Response:

@@ -12,9 +12,13 @@ from bitnexus.actors.notifier.events import NOTIFICATION, notification_topic, to
 from bitnexus.errors import InvalidFields, Violation
 from bitnexus.http.channels.feed import last_numbered
 from bitnexus.http.channels.topic_log import StoredTopicLog
+from bitnexus.http.described import Described
 from bitnexus.http.pages import DEFAULT_LIMIT, MAX_LIMIT
 from bitnexus.http.routes import Call, Route, data, json_bytes
 from bitnexus.http.services import Services
+from bitnexus.http.shapes.base import One
+from bitnexus.http.shapes.notifications import Notifications as NotificationsShape
+from bitnexus.http.shapes.notifications import Read
 from bitnexus.http.validation import MAX_SAFE_INTEGER, Model, QueryModel
 from bitnexus.principal import Principal
 from bitnexus.storage import ledger, ledger_topics, notification_reads
@@ -53,8 +57,22 @@ class Notifications:
     def routes(self) -> list[Route]:
         """The routes of this resource."""
         return [
-            Route("GET", PATH, self.index, "The caller's notifications", query=NotificationsQuery),
-            Route("POST", PATH + "/read", self.read, "Mark notifications as read", body=MarkRead),
+            Route(
+                "GET",
+                PATH,
+                self.index,
+                "The caller's notifications",
+                query=NotificationsQuery,
+                described=Described({200: NotificationsShape}),
+            ),
+            Route(
+                "POST",
+                PATH + "/read",
+                self.read,
+                "Mark notifications as read",
+                body=MarkRead,
+                described=Described({200: One[Read]}, example={"notifications": {"read_up_to": 3}}),
+            ),
         ]
 
     async def index(self, call: Call[None, NotificationsQuery]) -> web.Response:

@@ -19,20 +19,25 @@ from bitnexus.actors.ledger.accounts import (
     world_account_id,
 )
 from bitnexus.actors.messages import PostTransfer, TransferResult
-from bitnexus.errors import Conflict, NotFound, PreconditionFailed, Refused, UnknownMessage
+from bitnexus.errors import BadCursor, Conflict, NotFound, PreconditionFailed, Refused, UnknownMessage
 from bitnexus.http.answers import expect
 from bitnexus.http.api.opening import open_house_account
 from bitnexus.http.api.transfer_requests import id_of
+from bitnexus.http.described import LEDGER, Described
 from bitnexus.http.etags import etag, is_known, versions_to_match
 from bitnexus.http.pages import PageQuery, Place, cursor_of, one_page, page, place_of
 from bitnexus.http.routes import Access, Call, Route, data
 from bitnexus.http.services import Services
+from bitnexus.http.shapes.base import One, PageAsOf
+from bitnexus.http.shapes.products import Product as ProductShape
+from bitnexus.http.shapes.products import Restock
 from bitnexus.http.validation import Model
 from bitnexus.storage import ledger, products
 from bitnexus.storage.database import Executor
 from bitnexus.storage.products import Product
 
 PATH: Final = "/api/v1/products"
+_EXAMPLE: Final = {"product": {"sku": "coffee-1kg", "name": "Coffee", "price": 1890, "asset": "USD/2"}}
 
 Name = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", min_length=1, max_length=200)]
 Description = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", max_length=5_000)]
@@ -51,6 +56,7 @@ PriceAsset = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Z][A-Za-z0-9:._-]{0,59}/(?:[0-9]|1[0-8])$"),
     AfterValidator(_is_money),
+    Field(json_schema_extra={"not": {"pattern": f"^{products.UNITS_PREFIX}"}}),
 ]
 
 
@@ -104,15 +110,37 @@ class Products:
 
     def routes(self) -> list[Route]:
         """The routes of this resource."""
-        admin, one = Access.ADMIN, PATH + "/{id}"
+        admin, one, body = Access.ADMIN, PATH + "/{id}", UpdateProduct
+        index = Described({200: PageAsOf[ProductShape]}, errors=(BadCursor,))
+        shown = Described({200: One[ProductShape]}, errors=(NotFound,), if_none_match=True)
+        made = Described({201: One[ProductShape]}, errors=(Conflict,), tagged=True, example=_EXAMPLE)
+        changed = Described(
+            {200: One[ProductShape]}, errors=(NotFound,), if_match=True, example={"product": {"price": 450}}
+        )
+        deleted = Described({204: None}, errors=(NotFound,), if_match=True)
+        filled = Described(
+            {201: One[Restock], 200: One[Restock]},
+            errors=(NotFound,),
+            refusals=LEDGER,
+            idempotent=True,
+            example={"restock": {"quantity": 100}},
+        )
         return [
-            Route("GET", PATH, self.index, "Products with their stock, newest first", query=PageQuery),
-            Route("GET", one, self.show, "One product"),
-            Route("POST", PATH, self.create, "Sell a product", access=admin, body=CreateProduct),
-            Route("PUT", one, self.update, "Change a product", access=admin, body=UpdateProduct),
-            Route("PATCH", one, self.update, "Change a product", access=admin, body=UpdateProduct),
-            Route("DELETE", one, self.delete, "Sell a product no more", access=admin),
-            Route("POST", one + "/restocks", self.restock, "Add units to the stock", access=admin, body=CreateRestock),
+            Route("GET", PATH, self.index, "Products with their stock, newest first", query=PageQuery, described=index),
+            Route("GET", one, self.show, "One product", described=shown),
+            Route("POST", PATH, self.create, "Sell a product", access=admin, body=CreateProduct, described=made),
+            Route("PUT", one, self.update, "Change a product", access=admin, body=body, described=changed),
+            Route("PATCH", one, self.update, "Change a product", access=admin, body=body, described=changed),
+            Route("DELETE", one, self.delete, "Sell a product no more", access=admin, described=deleted),
+            Route(
+                "POST",
+                one + "/restocks",
+                self.restock,
+                "Add units to the stock",
+                access=admin,
+                body=CreateRestock,
+                described=filled,
+            ),
         ]
 
     async def index(self, call: Call[None, PageQuery]) -> web.Response:

@@ -17,8 +17,11 @@ from bitnexus.http.answers import expect
 from bitnexus.http.api.opening import account_id_of
 from bitnexus.http.api.products import PATH as PRODUCTS
 from bitnexus.http.api.transfer_requests import id_of
+from bitnexus.http.described import SHOP, Described
 from bitnexus.http.routes import Call, Route, data
 from bitnexus.http.services import Services
+from bitnexus.http.shapes.base import One
+from bitnexus.http.shapes.products import Purchase as PurchaseShape
 from bitnexus.http.validation import Model, UuidText
 from bitnexus.storage import ledger_tree, products
 from bitnexus.storage.products import Product
@@ -48,7 +51,14 @@ class Purchases:
 
     def routes(self) -> list[Route]:
         """The routes of this resource."""
-        return [Route("POST", PATH, self.create, "Buy units of a product", body=CreatePurchase)]
+        described = Described(
+            {201: One[PurchaseShape], 200: One[PurchaseShape]},
+            errors=(NotFound,),
+            refusals=SHOP,
+            idempotent=True,
+            example={"purchase": {"quantity": 2}},
+        )
+        return [Route("POST", PATH, self.create, "Buy units of a product", body=CreatePurchase, described=described)]
 
     async def create(self, call: Call[CreatePurchase, None]) -> web.Response:
         """Buy: 201 the first time, 200 and `Idempotent-Replayed` when the key was used for this purchase before.

@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import Annotated, Final, Literal
 
 from aiohttp import web
-from pydantic import Field, StringConstraints
+from pydantic import ConfigDict, Field, JsonValue, StringConstraints
 
 from bitnexus.actors.ledger.accounts import MAX_AMOUNT, MAX_CODE, canonical_uuid
 from bitnexus.actors.ledger.commands import MAX_TIMEOUT_S
 from bitnexus.actors.messages import PostTransfer, TransferResult
 from bitnexus.actors.runtime.message import Message
 from bitnexus.errors import (
+    BadCursor,
     BadRequest,
     BitNexusError,
+    Forbidden,
     InvalidFields,
     NotFound,
     Refused,
@@ -24,12 +26,15 @@ from bitnexus.http.answers import expect
 from bitnexus.http.api.accounts import visible_account
 from bitnexus.http.api.transfer_commands import PATH, TransferCommands, answer_of, shown_now, tag_of
 from bitnexus.http.api.transfer_requests import MAX_DESCRIPTION, REQUIRED, account_id, canonical, id_of
+from bitnexus.http.described import LEDGER, Described
 from bitnexus.http.etags import is_known
 from bitnexus.http.fast_path import Answer, Finish, Headers
 from bitnexus.http.fields import IDEMPOTENCY_KEY
 from bitnexus.http.pages import PageQuery, Place, cursor_of, one_page, page, place_of
-from bitnexus.http.routes import Call, Route, data, json_bytes
+from bitnexus.http.routes import ONE, Call, Route, data, json_bytes
 from bitnexus.http.services import Services
+from bitnexus.http.shapes.base import One, PageAsOf
+from bitnexus.http.shapes.transactions import Transaction
 from bitnexus.http.validation import JsonObject, Model, UuidText
 from bitnexus.principal import Principal
 from bitnexus.storage import ledger
@@ -39,11 +44,35 @@ from bitnexus.supervision.slots import slot_of
 _NEEDED: Final = frozenset({"debit_account_id", "credit_account_id", "amount"})
 _OTHER: Final = frozenset({"kind", "pending_id", "reverses_id", "timeout_s"})
 
+#: As the document says what `missing_fields` of transfer_requests does: what must be there, and what not together.
+ENOUGH: Final[list[JsonValue]] = [
+    {"required": ["debit_account_id", "credit_account_id", "amount"]},
+    {
+        "properties": {"kind": {"enum": ["post_pending", "void_pending"]}, "pending_id": {"type": "string"}},
+        "required": ["kind", "pending_id"],
+    },
+    {
+        "properties": {"kind": {"const": "reversal"}, "reverses_id": {"type": "string"}},
+        "required": ["kind", "reverses_id"],
+    },
+]
+TOO_MUCH: Final[dict[str, JsonValue]] = {
+    "properties": {"pending_id": {"type": "string"}, "reverses_id": {"type": "string"}},
+    "required": ["pending_id", "reverses_id"],
+}
+#: A transfer that could be asked for.
+EXAMPLE: Final = {
+    "transaction": {
+        "debit_account_id": "0b7e8f5c-6d0e-4c0a-9d0c-6a3d0f9d1c11",
+        "credit_account_id": "4c9f2f3e-5a55-4c7d-8f43-1f5d2a9b7e22",
+        "amount": 2500,
+        "description": "lunch",
+    }
+}
+
 AccountRef = Annotated[
     str,
-    StringConstraints(
-        pattern=r"^(?:world|(?i:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}))$", to_lower=True
-    ),
+    StringConstraints(pattern=r"^(?:world|[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})$", to_lower=True),
 ]
 AssetText = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Za-z0-9:._-]{0,59}/(?:[0-9]|1[0-8])$")]
 
@@ -53,6 +82,8 @@ class TransactionFields(Model):
 
     Accounts and amount are required, unless they follow from the transfer that is posted, voided or reversed.
     """
+
+    model_config = ConfigDict(json_schema_extra={"anyOf": ENOUGH, "not": TOO_MUCH})
 
     debit_account_id: AccountRef = ""
     credit_account_id: AccountRef = ""
@@ -91,10 +122,38 @@ class Transactions:
     def routes(self) -> list[Route]:
         """The routes of this resource."""
         return [
-            Route("POST", PATH, self.create, "Post a transfer", body=CreateTransaction, timed=False, begin=self.begin),
+            Route(
+                "POST",
+                PATH,
+                self.create,
+                "Post a transfer",
+                body=CreateTransaction,
+                timed=False,
+                begin=self.begin,
+                described=Described(
+                    {201: One[Transaction], 200: One[Transaction]},
+                    errors=(Forbidden, NotFound),
+                    refusals=LEDGER,
+                    idempotent=True,
+                    example=EXAMPLE,
+                ),
+            ),
             *self._commands.routes(),
-            Route("GET", PATH, self.index, "The caller's transfers, newest first", query=TransactionsQuery),
-            Route("GET", PATH + "/{id}", self.show, "One transfer"),
+            Route(
+                "GET",
+                PATH,
+                self.index,
+                "The caller's transfers, newest first",
+                query=TransactionsQuery,
+                described=Described({200: PageAsOf[Transaction]}, errors=(BadCursor, NotFound)),
+            ),
+            Route(
+                "GET",
+                PATH + ONE,
+                self.show,
+                "One transfer",
+                described=Described({200: One[Transaction]}, errors=(NotFound,), if_none_match=True),
+            ),
         ]
 
     async def create(self, call: Call[CreateTransaction, None]) -> web.Response:

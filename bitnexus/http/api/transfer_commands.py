@@ -18,7 +18,7 @@ from bitnexus.actors.messages import (
     TransferRequest,
     TransferResults,
 )
-from bitnexus.errors import Forbidden, NotFound, Refused, UnknownMessage
+from bitnexus.errors import Conflict, Forbidden, NotFound, Refused, UnknownMessage
 from bitnexus.http.answers import expect
 from bitnexus.http.api.transfer_requests import (
     MAX_DESCRIPTION,
@@ -29,11 +29,14 @@ from bitnexus.http.api.transfer_requests import (
     request_of,
     subject_id,
 )
+from bitnexus.http.described import LEDGER, Described
 from bitnexus.http.etags import etag, versions_to_match
 from bitnexus.http.fast_path import Answer, Headers
 from bitnexus.http.fields import IDEMPOTENCY_KEY
-from bitnexus.http.routes import JSON_TYPE, Call, Route, data, data_json
+from bitnexus.http.routes import JSON_TYPE, ONE, Call, Route, data, data_json
 from bitnexus.http.services import Services
+from bitnexus.http.shapes.base import One
+from bitnexus.http.shapes.transactions import Transaction
 from bitnexus.http.validation import JsonObject, Model
 from bitnexus.principal import Principal
 from bitnexus.storage import ledger
@@ -67,11 +70,20 @@ class TransferCommands:
 
     def routes(self) -> list[Route]:
         """The routes of these commands."""
-        one = PATH + "/{id}"
+        one = PATH + ONE
+        annotated = Described(
+            {200: One[Transaction]},
+            errors=(Forbidden, NotFound, Conflict),
+            idempotent=True,
+            if_match=True,
+            example={"transaction": {"description": "lunch, without the wine", "metadata": {"receipt": 17}}},
+        )
+        undone = Described({200: One[Transaction]}, errors=(Forbidden, NotFound), refusals=LEDGER, idempotent=True)
+        body = AnnotateTransaction
         return [
-            Route("PUT", one, self.replace, "Replace description and metadata", body=AnnotateTransaction),
-            Route("PATCH", one, self.change, "Change description or metadata", body=AnnotateTransaction),
-            Route("DELETE", one, self.delete, "Void a pending transfer, or reverse a posted one"),
+            Route("PUT", one, self.replace, "Replace description and metadata", body=body, described=annotated),
+            Route("PATCH", one, self.change, "Change description or metadata", body=body, described=annotated),
+            Route("DELETE", one, self.delete, "Void a pending transfer, or reverse a posted one", described=undone),
         ]
 
     async def create(self, headers: Headers, caller: Principal, asked: Any) -> Answer:  # noqa: ANN401 - an Asked with an id

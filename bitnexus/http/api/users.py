@@ -1,4 +1,4 @@
-"""Users: oneself; any of them for an admin, who also lists and creates them.
+"""Users: oneself; any of them for an admin, who also lists, creates and deletes them.
 
 Nobody changes a role here. A user who is deleted is logged out, with accounts closed; the row stays, for the ledger
 has accounts of that id, and the email is free again.
@@ -13,21 +13,36 @@ from aiohttp import web
 from pydantic import Field
 
 from bitnexus.actors.ledger.accounts import canonical_uuid
-from bitnexus.errors import InvalidFields, NotFound, PreconditionFailed, Unauthorized, Violation
+from bitnexus.errors import (
+    AccountsNotEmpty,
+    BadCursor,
+    Conflict,
+    InvalidFields,
+    NotFound,
+    PreconditionFailed,
+    Unauthorized,
+    Violation,
+)
 from bitnexus.http.api.closing import close_accounts
 from bitnexus.http.api.opening import try_to_open_account
 from bitnexus.http.api.user_fields import Email, GivenPassword, Password, UserName, shown
+from bitnexus.http.described import Described
 from bitnexus.http.etags import etag, is_known, versions_to_match
 from bitnexus.http.pages import PageQuery, Place, cursor_of, one_page, page, place_of
-from bitnexus.http.routes import Access, Call, Route, data
+from bitnexus.http.routes import ONE, Access, Call, Route, data
 from bitnexus.http.services import Services
+from bitnexus.http.shapes.base import One, Page
+from bitnexus.http.shapes.users import NewUser as NewUserShape
+from bitnexus.http.shapes.users import User as UserShape
 from bitnexus.http.validation import Model
+from bitnexus.principal import Principal
 from bitnexus.storage import sessions, users
 from bitnexus.storage.users import Role, User
 
 PATH: Final = "/api/v1/users"
 #: In the place of an id: the caller's own.
 ME: Final = "me"
+_EXAMPLE: Final = {"user": {"email": "ben@example.com", "name": "Ben", "password": "battery staple", "role": "user"}}
 
 
 class NewUser(Model):
@@ -68,15 +83,27 @@ class Users:
 
     def routes(self) -> list[Route]:
         """The routes of this resource."""
-        one = PATH + "/{id}"
+        admin, one, body = Access.ADMIN, PATH + ONE, UpdateUser
+        listed = Described({200: Page[UserShape]}, errors=(BadCursor,))
+        made = Described({201: One[NewUserShape]}, errors=(Conflict,), tagged=True, example=_EXAMPLE)
+        oneself = Described({200: One[UserShape]}, tagged=True)
+        shown = Described({200: One[UserShape]}, errors=(NotFound,), if_none_match=True)
+        changed = Described(
+            {200: One[UserShape]}, errors=(NotFound, Conflict), if_match=True, example={"user": {"name": "Ann B."}}
+        )
+        deleted = Described({204: None}, errors=(NotFound, Conflict, AccountsNotEmpty), if_match=True)
         return [
-            Route("GET", PATH, self.index, "Users, newest first", access=Access.ADMIN, query=PageQuery),
-            Route("POST", PATH, self.create, "Make a user", access=Access.ADMIN, body=CreateUser),
-            Route("GET", f"{PATH}/{ME}", self.me, "The caller"),
-            Route("GET", one, self.show, "One user"),
-            Route("PUT", one, self.update, "Change a user", body=UpdateUser),
-            Route("PATCH", one, self.update, "Change a user", body=UpdateUser),
-            Route("DELETE", one, self.delete, "Delete a user whose accounts are empty"),
+            Route("GET", PATH, self.index, "Users, newest first", access=admin, query=PageQuery, described=listed),
+            Route("POST", PATH, self.create, "Make a user", access=admin, body=CreateUser, described=made),
+            Route("GET", f"{PATH}/{ME}", self.me, "The caller", described=oneself),
+            Route("PUT", f"{PATH}/{ME}", self.update_me, "Change oneself", body=body, described=changed),
+            Route("PATCH", f"{PATH}/{ME}", self.update_me, "Change oneself", body=body, described=changed),
+            Route("GET", one, self.show, "One user", described=shown),
+            Route("PUT", one, self.update, "Change a user", body=body, described=changed),
+            Route("PATCH", one, self.update, "Change a user", body=body, described=changed),
+            Route(
+                "DELETE", one, self.delete, "Delete a user whose accounts are empty", access=admin, described=deleted
+            ),
         ]
 
     async def index(self, call: Call[None, PageQuery]) -> web.Response:
@@ -124,10 +151,14 @@ class Users:
 
     async def show(self, call: Call[None, None]) -> web.Response:
         """One user: the caller, or any for an admin; all others do not exist. 304 if the client has it as it is."""
-        user = await self._visible(call)
+        user = await self._visible(call.principal, call.request.match_info["id"])
         if is_known(call.request.headers.get("If-None-Match"), etag(user.version)):
             return web.Response(status=304, headers={"ETag": etag(user.version)})
         return _answer(user)
+
+    async def update_me(self, call: Call[UpdateUser, None]) -> web.Response:
+        """As :meth:`update`, of the caller."""
+        return await self._update(call, call.principal.user_id)
 
     async def update(self, call: Call[UpdateUser, None]) -> web.Response:
         """Change what the body has; a new password ends all sessions of the user.
@@ -137,9 +168,12 @@ class Users:
             InvalidFields: the present password is missing or wrong.
             Conflict: the email is taken.
         """
+        return await self._update(call, call.request.match_info["id"])
+
+    async def _update(self, call: Call[UpdateUser, None], wanted: str) -> web.Response:
         services, changes = self._services, call.body.user
         versions = versions_to_match(call.request.headers.get("If-Match"))
-        user = await self._visible(call)
+        user = await self._visible(call.principal, wanted)
         password_hash = None
         if changes.password is not None:
             if user.id == call.principal.user_id:
@@ -169,7 +203,7 @@ class Users:
         """
         services = self._services
         versions = versions_to_match(call.request.headers.get("If-Match"))
-        user = await self._visible(call)
+        user = await self._visible(call.principal, call.request.match_info["id"])
         if versions is not None and user.version not in versions:
             raise PreconditionFailed
         async with services.database.connection() as connection:
@@ -191,10 +225,7 @@ class Users:
             raise InvalidFields(violations=(Violation("#/user/current_password", "Is not your password"),))
         attempt.succeeded()
 
-    async def _visible(self, call: Call[UpdateUser, None] | Call[None, None]) -> User:
-        wanted, principal = call.request.match_info["id"], call.principal
-        if wanted == ME:
-            wanted = principal.user_id
+    async def _visible(self, principal: Principal, wanted: str) -> User:
         if not canonical_uuid(wanted) or not (principal.is_admin or wanted == principal.user_id):
             raise NotFound
         user = await self._by_id(wanted)

@@ -6,6 +6,8 @@ import enum
 from dataclasses import dataclass
 from typing import Protocol
 
+from bitnexus.http.channels.websocket_frame import frame
+
 
 class Encoder(Protocol):
     """The part of a serializer that is needed here."""
@@ -44,7 +46,7 @@ class Broadcast:
     Without `meta` it does not count; it is a state if it tells how something is by now, for those who asked for that.
     """
 
-    __slots__ = ("_texts", "event", "is_state", "meta", "payload", "topic")
+    __slots__ = ("_frames", "_texts", "event", "is_state", "meta", "payload", "topic")
 
     def __init__(
         self, topic: str, event: str, payload: str, meta: Meta | None = None, *, is_state: bool = False
@@ -55,6 +57,7 @@ class Broadcast:
         self.meta = meta
         self.is_state = is_state
         self._texts: dict[tuple[str, Form], str] = {}
+        self._frames: dict[tuple[str, Form], bytes] = {}
 
     def text(self, serializer: Encoder, form: Form = Form.PLAIN) -> str:
         """The message for readers of this version, in this form."""
@@ -63,6 +66,14 @@ class Broadcast:
         if text is None:
             text = self._texts[key] = serializer.encode_broadcast(self.topic, self.event, self._payload(form))
         return text
+
+    def frame(self, serializer: Encoder, form: Form = Form.PLAIN) -> bytes:
+        """That message as a WebSocket sends it."""
+        key = (serializer.version, form)
+        framed = self._frames.get(key)
+        if framed is None:
+            framed = self._frames[key] = frame(self.text(serializer, form))
+        return framed
 
     def numbered(self, *, replayed: bool = False) -> str:
         """The payload with its `_meta`; as it is, if there is none."""

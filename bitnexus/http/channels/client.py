@@ -15,13 +15,14 @@ from typing import Any, Final, Protocol
 import structlog
 
 from bitnexus.errors import BitNexusError, CallTimeout, InvalidFields, Refused
-from bitnexus.http.channels.broadcast import Broadcast
+from bitnexus.http.channels.broadcast import Broadcast, Form
 from bitnexus.http.channels.feed import Recovery
 from bitnexus.http.channels.hub import Hub
+from bitnexus.http.channels.operators.topics import OperatorTopics
 from bitnexus.http.channels.rate import PUSHES_PER_S, Rate
 from bitnexus.http.channels.serializer import Serializer
 from bitnexus.http.channels.session import Effect, Handle, Send, Session, Subscribe, Unsubscribe
-from bitnexus.http.channels.topics import family, judge
+from bitnexus.http.channels.topics import family, is_operators, judge
 from bitnexus.principal import Principal
 
 HANDLER_TIMEOUT_S: Final = 10.0
@@ -50,6 +51,11 @@ class Channels:
     handlers: Mapping[tuple[str, str], Handler] = field(default_factory=dict)
     pushes_per_s: float = PUSHES_PER_S
     handler_timeout_s: float = HANDLER_TIMEOUT_S
+    operators: OperatorTopics | None = None
+
+    def feed(self, topic: str) -> Hub | OperatorTopics:
+        """Where the topic's events come from."""
+        return self.operators if self.operators is not None and is_operators(topic) else self.hub
 
     def is_handled(self, topic: str, event: str) -> bool:
         """Whether there is a handler for such a push."""
@@ -61,6 +67,9 @@ class Outlet(Protocol):
 
     def send(self, message: str | bytes) -> None:
         """Send a message. Must not block; a client for which too much waits is to be cut off."""
+
+    def send_event(self, event: Broadcast, serializer: Serializer, form: Form) -> None:
+        """Send an event so, as :meth:`send` does; what was encoded for another reader is taken again."""
 
     async def room(self) -> None:
         """Return when little waits to be sent, or after a bounded time."""
@@ -108,13 +117,17 @@ class Client:
 
     def deliver(self, event: Broadcast) -> None:
         """Take an event from the hub."""
-        self._apply(self._session.broadcast(event))
+        form = self._session.form_of(event)
+        if form is not None:
+            self._outlet.send_event(event, self._serializer, form)  # nearly always: without the detour of effects
+        else:
+            self._apply(self._session.broadcast(event))
 
     async def close(self) -> None:
         """Read no topic any more, and handle no push: those under way are given up."""
         self._closed = True
         for topic in {*self._session.topics, *self._joining}:
-            self._channels.hub.unsubscribe(topic, self)
+            self._channels.feed(topic).unsubscribe(topic, self)
         running = [*self._joining.values(), *(task for _, task in self._working.values())]
         for task in running:
             task.cancel()
@@ -130,7 +143,7 @@ class Client:
                     if topic not in self._joining and not self._closed:
                         self._joining[topic] = asyncio.create_task(self._subscribe(topic))
                 case Unsubscribe(topic):
-                    self._channels.hub.unsubscribe(topic, self)
+                    self._channels.feed(topic).unsubscribe(topic, self)
                 case Handle():
                     self._work(effect)
 
@@ -141,8 +154,8 @@ class Client:
             request, session = self._joins[topic], self._session
             done: Callable[[], list[Effect]]
             try:
-                await self._channels.hub.subscribe(topic, self)
-                recovery = await self._recover(request) if request.wishes.numbered else None
+                await self._channels.feed(topic).subscribe(topic, self)
+                recovery = await self._recover(request) if request.wishes.numbered and not is_operators(topic) else None
                 done = partial(session.subscribed, request, recovery)
             except BitNexusError as error:
                 done = partial(session.subscription_failed, request, error.code)
@@ -153,6 +166,8 @@ class Client:
             if self._joins[topic] is request:
                 break  # else: left and joined again meanwhile, and leaving ended this subscription
         del self._joining[topic], self._joins[topic]
+        if not self._joining:
+            self._joining, self._joins = {}, {}  # a dictionary keeps the room that it once had
         self._apply(done())
 
     async def _recover(self, request: Subscribe) -> Recovery:

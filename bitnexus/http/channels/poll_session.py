@@ -15,6 +15,7 @@ from typing import Final
 
 import structlog
 
+from bitnexus.http.channels.broadcast import Broadcast, Form
 from bitnexus.http.channels.client import Channels, Client
 from bitnexus.http.channels.frame import BadFrame
 from bitnexus.http.channels.messages import Delivered, Polled
@@ -120,6 +121,10 @@ class PollSession:
         else:
             if self._polls:
                 self._look_again()
+
+    def send_event(self, event: Broadcast, serializer: Serializer, form: Form) -> None:
+        """Keep an event for the next poll."""
+        self.send(event.text(serializer, form))
 
     async def room(self) -> None:
         """Return when a poll has taken what waits, or after a poll's window."""

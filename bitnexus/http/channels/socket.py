@@ -1,8 +1,8 @@
 """The WebSocket of a channel client: `GET /socket/websocket?vsn=2.0.0&token=…`.
 
 Refusals are made before the upgrade and cost no more than a small answer (see admission.py). Afterwards every message
-goes through :class:`Client`. What is to be sent waits in a bounded queue; a client that does not read it is closed
-with 1013, one that sends too much with 1008.
+goes through :class:`Client`. What is to be sent goes to the transport at once, as long as that takes it, and then waits
+in a bounded queue; a client that does not read it is closed with 1013, one that sends too much with 1008.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from aiohttp import WSCloseCode, WSMsgType, web
 
 from bitnexus.errors import Overloaded
 from bitnexus.http.channels.admission import Admission
+from bitnexus.http.channels.broadcast import Broadcast, Form
 from bitnexus.http.channels.client import Channels, Client
 from bitnexus.http.channels.connected import Connected
 from bitnexus.http.channels.frame import BadFrame, NoBinary
 from bitnexus.http.channels.outbox import Full, Outbox
 from bitnexus.http.channels.rate import Flooding
 from bitnexus.http.channels.serializer import Serializer
+from bitnexus.http.channels.websocket_frame import frame
 from bitnexus.http.request_metrics import RequestMetrics
 from bitnexus.principal import Principal
 
@@ -96,6 +98,19 @@ class Sockets:
 class ChannelSocket:
     """One connected client."""
 
+    __slots__ = (
+        "_client",
+        "_closing",
+        "_heard_at",
+        "_idle",
+        "_idle_s",
+        "_outbox",
+        "_request",
+        "_websocket",
+        "_writer",
+        "principal",
+    )
+
     def __init__(
         self,
         websocket: web.WebSocketResponse,
@@ -114,6 +129,9 @@ class ChannelSocket:
         self._outbox = Outbox()
         self._writer: asyncio.Task[None] | None = None
         self._closing: asyncio.Task[None] | None = None
+        loop = asyncio.get_running_loop()
+        self._heard_at = loop.time()
+        self._idle = loop.call_later(idle_s, self._look_whether_idle)
 
     async def serve(self) -> None:
         """Read until the socket closes."""
@@ -124,6 +142,7 @@ class ChannelSocket:
             await self.close(WSCloseCode.INTERNAL_ERROR, "internal error")
             raise
         finally:
+            self._idle.cancel()
             await self._client.close()
             if self._writer is not None:
                 self._writer.cancel()
@@ -139,6 +158,32 @@ class ChannelSocket:
 
     def send(self, message: str | bytes) -> None:
         """Send a message when those before it have left."""
+        transport = self._open_transport()
+        if transport is not None:
+            transport.write(frame(message))
+        else:
+            self._keep(message)
+
+    def send_event(self, event: Broadcast, serializer: Serializer, form: Form) -> None:
+        """Send an event, framed once for all its readers, when the messages before it have left."""
+        transport = self._open_transport()
+        if transport is not None:
+            transport.write(event.frame(serializer, form))
+        else:
+            self._keep(event.text(serializer, form))
+
+    def _open_transport(self) -> asyncio.Transport | None:
+        """The transport, if nothing waits to be sent and it takes more.
+
+        A frame is written as a whole, here and by aiohttp (which does not compress ours), so they do not mix. A
+        task for each message would cost more than all the rest of its way.
+        """
+        protocol = self._request.protocol
+        if self._writer is not None or self._closing is not None or protocol.writing_paused or self._websocket.closed:
+            return None
+        return protocol.transport
+
+    def _keep(self, message: str | bytes) -> None:
         if self._closing is not None:
             return
         try:
@@ -150,18 +195,25 @@ class ChannelSocket:
         if self._writer is None:
             self._writer = asyncio.create_task(self._write())
 
+    def _look_whether_idle(self) -> None:
+        """One timer for the life of a socket, that looks on now and then: one for each message would cost more."""
+        loop = asyncio.get_running_loop()
+        left_s = self._heard_at + self._idle_s - loop.time()
+        if left_s > 0:
+            self._idle = loop.call_later(left_s, self._look_whether_idle)
+        elif self._closing is None:
+            self._closing = asyncio.create_task(self._close(WSCloseCode.PROTOCOL_ERROR, "idle"))
+
     async def room(self) -> None:
         """Return when what waits has left, or after :data:`ROOM_S`."""
         if self._writer is not None:
             await asyncio.wait({self._writer}, timeout=ROOM_S)
 
     async def _read(self) -> None:
+        loop = asyncio.get_running_loop()
         while True:
-            try:
-                message = await self._websocket.receive(timeout=self._idle_s)
-            except TimeoutError:
-                await self.close(WSCloseCode.PROTOCOL_ERROR, "idle")
-                return
+            message = await self._websocket.receive()
+            self._heard_at = loop.time()
             if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
                 return  # closed by either side, or for a broken frame (aiohttp answered that with 1002, 1007 or 1009)
             try:

@@ -107,10 +107,11 @@ class Users:
         answer = await self._transport.send(request)
         return answer.data(User, etag=answer.known["etag"])
 
-    async def delete(self, user_id: str = ME, *, etag: str = ANY) -> None:
-        """Delete a user whose accounts are empty.
+    async def delete(self, user_id: str, *, etag: str = ANY) -> None:
+        """Delete a user whose accounts are empty; for admins.
 
         Raises:
+            Forbidden: for others.
             Conflict: they are not.
         """
         await self._transport.send(Request(method="DELETE", path=f"{USERS}/{user_id}", headers={"If-Match": etag}))

@@ -8,6 +8,8 @@ import contextlib
 import json
 import signal
 import socket
+import statistics
+import time
 
 import aiohttp
 import pytest
@@ -52,11 +54,21 @@ async def poll(service, session):
     return answer["status"]
 
 
+async def told_after_s(service, payer, payee, amount, readers):
+    """How long it takes until all of these readers have heard of a transfer, and of nothing else before it."""
+    began = time.monotonic()
+    await service.transfer(payer, payee, amount)
+    for ws in readers:
+        assert json.loads(await ws.receive_str(timeout=10))[4]["amount"] == amount
+    return time.monotonic() - began
+
+
 async def test_a_client_that_floods_is_closed_with_1008_and_its_neighbours_hear_of_every_transfer(service):
     ann, ben, eve = [await service.register() for _ in range(3)]
     await service.fund(ann, 100)
     quiet = [await joined(await connect(service, ann.token), f"transaction:{ann.id}") for _ in range(4)]
     flooding = [await connect(service, eve.token) for _ in range(4)]
+    in_peace_s = [await told_after_s(service, ann, ben, 1, quiet) for _ in range(10)]
 
     async def flood(ws):
         with contextlib.suppress(ConnectionError):
@@ -66,10 +78,9 @@ async def test_a_client_that_floods_is_closed_with_1008_and_its_neighbours_hear_
 
     floods = [asyncio.create_task(flood(ws)) for ws in flooding]
     closings = [asyncio.create_task(closed(ws)) for ws in flooding]
-    for amount in range(1, 11):
-        await service.transfer(ann, ben, amount)
-    for ws in quiet:
-        assert [json.loads(await ws.receive_str(timeout=10))[4]["amount"] for _ in range(10)] == [*range(1, 11)]
+    meanwhile_s = [await told_after_s(service, ann, ben, amount, quiet) for amount in range(1, 11)]
+    # The client that floods is of this process, too: half of what it costs is its own time.
+    assert statistics.median(meanwhile_s) < 10 * statistics.median(in_peace_s) + 0.25
     assert await asyncio.gather(*closings) == [1008] * 4
     await asyncio.gather(*floods)
     async with connect(service, eve.token) as again:
@@ -150,8 +161,9 @@ async def test_a_client_that_does_not_read_is_cut_off_with_1013_and_its_neighbou
     unhurried, tmp_path
 ):
     ann, ben = await unhurried.register(), await unhurried.register()
-    await unhurried.fund(ann, 1000)
+    await unhurried.fund(ann, 10_000)
     quiet = await joined(await connect(unhurried, ann.token), f"transaction:{ann.id}")
+    in_peace_s = [await told_after_s(unhurried, ann, ben, 1, [quiet]) for _ in range(10)]
     reader, writer = await raw_socket(unhurried, ben)
     beat = client_frame(json.dumps([None, "x" * 60, "phoenix", "heartbeat", {"pad": "x" * 64}]))
 
@@ -162,12 +174,12 @@ async def test_a_client_that_does_not_read_is_cut_off_with_1013_and_its_neighbou
 
     beating = asyncio.create_task(beat_for_ever())
     async with asyncio.timeout(40):
-        amount = 0
+        meanwhile_s: list[float] = []
         while "slow_reader_cut_off" not in (tmp_path / "log").read_text():
-            amount += 1
-            await unhurried.transfer(ann, ben, 1, fields={"code": amount})
-            assert json.loads(await quiet.receive_str(timeout=10))[4]["code"] == amount
+            meanwhile_s.append(await told_after_s(unhurried, ann, ben, 1 + len(meanwhile_s) % 3, [quiet]))
     beating.cancel()
+    if meanwhile_s:  # on a quick machine it is over before the first transfer
+        assert statistics.median(meanwhile_s) < 10 * statistics.median(in_peace_s) + 0.25
     tail = b""
     try:
         async with asyncio.timeout(20):

@@ -54,7 +54,7 @@ async def funded(admin, api, amount=10_000):
     return account
 
 
-async def test_a_user_registers_logs_in_changes_and_goes(service):
+async def test_a_user_registers_logs_in_changes_and_is_deleted_by_an_admin(service, admin):
     kept: list[Tokens | None] = []
     async with Client(address(service), on_tokens=kept.append) as api:
         email = f"{uuid.uuid4().hex}@example.com"
@@ -80,7 +80,9 @@ async def test_a_user_registers_logs_in_changes_and_goes(service):
             await api.auth.login(email, "another password")
         assert wrong.value.problem.code == "invalid_credentials"
         await api.auth.login(email, PASSWORD)
-        await api.users.delete()
+        with pytest.raises(http_client.Forbidden):
+            await api.users.delete(user.id)
+    await admin.users.delete(user.id)
     assert "bnr_" not in repr(kept) + repr(session)
 
 

@@ -19,9 +19,10 @@ ACCOUNTS, ME = "/api/v1/accounts", "/api/v1/users/me"
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def open_to_app(database_url, tmp_path_factory):
-    """A service that pages of one other site may use."""
+    """A service that pages of one other site may use, without pages of its own."""
     directory = tmp_path_factory.mktemp("open_to_app")
-    running = await Service.start(database_url, directory, BITNEXUS_FRONTS="1", BITNEXUS_CORS_ORIGINS=APP)
+    settings = {"BITNEXUS_FRONTS": "1", "BITNEXUS_CORS_ORIGINS": APP, "BITNEXUS_DOCS": "false"}
+    running = await Service.start(database_url, directory, **settings)
     yield running
     assert await running.stop() == 0
 
@@ -94,3 +95,12 @@ async def test_large_answers_are_compressed_for_who_takes_that_and_small_ones_ar
     assert (headers["Content-Encoding"], body) == ("gzip", b"")
     _, headers, _ = await raw(service, ME, {**user.headers, "Accept-Encoding": "gzip"})
     assert "Content-Encoding" not in headers
+
+
+async def test_the_pages_about_the_api_can_be_turned_off(open_to_app, service):
+    for path in ("/docs", "/docs/errors", "/docs/assets/errors.css", "/api/openapi.json"):
+        assert (await open_to_app.call("GET", path))[0] == 404
+    status, headers, body = await raw(service, "/docs", {})
+    assert (status, headers["Content-Type"], headers["X-Frame-Options"]) == (200, "text/html; charset=utf-8", "DENY")
+    assert b"http://" not in body
+    assert b"https://" not in body

@@ -41,3 +41,17 @@ async def test_metrics_are_those_of_all_processes(service):
         s.labels["route"] for s in families["bitnexus_http_requests"].samples if s.labels["process"][:4] == "http"
     }
     assert "/health/live" in routes
+
+
+async def test_health_is_told_alike_on_both_ways(service):
+    told = []
+    for headers in ({}, {"Origin": "https://elsewhere.example"}):  # such a request takes the usual way
+        status, answer, got = await service.call("GET", "/health", headers=headers)
+        assert status == 200
+        answer.pop("timestamp")
+        told.append((answer, {name for name in got if name not in {"Date", "Content-Length"}}, got["Content-Type"]))
+    assert told[0] == told[1]
+    async with service.session.head("/health") as response:
+        assert (response.status, await response.read()) == (200, b"")
+    async with service.session.get("/health", data=b"x") as response:
+        assert response.status == 200

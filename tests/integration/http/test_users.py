@@ -65,8 +65,12 @@ async def test_a_change_of_what_has_changed_meanwhile_is_refused(service):
     assert (await change(service, ann, {"name": "one"}, match=tag))[0] == 200
     status, answer, _ = await change(service, ann, {"name": "two"}, match=tag)
     assert (status, answer["code"]) == (412, "precondition_failed")
-    assert (await delete(service, ann, match=tag))[0] == 412
-    for answer in (await change(service, ann, {"name": "two"}, match=None), await delete(service, ann, match=None)):
+    admin = await service.admin()
+    assert (await delete(service, admin, who=ann, match=tag))[0] == 412
+    for answer in (
+        await change(service, ann, {"name": "two"}, match=None),
+        await delete(service, admin, who=ann, match=None),
+    ):
         assert (answer[0], answer[1]["code"]) == (428, "precondition_required")
     status, _, headers = await service.call("GET", f"{USERS}/{ann.id}", user=ann, headers={"If-None-Match": '"2"'})
     assert (status, headers["ETag"]) == (304, '"2"')
@@ -83,9 +87,11 @@ async def test_another_user_can_be_neither_seen_nor_changed_nor_deleted(service)
     for status, answer, _ in (
         await service.call("GET", f"{USERS}/{ben.id}", user=ann),
         await change(service, ann, {"name": "x"}, who=ben),
-        await delete(service, ann, who=ben),
     ):
         assert (status, answer["code"]) == (404, "not_found")
+    for whom in (ben, ann):
+        status, answer, _ = await delete(service, ann, who=whom)
+        assert (status, answer["code"]) == (403, "forbidden")
     for method, body in (("GET", None), ("POST", {"user": {"email": "a@b.de", "password": PASSWORD}})):
         status, answer, _ = await service.call(method, USERS, user=ann, json=body)
         assert (status, answer["code"]) == (403, "forbidden")
@@ -152,18 +158,17 @@ async def test_the_list_of_users_has_each_once(service):
 
 
 async def test_a_user_with_money_is_not_deleted_and_one_without_is_logged_out_for_good(service):
-    ann, ben = await service.register(), await service.register()
+    ann, ben, admin = await service.register(), await service.register(), await service.admin()
     await service.fund(ann, 100)
-    status, answer, _ = await delete(service, ann)
+    status, answer, _ = await delete(service, admin, who=ann)
     assert (status, answer["code"]) == (409, "accounts_not_empty")
     assert (await service.transfer(ann, ben, 100))[0] == 201, "nothing was closed"
     socket = await service.session.ws_connect(f"/socket/websocket?vsn=2.0.0&token={ann.token}")
-    assert (await delete(service, ann))[0] == 204
+    assert (await delete(service, admin, who=ann))[0] == 204
     async with asyncio.timeout(5):
         assert (await socket.receive()).type is aiohttp.WSMsgType.CLOSE
     await refused_within_5_s(service, ann)
     assert not await may_log_in(service, ann.email)
-    admin = await service.admin()
     assert (await service.call("GET", f"{USERS}/{ann.id}", user=admin))[0] == 404
     status, answer, _ = await service.call("GET", f"/api/v1/accounts/{ann.account_id}", user=admin)
     assert (status, answer["data"]["status"]) == (200, "closed")
@@ -178,7 +183,7 @@ async def test_a_user_with_something_pending_is_not_deleted(service):
     await service.fund(ann, 5)
     fields = {"kind": "pending", "timeout_s": 600}
     assert (await service.transfer(ann, ben, 5, fields=fields))[0] == 201
-    status, answer, _ = await delete(service, ben)
+    status, answer, _ = await delete(service, await service.admin(), who=ben)
     assert (status, answer["code"]) == (409, "accounts_not_empty")
 
 

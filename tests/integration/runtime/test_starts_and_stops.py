@@ -148,6 +148,16 @@ def test_a_child_whose_start_takes_too_long_is_killed(journal, monkeypatch):
         launcher.start()
 
 
+def test_a_child_that_hangs_while_it_starts_is_killed_as_soon_as_one_that_is_up(journal, log):
+    with running(worker("a", journal, args={"init": "hang again"}, heartbeat_timeout_s=1.2)) as tree:
+        pid, begun_at = tree.pid("a"), time.monotonic()
+        os.kill(pid, signal.SIGKILL)
+        tree.until_replaced("a", pid)
+        assert time.monotonic() - begun_at < supervisor_module.START_TIMEOUT_S / 3
+        assert [hung["child"] for hung in log("child_hung")] == ["a"]
+    assert lines(journal).count("init a") == 3
+
+
 @pytest.mark.parametrize(
     ("kind", "args", "message"),
     [

@@ -323,3 +323,26 @@ def test_a_full_non_blocking_pipe_loses_lines_instead_of_raising(monkeypatch):
     assert writer.lost > 0
     os.close(reader)
     os.close(descriptor)
+
+
+def test_who_follows_the_lines_gets_them_after_the_filter_until_it_is_enough(written):
+    found = written(
+        """
+        from bitnexus.config.logging import tap
+        start("tapped", log_format="json")
+        lines = []
+        tap(lines.append)
+        log.info("first", password="hunter2hunter2")
+        logging.getLogger("y").warning("second token=abcdefgh")
+        tap(None)
+        log.info("third")
+        assert len(lines) == 2, lines
+        print("\\n".join(lines), file=sys.stderr)
+        """
+    )
+    lines = [json.loads(line) for line in found.splitlines()]
+    first, second = "first", f"second token={FILTERED}"
+    assert [line["event"] for line in lines] == [first, second, "third", first, second]
+    assert lines[3]["password"] == FILTERED
+    assert lines[3] == lines[0]
+    assert lines[4] == lines[1]

@@ -25,6 +25,9 @@ class Outlet:
     def __init__(self):
         self.sent: asyncio.Queue[Any] = asyncio.Queue()
 
+    def send_event(self, event, serializer, form):
+        self.send(event.text(serializer, form))
+
     def send(self, message):
         self.sent.put_nowait(json.loads(message))
 

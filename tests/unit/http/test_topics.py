@@ -24,6 +24,14 @@ def test_another_users_topic_is_forbidden_whether_there_is_such_a_user_or_not():
     assert judge(TOPIC + "\n", ANN) is Verdict.FORBIDDEN
 
 
+@pytest.mark.parametrize("topic", ["admin:tree", "admin:metrics", "admin:log"])
+def test_operators_topics_are_for_admins(topic):
+    assert judge(topic, ADMIN) is Verdict.ALLOWED
+    assert judge(topic, ANN) is judge(topic, SERVICE) is Verdict.FORBIDDEN
+    assert judge(topic + "s", ANN) is Verdict.FORBIDDEN
+    assert judge(topic + "s", ADMIN) is Verdict.UNKNOWN
+
+
 def test_ones_own_notifications_may_be_followed_and_an_admin_follows_any():
     topic = f"notification:{ANN.user_id}"
     assert judge(topic, ANN) is Verdict.ALLOWED
@@ -32,6 +40,6 @@ def test_ones_own_notifications_may_be_followed_and_an_admin_follows_any():
     assert judge("notification:1", ANN) is Verdict.FORBIDDEN
 
 
-@pytest.mark.parametrize("topic", ["", "phoenix", "transaction", "admin:tree", "rooms:1"])
+@pytest.mark.parametrize("topic", ["", "phoenix", "transaction", "rooms:1"])
 def test_other_topics_are_unknown(topic):
     assert judge(topic, ANN) is Verdict.UNKNOWN

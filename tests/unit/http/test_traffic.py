@@ -35,3 +35,18 @@ async def test_a_request_that_takes_too_long_is_told_of() -> None:
         assert not await traffic.drain(0.02)
         traffic.leave()
         assert await traffic.drain(0.02)
+
+
+async def test_a_drain_has_begun_when_it_is_asked_for_and_ends_when_somebody_resumes() -> None:
+    traffic = Traffic()
+    traffic.enter()
+    draining = traffic.drain(1000.0)
+    assert traffic.draining
+    traffic.resume()  # before a turn of the loop: what was asked for last holds
+    async with asyncio.timeout(PATIENCE_S):
+        assert not await draining
+        task = asyncio.create_task(traffic.drain(1000.0))
+        await asyncio.sleep(0)
+        traffic.resume()
+        assert not await task
+    assert not traffic.draining

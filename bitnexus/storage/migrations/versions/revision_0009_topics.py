@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "0009"
-down_revision = "0007"
+down_revision = "0008"
 
 UP = (
     # Transfers that say something of another one as well: they count twice among a user's events. Plain transfers are

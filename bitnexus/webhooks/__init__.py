@@ -1,0 +1,1 @@
+"""Signed webhooks: what the ledger recorded, told to internal services by HTTP (docs/webhooks.md)."""
