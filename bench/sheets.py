@@ -160,7 +160,7 @@ def cpu(found: Results) -> Sheet:
         ("contestant", "at once", *KINDS, "all", f"of {OURS}'s"),
         rows,
         caption="Medians of the rounds with one transfer per request; without the clients. "
-        "A peer's server processes count as fronts, pgbench has none.",
+        "Supervision is all that has no column. A peer's server processes count as fronts, pgbench has none.",
     )
 
 
