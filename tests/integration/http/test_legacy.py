@@ -386,13 +386,16 @@ async def test_each_route_is_counted_by_name_and_strangers_cannot_invent_names(f
 
 async def test_an_old_service_that_is_away_is_a_502_problem_and_this_one_goes_on(front, old):
     await old.runner.cleanup()
-    for _ in range(2):
-        status, answer, _ = await front.call("POST", "/api/v1/orders", json={"a": 1})
-        assert (status, answer["code"]) == (502, "legacy_unavailable")
-    assert (await front.call("GET", "/health"))[0] == 200
-    of_route = 'process="http-0",method="POST",route="/api/v1/products",status="failed"'
-    assert (await front.call("POST", "/api/v1/products"))[0] == 502
-    assert f"bitnexus_legacy_requests_total{{{of_route}}} 1.0" in await metrics(front)
-    log = "\n".join(front.running.log_lines())
-    assert "legacy_unavailable" in log
-    assert "of-the-old-one" not in log
+    try:
+        for _ in range(2):
+            status, answer, _ = await front.call("POST", "/api/v1/orders", json={"a": 1})
+            assert (status, answer["code"]) == (502, "legacy_unavailable")
+        assert (await front.call("GET", "/health"))[0] == 200
+        of_route = 'process="http-0",method="POST",route="/api/v1/products",status="failed"'
+        assert (await front.call("POST", "/api/v1/products"))[0] == 502
+        assert f"bitnexus_legacy_requests_total{{{of_route}}} 1.0" in await metrics(front)
+        log = "\n".join(front.running.log_lines())
+        assert "legacy_unavailable" in log
+        assert "of-the-old-one" not in log
+    finally:
+        await old.start()
