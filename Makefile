@@ -13,8 +13,8 @@ UV  = $(firstword $(wildcard $(VENV)/bin/uv) uv)
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .SUFFIXES:
-.PHONY: help run test test-api test-long bench bench-channels bench-http bench-import bench-ledger bench-runtime \
-	bench-supervision bench-users soak chaos chaos-ledger chaos-channels fuzz \
+.PHONY: help run test test-api test-long bench bench-channels bench-http bench-import bench-ledger bench-memory \
+	bench-runtime bench-supervision bench-users soak chaos chaos-ledger chaos-channels fuzz \
 	check fmt lock clean
 
 help: ## List the targets
@@ -42,8 +42,10 @@ test-api: $(VENV)/.dev-installed ## Ask every operation of the OpenAPI document 
 bench-supervision: $(VENV)/.dev-installed ## Measure restarts, starts and stops of supervised actors and processes
 	$(PY) -m bench.supervision $(ARGS)
 
-bench: $(VENV)/.dev-installed ## Measure transfers beside the peers, and memory (ARGS=--help)
-	$(PY) -m bench.transfers $(ARGS)
+bench: $(VENV)/.dev-installed ## Measure everything beside the peers, in 20 minutes (ARGS="transfers hot", ARGS=--quick, --help)
+	$(PY) -m bench $(ARGS)
+
+bench-memory: $(VENV)/.dev-installed ## Measure the memory of an idle service
 	$(PY) -m bench.memory
 
 bench-channels: $(VENV)/.dev-installed ## Measure the fan-out of events to 2,000 sockets beside a bare server (ARGS="--rounds 5")

@@ -1,47 +1,46 @@
-"""Who is measured: BitNexus as a user starts it, and the peers, each with its own database of one server.
+"""Who is measured: what a contestant is, and BitNexus as a user starts it. The peers are in `bench.http_peers`.
 
-A contestant is started with N accounts of N users, all funded, and gives what the load needs: a port, and the file of
-its tokens and accounts.
+A contestant has a database of its own, and is started with the same users, accounts, money and earlier transfers as any
+other.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-import secrets
-import signal
-import subprocess
-import sys
-import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
-import asyncpg
+import aiohttp
 
-from bench.cpu import descendants, kind_of
-from bench.peers import aiohttp_asyncpg
-from bitnexus.storage.embedded import EmbeddedPostgres
-from tests.customers import Teller, session_with
-from tests.running import ROOT, RunningService, accepts_connections, free_port, wait_until
+from bench import requests as request_files
+from bench.cpu import kind_of
+from bench.generators import Load, load
+from bench.servers import Server, ask, create_database
+from bench.workloads import Holder, Population, Shape, Workload, history_of_pairs
+from bitnexus.config import Settings
+from bitnexus.http.client import Client
+from tests.customers import Customer, Teller, session_with
+from tests.running import RunningService, free_port
 
 #: In minor units: far more than a run can move.
-FUNDS = 1_000_000_000
-PEER_PROCESSES = 2
-PEER_POOL_SIZE = 10
-_START_TIMEOUT_S = 30.0
+FUNDS: Final = 1_000_000_000
+_AT_ONCE: Final = 8
+_BATCH: Final = 1_000
+
+T = TypeVar("T")
 
 
 class Contestant(Protocol):
     """Somebody who takes transfers."""
 
     name: str
-    port: int
-    accounts: Path
 
-    async def start(self, count: int) -> None:
-        """Start it, with so many funded accounts."""
+    async def start(self) -> None:
+        """Start it, with its users and their money."""
+
+    async def load(self, workload: Workload, prefix: str, *, connections: int, seconds: int) -> Load:
+        """Load it; `prefix` makes the keys unique among all runs."""
 
     def kinds(self) -> Mapping[int, str]:
         """What its processes are, by their ids; without PostgreSQL's."""
@@ -56,27 +55,88 @@ class Contestant(Protocol):
         """End it."""
 
 
-class BitNexus:
+class OverHttp:
+    """What contestants with a port have in common: how they are loaded."""
+
+    def __init__(self, directory: Path, port: int) -> None:
+        directory.mkdir()
+        self._directory = directory
+        self._files: dict[str, Path] = {}
+        self.port = port
+        self.population: Population
+
+    async def load(self, workload: Workload, prefix: str, *, connections: int, seconds: int) -> Load:
+        """See `Contestant`; the requests are made at the first time."""
+        if (file := self._files.get(workload.name)) is None:
+            file = self._directory / f"{workload.name}.requests"
+            request_files.write(file, workload.for_population(self.population))
+            self._files[workload.name] = file
+        return await load(self.port, file, prefix, connections=connections, seconds=seconds)
+
+
+class BitNexus(OverHttp):
     """The service itself, with its settings as they are by default, but for the rate limits."""
 
     name = "BitNexus"
 
-    def __init__(self, directory: Path, server: EmbeddedPostgres) -> None:
-        directory.mkdir()
-        self._url = server.url_of("bitnexus_bench")
-        self._server = server
-        self.service = RunningService(directory, {"DATABASE_URL": self._url})
-        self.port = self.service.port
-        self.accounts = directory / "accounts"
+    def __init__(self, directory: Path, server: Server, shape: Shape, *, database: str = "bitnexus_bench") -> None:
+        super().__init__(directory, free_port())
+        self._url = server.url_of(database)
+        self._server, self._shape = server, shape
+        (directory / "service").mkdir()
+        self.service = self._service({})
 
-    async def start(self, count: int) -> None:
-        """Start it; users, accounts and money come through its API."""
-        await _create_database(self._server, "bitnexus_bench")
+    def _service(self, environment: Mapping[str, str]) -> RunningService:
+        # The tests' service has a number of partitions of its own.
+        partitions = Settings.model_fields["partitions"]
+        given = {"DATABASE_URL": self._url, str(partitions.validation_alias): str(partitions.default)}
+        return RunningService(self._directory / "service", {**given, **environment}, port=self.port)
+
+    async def start(self) -> None:
+        """Start it; users, accounts, money and transfers come through its API."""
+        await create_database(self._server, self._url)
         await asyncio.to_thread(self.service.start)
         async with session_with(self.service) as session:
             teller = await Teller.begin(self.service, session)
-            customers = await teller.customers(count, funds=FUNDS)
-        self.accounts.write_text("".join(f"{one.token} {one.account_id}\n" for one in customers))
+            customers = await teller.customers(self._shape.users, funds=0)
+            holders = [await self._open_accounts(session, customer) for customer in customers]
+            for some in _in_parts([account for holder in holders for account in holder.accounts]):
+                await teller.fund(some, FUNDS)
+            self.population = Population(holders, await self._post_history(session, holders))
+
+    async def restart(self, environment: Mapping[str, str]) -> None:
+        """Stop it in order and start it with further settings, which are then not the default any more."""
+        self.service.process.terminate()
+        await asyncio.to_thread(self.service.wait)
+        self.service.close()
+        self.service = self._service(environment)
+        await asyncio.to_thread(self.service.start)
+
+    async def _open_accounts(self, session: aiohttp.ClientSession, customer: Customer) -> Holder:
+        slots, api = asyncio.Semaphore(_AT_ONCE), _client(session, customer.token)
+
+        async def one() -> str:
+            async with slots:
+                return (await api.accounts.open()).id
+
+        further = await asyncio.gather(*(one() for _ in range(self._shape.accounts_each - 1)))
+        return Holder(customer.token, [customer.account_id, *further])
+
+    async def _post_history(self, session: aiohttp.ClientSession, holders: list[Holder]) -> list[tuple[str, str]]:
+        owned = Population(holders, ()).owned()
+        asked: dict[str, list[dict[str, Any]]] = {holder.token: [] for holder in holders}
+        for debit, credit, amount in history_of_pairs(self._shape):
+            token, account = owned[debit]
+            fields = {"debit_account_id": account, "credit_account_id": owned[credit][1], "amount": amount}
+            asked[token].append(fields)
+        found = []
+        for token, items in asked.items():
+            for some in _in_parts(items):
+                batch = await _client(session, token).transactions.batch(some)
+                if batch.refused:
+                    raise AssertionError(f"{batch.refused} of the first transfers were refused")
+                found += [(token, result.id) for result in batch.results]
+        return found
 
     def kinds(self) -> Mapping[int, str]:
         """By the names in the tree."""
@@ -86,97 +146,21 @@ class BitNexus:
         """All transfers but the funding."""
         world = "SELECT id FROM ledger_accounts WHERE owner_id IS NULL"
         query = f"SELECT count(*) FROM ledger_transfers WHERE refusal IS NULL AND debit_account_id NOT IN ({world})"
-        return int(await _ask(self._url, query))
+        return int(await ask(self._url, query))
 
     async def surplus(self) -> int:
         """All money comes from the world account."""
-        return int(await _ask(self._url, "SELECT sum(credits_posted - debits_posted)::bigint FROM ledger_accounts"))
+        return int(await ask(self._url, "SELECT sum(credits_posted - debits_posted)::bigint FROM ledger_accounts"))
 
     def stop(self) -> None:
         """End it, whatever state it is in."""
         self.service.close()
 
 
-class AiohttpAsyncpg:
-    """`bench.peers.aiohttp_asyncpg`; `reset=False`: with a pool that does not reset its connections."""
-
-    def __init__(self, directory: Path, server: EmbeddedPostgres, *, reset: bool = True) -> None:
-        directory.mkdir()
-        self.name = "aiohttp + asyncpg" if reset else "aiohttp + asyncpg, no reset"
-        self._options = [] if reset else ["--no-reset"]
-        self._database = f"{directory.name}_bench"
-        self._url = server.url_of(self._database)
-        self._server = server
-        self._log = directory / "log"
-        self.port = free_port()
-        self.accounts = directory / "accounts"
-        self._count = 0
-        self._process: subprocess.Popen[bytes] | None = None
-
-    async def start(self, count: int) -> None:
-        """Make its schema and its users, then start its processes."""
-        await _create_database(self._server, self._database)
-        self._count = count
-        users = [(secrets.token_urlsafe(32), str(uuid.uuid4()), str(uuid.uuid4())) for _ in range(count)]
-        connection = await asyncpg.connect(self._url)
-        try:
-            await connection.execute(aiohttp_asyncpg.SCHEMA)
-            accounts = [(account, user, FUNDS) for _, user, account in users]
-            await connection.executemany("INSERT INTO accounts (id, owner_id, balance) VALUES ($1, $2, $3)", accounts)
-            tokens = [(token, user) for token, user, _ in users]
-            await connection.executemany("INSERT INTO tokens (token, user_id) VALUES ($1, $2)", tokens)
-            await connection.execute("ANALYZE")
-        finally:
-            await connection.close()
-        self.accounts.write_text("".join(f"{token} {account}\n" for token, _, account in users))
-        self._launch()
-        await asyncio.to_thread(self._wait_until_up)
-
-    def _launch(self) -> None:
-        command = [sys.executable, "-m", "bench.peers.aiohttp_asyncpg"]
-        command += ["--database-url", self._url, "--port", str(self.port)]
-        command += ["--processes", str(PEER_PROCESSES), "--pool-size", str(PEER_POOL_SIZE), *self._options]
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, process_group=0)
-
-    def _wait_until_up(self) -> None:
-        def up() -> bool:
-            return self._log.read_text().count("ready") == PEER_PROCESSES and accepts_connections(self.port)
-
-        wait_until(up, _START_TIMEOUT_S, lambda: f"the peer does not start:\n{self._log.read_text()}")
-
-    def kinds(self) -> Mapping[int, str]:
-        """All of them handle requests."""
-        assert self._process is not None
-        return dict.fromkeys(descendants(self._process.pid), "front")
-
-    async def recorded(self) -> int:
-        """All transfers."""
-        return int(await _ask(self._url, "SELECT count(*) FROM transfers"))
-
-    async def surplus(self) -> int:
-        """Every account began with the same."""
-        return int(await _ask(self._url, "SELECT sum(balance)::bigint FROM accounts")) - self._count * FUNDS
-
-    def stop(self) -> None:
-        """End it, whatever state it is in."""
-        if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait(_START_TIMEOUT_S)
+def _client(session: aiohttp.ClientSession, token: str) -> Client:
+    return Client("", tokens=token, session=session)  # the session knows the address
 
 
-async def _create_database(server: EmbeddedPostgres, name: str) -> None:
-    connection = await asyncpg.connect(server.url)
-    try:
-        await connection.execute(f"CREATE DATABASE {name}")
-    finally:
-        await connection.close()
-
-
-async def _ask(url: str, query: str) -> Any:  # noqa: ANN401 - of the column's type
-    connection = await asyncpg.connect(url)
-    try:
-        return await connection.fetchval(query)
-    finally:
-        await connection.close()
+def _in_parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), _BATCH):
+        yield items[start : start + _BATCH]

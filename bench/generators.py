@@ -13,16 +13,17 @@ from tests.running import ROOT
 
 #: Longer than any answer should take: it counts as an error.
 ANSWER_TIMEOUT_S = 10
-_SCRIPT = Path(__file__).with_name("transfers.lua")
+_SCRIPT = Path(__file__).with_name("requests.lua")
 _GRACE_S = 60.0
 _MAX_COMPLAINT = 2_000
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What the clients saw: answers, latencies, and what went wrong, by kind."""
+    """What the clients saw: answers, requests with a key, latencies, and what went wrong, by kind."""
 
     requests: int
+    keyed: int
     seconds: float
     p50_ms: float
     p90_ms: float
@@ -32,7 +33,7 @@ class Load:
 
     @property
     def per_second(self) -> float:
-        """Transfers per second."""
+        """Requests answered per second."""
         return self.requests / self.seconds
 
     @property
@@ -46,7 +47,7 @@ def generator() -> str:
     return "wrk" if shutil.which("wrk") else "bench.load"
 
 
-async def load(port: int, accounts: Path, prefix: str, *, connections: int, seconds: int) -> Load:
+async def load(port: int, requests: Path, prefix: str, *, connections: int, seconds: int) -> Load:
     """Load the server on `port` with so many connections for so long; `prefix` makes the keys unique among all runs.
 
     Raises:
@@ -55,9 +56,9 @@ async def load(port: int, accounts: Path, prefix: str, *, connections: int, seco
     if (wrk := shutil.which("wrk")) is not None:
         command = [wrk, "--threads", "1", "--connections", str(connections), "--duration", f"{seconds}s"]
         command += ["--timeout", f"{ANSWER_TIMEOUT_S}s", "--script", str(_SCRIPT), f"http://127.0.0.1:{port}"]
-        command += ["--", str(accounts), prefix]
+        command += ["--", str(requests), prefix]
     else:
-        command = [sys.executable, "-m", "bench.load", "--port", str(port), "--accounts", str(accounts)]
+        command = [sys.executable, "-m", "bench.load", "--port", str(port), "--requests", str(requests)]
         command += ["--prefix", prefix, "--connections", str(connections), "--seconds", str(seconds)]
     process = await asyncio.create_subprocess_exec(
         *command, cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE

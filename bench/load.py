@@ -1,8 +1,8 @@
 """The load generator that needs nothing installed: keep-alive connections, each with one request at a time.
 
-    python -m bench.load --port … --accounts FILE --prefix KEY [--connections 64] [--seconds 10]
+    python -m bench.load --port … --requests FILE --prefix KEY [--connections 64] [--seconds 10]
 
-The same requests as `transfers.lua` gives wrk, which takes less of the CPU and is preferred where it is installed.
+Sends the same as `requests.lua` makes wrk send, which takes less of the CPU and is preferred where it is installed.
 Prints one line of JSON of the same form.
 """
 
@@ -14,10 +14,14 @@ import json
 import random
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, cast
 
 import uvloop
+
+from bench import requests as request_files
+from bench.requests import Request
 
 #: Past the end of the load: what is in flight then is still counted.
 DRAIN_S: Final = 10.0
@@ -25,37 +29,22 @@ _END_OF_HEAD: Final = b"\r\n\r\n"
 _LENGTH: Final = b"content-length:"
 
 
-class Requests:
-    """Makes the requests: all that can be made before is."""
+class Source:
+    """Which request comes next: one of the file's, under a key of its own."""
 
-    def __init__(self, accounts: list[tuple[str, str]], prefix: str) -> None:
-        self._ids = [account_id.encode() for _, account_id in accounts]
-        self._heads = [self._parts(token, account_id) for token, account_id in accounts]
+    def __init__(self, requests: Sequence[Request], prefix: str) -> None:
+        self._requests = requests
         self._prefix = prefix.encode()
-        self._count = 0
-        self._rng = random.Random(prefix)
-
-    @staticmethod
-    def _parts(token: str, account_id: str) -> tuple[bytes, bytes]:
-        body = f'{{"transaction":{{"debit_account_id":"{account_id}","credit_account_id":"'
-        # The length is always the same: ids have 36 characters, amounts three digits.
-        length = len(body) + len(account_id) + len('","amount":100}}')
-        head = (
-            "POST /api/v1/transactions HTTP/1.1\r\nHost: localhost\r\n"
-            f"Authorization: Bearer {token}\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {length}\r\nIdempotency-Key: "
-        )
-        return head.encode(), f"\r\n\r\n{body}".encode()
+        self._random = random.Random(prefix).random
+        self.keyed = 0
 
     def next(self) -> bytes:
-        """A transfer between two random accounts, under a key of its own."""
-        self._count += 1
-        rng, count = self._rng.random, len(self._ids)
-        debit = int(rng() * count)
-        credit = (debit + 1 + int(rng() * (count - 1))) % count
-        before, after = self._heads[debit]
-        key, amount = b"%s-%d" % (self._prefix, self._count), 100 + int(rng() * 900)
-        return b'%s%s%s%s","amount":%d}}' % (before, key, after, self._ids[credit], amount)
+        """A random one."""
+        chosen = self._requests[int(self._random() * len(self._requests))]
+        if not chosen.keyed:
+            return chosen.before
+        self.keyed += 1
+        return b"%s%s-%d%s" % (chosen.before, self._prefix, self.keyed, chosen.after)
 
 
 class Tally:
@@ -69,8 +58,8 @@ class Tally:
 class Client(asyncio.Protocol):
     """One connection: sends the next request when the last one is answered, until `stopped`."""
 
-    def __init__(self, requests: Requests, tally: Tally, done: asyncio.Future[None]) -> None:
-        self._requests, self._tally, self._done = requests, tally, done
+    def __init__(self, source: Source, tally: Tally, done: asyncio.Future[None]) -> None:
+        self._source, self._tally, self._done = source, tally, done
         self._buffer = b""
         self._sent_at = 0.0
         self.stopped = False
@@ -82,7 +71,7 @@ class Client(asyncio.Protocol):
 
     def _send(self) -> None:
         self._sent_at = time.perf_counter()
-        self._transport.write(self._requests.next())
+        self._transport.write(self._source.next())
 
     def data_received(self, data: bytes) -> None:
         """Count an answer once it is whole."""
@@ -116,15 +105,15 @@ class Client(asyncio.Protocol):
             self._done.set_result(None)
 
 
-async def run(port: int, accounts: list[tuple[str, str]], prefix: str, connections: int, seconds: float) -> Tally:
+async def run(port: int, source: Source, *, connections: int, seconds: float) -> Tally:
     """Load the server on this port for so many seconds, and wait for the last answers."""
     loop = asyncio.get_running_loop()
-    requests, tally = Requests(accounts, prefix), Tally()
+    tally = Tally()
     clients: list[Client] = []
     ends: list[asyncio.Future[None]] = []
     for _ in range(connections):
         done: asyncio.Future[None] = loop.create_future()
-        client = Client(requests, tally, done)
+        client = Client(source, tally, done)
         try:
             await loop.create_connection(lambda client=client: client, "127.0.0.1", port)  # type: ignore[misc]
         except OSError:
@@ -144,14 +133,14 @@ def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--accounts", type=Path, required=True, help="lines of a token and an account's id")
+    parser.add_argument("--requests", type=Path, required=True, help="see bench/requests.py")
     parser.add_argument("--prefix", required=True, help="of the idempotency keys: another one for every run")
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=10.0)
     options = parser.parse_args()
-    accounts = [(token, id_) for token, id_ in (line.split() for line in options.accounts.read_text().splitlines())]
+    source = Source(request_files.read(options.requests), options.prefix)
     started_at = time.perf_counter()
-    tally = uvloop.run(run(options.port, accounts, options.prefix, options.connections, options.seconds))
+    tally = uvloop.run(run(options.port, source, connections=options.connections, seconds=options.seconds))
     elapsed_s = time.perf_counter() - started_at
     if not tally.latencies_us:
         sys.exit("no request was answered")
@@ -162,6 +151,7 @@ def main() -> None:
 
     result = {
         "requests": len(ordered),
+        "keyed": source.keyed,
         "seconds": elapsed_s,
         "p50_ms": percentile_ms(0.5),
         "p90_ms": percentile_ms(0.9),

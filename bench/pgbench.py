@@ -17,13 +17,12 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
-from urllib.parse import parse_qs, urlsplit
+from typing import Final
 
 import asyncpg
 
+from bench.servers import Server, ask, create_database, libpq_environment
 from bitnexus.storage import server_binaries
-from bitnexus.storage.embedded import EmbeddedPostgres
 
 DATABASE: Final = "pgbench_peer"
 _DEBIAN: Final = Path("/usr/lib/postgresql")
@@ -59,9 +58,17 @@ _TWO: Final = """
 \\set debit random(1, :accounts)
 \\set credit 1 + (:debit + random(0, :accounts - 2)) % :accounts
 """
+#: Of each four transfers one debits account 1 and one credits it; the other two do not touch it.
+_HOT: Final = """
+\\set side random(1, 4)
+\\set first random(2, :accounts)
+\\set second 2 + (:first - 2 + random(1, :accounts - 2)) % (:accounts - 1)
+\\set debit CASE WHEN :side = 1 THEN 1 ELSE :first END
+\\set credit CASE WHEN :side = 2 THEN 1 ELSE :second END
+"""
+CHOICES: Final = {"any": _TWO, "hot": _HOT}
 SCRIPTS: Final = {
-    "statements": _TWO
-    + """
+    "statements": """
 BEGIN;
 SELECT FROM accounts WHERE id IN (:debit, :credit) ORDER BY id FOR UPDATE;
 UPDATE accounts SET balance = balance - 1 WHERE id = :debit RETURNING balance AS debit_balance \\gset
@@ -70,7 +77,7 @@ INSERT INTO transfers (id, debit_account_id, credit_account_id, amount, debit_ba
 VALUES (gen_random_uuid(), :debit, :credit, 1, :debit_balance, :credit_balance);
 COMMIT;
 """,
-    "function": _TWO + "SELECT transfer(:debit, :credit, 1);\n",
+    "function": "SELECT transfer(:debit, :credit, 1);\n",
 }
 
 
@@ -82,6 +89,8 @@ class Ran:
     per_second: float
     p50_ms: float
     p99_ms: float
+    p90_ms: float
+    max_ms: float
 
 
 def program() -> Path | None:
@@ -97,18 +106,14 @@ def program() -> Path | None:
 class PgBench:
     """pgbench in a database of its own of the server that is shared."""
 
-    def __init__(self, path: Path, server: EmbeddedPostgres, *, clients: int, accounts: int) -> None:
+    def __init__(self, path: Path, server: Server, *, clients: int, accounts: int) -> None:
         self._path, self._url = path, server.url_of(DATABASE)
-        self._admin_url = server.url
+        self._server = server
         self._clients, self._accounts = clients, accounts
 
     async def start(self) -> str:
         """Make its database; which pgbench it is."""
-        admin = await asyncpg.connect(self._admin_url)
-        try:
-            await admin.execute(f"CREATE DATABASE {DATABASE}")
-        finally:
-            await admin.close()
+        await create_database(self._server, self._url)
         db = await asyncpg.connect(self._url)
         try:
             await db.execute(SCHEMA)
@@ -120,49 +125,42 @@ class PgBench:
             await db.close()
         return (await self._run("--version")).strip()
 
-    async def load(self, form: str, seconds: float) -> Ran:
-        """Load it for so long.
+    async def load(self, form: str, seconds: float, *, clients: int | None = None, choice: str = "any") -> Ran:
+        """Load it for so long, with another number of clients if told; `choice` is that of the accounts.
 
         Raises:
             RuntimeError: pgbench failed, or the table does not hold what it says.
         """
-        before = await self._recorded()
+        before = await self.recorded()
         with tempfile.TemporaryDirectory(prefix="bitnexus-bench-") as directory:
             told = await self._run(
-                *("--no-vacuum", "--protocol", "prepared", "--client", self._clients, "--jobs", 1),
+                *("--no-vacuum", "--protocol", "prepared", "--client", clients or self._clients, "--jobs", 1),
                 *("--time", max(1, round(seconds)), "--define", f"accounts={self._accounts}"),
-                *("--file", _script(directory, form), "--log", "--log-prefix", f"{directory}/log"),
+                *("--file", _script(directory, CHOICES[choice] + SCRIPTS[form])),
+                *("--log", "--log-prefix", f"{directory}/log"),
             )
             latencies = sorted(_latencies_ms(directory))
         done = int(_number(r"number of transactions actually processed: (\d+)", told))
-        recorded = await self._recorded() - before
+        recorded = await self.recorded() - before
         if recorded != done or len(latencies) != done:
             raise RuntimeError(f"pgbench counts {done} transfers, logs {len(latencies)}, the table has {recorded} more")
         rate = _number(r"tps = ([0-9.]+)", told)
-        return Ran(done, rate, latencies[done // 2], latencies[int(done * 0.99)])
+        p50, p99, p90 = (latencies[int(done * share)] for share in (0.5, 0.99, 0.9))
+        return Ran(done, rate, p50, p99, p90, latencies[-1])
 
     async def surplus(self) -> int:
         """The sum of all balances, less what it has to be."""
-        return int(await self._ask("SELECT sum(balance)::bigint FROM accounts")) - self._accounts * 10**9
+        return int(await ask(self._url, "SELECT sum(balance)::bigint FROM accounts")) - self._accounts * 10**9
 
-    async def _recorded(self) -> int:
-        return int(await self._ask("SELECT count(*) FROM transfers"))
-
-    async def _ask(self, query: str) -> Any:  # noqa: ANN401 - of the column's type
-        db = await asyncpg.connect(self._url)
-        try:
-            return await db.fetchval(query)
-        finally:
-            await db.close()
+    async def recorded(self) -> int:
+        """How many transfers there are."""
+        return int(await ask(self._url, "SELECT count(*) FROM transfers"))
 
     async def _run(self, *arguments: object) -> str:
-        parts = urlsplit(self._url)
-        options = parse_qs(parts.query)
-        place = {"PGHOST": options["host"][0], "PGPORT": options["port"][0], "PGUSER": parts.username or ""}
         process = await asyncio.create_subprocess_exec(
             str(self._path),
             *map(str, arguments),
-            env={"PATH": os.environ["PATH"], "LC_ALL": "C", "PGDATABASE": DATABASE, **place},
+            env={"PATH": os.environ["PATH"], "LC_ALL": "C", **libpq_environment(self._url)},
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
@@ -185,9 +183,9 @@ def _number(pattern: str, text: str) -> float:
     return float(found[1])
 
 
-def _script(directory: str, form: str) -> Path:
+def _script(directory: str, text: str) -> Path:
     path = Path(directory, "script")
-    path.write_text(SCRIPTS[form])
+    path.write_text(text)
     return path
 
 

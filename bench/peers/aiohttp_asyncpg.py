@@ -1,15 +1,16 @@
-"""The peer: a transfer as a careful aiohttp + asyncpg team would write it, one database transaction per request.
+"""The peer: transfers as a careful aiohttp + asyncpg team would serve them.
 
-    python -m bench.peers.aiohttp_asyncpg --database-url … --port … [--processes 2] [--pool-size 10]
+    python -m bench.peers.aiohttp_asyncpg --database-url … --port … [--processes 2] [--pool-size 10] [--function]
 
-What it does for a POST: looks the bearer token up, validates the body, then in one transaction locks both rows in the
-order of their ids, checks owner and balance, updates both, inserts the transfer under its idempotency key, commits.
+A POST looks the bearer token up, validates the body, and posts the transfer: in one database transaction, or with
+``--function`` by one call of a function in the server (`bench.peers.transfer_sql`). A GET shows a transfer, or a page
+of an account's history.
 
 What is done to make it fast: uvloop; a process per core, which share the port by SO_REUSEPORT; prepared statements
 (asyncpg keeps them per connection); tokens in memory; msgspec for JSON and validation in one pass; no access log; what
-is there at the start is frozen for the garbage collector; balance columns without an index and room on their pages (HOT
-updates); no index but the two that the job needs. With ``--no-reset`` the pool leaves out the query by which it resets
-a connection that is given back: few know of it, and it saves one round trip of seven.
+is there at the start is frozen for the garbage collector. With ``--no-reset`` the pool leaves out the query by which it
+resets a connection that is given back: few know of it, and it saves one round trip of seven, or with ``--function`` one
+of two.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import asyncio
 import gc
 import os
 import signal
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Final
 
 import asyncpg
@@ -26,40 +28,16 @@ import msgspec
 import uvloop
 from aiohttp import web
 
-SCHEMA: Final = """
-CREATE TABLE tokens (token text PRIMARY KEY, user_id uuid NOT NULL);
-CREATE TABLE accounts (
-    id uuid PRIMARY KEY,
-    owner_id uuid NOT NULL,
-    balance bigint NOT NULL CHECK (balance >= 0)
-) WITH (fillfactor = 70);
-CREATE TABLE transfers (
-    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    user_id uuid NOT NULL,
-    idempotency_key text NOT NULL,
-    debit_account_id uuid NOT NULL,
-    credit_account_id uuid NOT NULL,
-    amount bigint NOT NULL CHECK (amount > 0),
-    inserted_at timestamptz NOT NULL DEFAULT now(),
-    UNIQUE (user_id, idempotency_key)
-);
-"""
-PATH: Final = "/api/v1/transactions"
+from bench.peers.transfer_sql import Refused, Wanted, history, post, post_by_function, show
 
-_LOCK: Final = (
-    "SELECT id::text, owner_id::text, balance FROM accounts WHERE id = ANY($1::uuid[]) ORDER BY id FOR UPDATE"
-)
-_DEBIT: Final = "UPDATE accounts SET balance = balance - $2 WHERE id = $1"
-_CREDIT: Final = "UPDATE accounts SET balance = balance + $2 WHERE id = $1"
-_COLUMNS: Final = "id, debit_account_id::text, credit_account_id::text, amount, inserted_at"
-_INSERT: Final = f"""
-INSERT INTO transfers (user_id, idempotency_key, debit_account_id, credit_account_id, amount)
-VALUES ($1, $2, $3, $4, $5) ON CONFLICT (user_id, idempotency_key) DO NOTHING RETURNING {_COLUMNS}
-"""
-_FIND: Final = f"SELECT {_COLUMNS} FROM transfers WHERE user_id = $1 AND idempotency_key = $2"
+PATH: Final = "/api/v1/transactions"
+HISTORY_PATH: Final = "/api/v1/accounts/{id}/history"
+_MAX_PAGE: Final = 200
+_FROM_NEWEST: Final = 2**63 - 1
 
 AccountId = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$")]
 Amount = Annotated[int, msgspec.Meta(ge=1, le=2**53 - 1)]
+Post = Callable[[Any, str, str, Wanted], Awaitable[tuple[dict[str, Any], bool]]]
 
 
 class Fields(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -76,24 +54,30 @@ class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     transaction: Fields
 
 
-class Refused(Exception):
-    """The transfer cannot be made."""
-
-
 _decode = msgspec.json.Decoder(Body).decode
 _encode = msgspec.json.Encoder().encode
 
 
 class Server:
-    """One process's handler, its tokens and its pool."""
+    """One process's handlers, its tokens and its pool."""
 
-    def __init__(self, pool: asyncpg.Pool[Any], tokens: dict[str, str]) -> None:
-        self._pool = pool
-        self._tokens = tokens
+    def __init__(self, pool: asyncpg.Pool[Any], tokens: dict[str, str], post: Post) -> None:
+        self._pool, self._tokens, self._post = pool, tokens, post
+
+    def routes(self) -> list[web.RouteDef]:
+        """What is served."""
+        return [
+            web.post(PATH, self.create),
+            web.get(PATH + "/{id}", self.show),
+            web.get(HISTORY_PATH, self.history),
+        ]
+
+    def _user(self, request: web.Request) -> str | None:
+        return self._tokens.get(request.headers.get("Authorization", "").removeprefix("Bearer "))
 
     async def create(self, request: web.Request) -> web.Response:
         """POST of a transfer: 201, or 200 for a key that was used for the same transfer before."""
-        user_id = self._tokens.get(request.headers.get("Authorization", "").removeprefix("Bearer "))
+        user_id = self._user(request)
         if user_id is None:
             return _answer(401, {"error": "unauthorized"})
         key = request.headers.get("Idempotency-Key", "")
@@ -105,45 +89,42 @@ class Server:
             return _answer(422, {"error": str(error)})
         except msgspec.DecodeError:
             return _answer(400, {"error": "malformed"})
+        wanted = Wanted(fields.debit_account_id, fields.credit_account_id, fields.amount)
         try:
             async with self._pool.acquire() as connection:
-                row, replayed = await _post(connection, user_id, key, fields)
+                shown, replayed = await self._post(connection, user_id, key, wanted)
         except Refused as refusal:
             return _answer(422, {"error": str(refusal)})
-        return _answer(200 if replayed else 201, {"data": dict(row)})
+        return _answer(200 if replayed else 201, {"data": shown})
 
+    async def show(self, request: web.Request) -> web.Response:
+        """GET of a transfer by its id."""
+        user_id = self._user(request)
+        if user_id is None:
+            return _answer(401, {"error": "unauthorized"})
+        try:
+            transfer_id = int(request.match_info["id"])
+        except ValueError:
+            return _answer(404, {"error": "not_found"})
+        async with self._pool.acquire() as connection:
+            shown = await show(connection, user_id, transfer_id)
+        return _answer(404, {"error": "not_found"}) if shown is None else _answer(200, {"data": shown})
 
-async def _post(connection: Any, user_id: str, key: str, fields: Fields) -> tuple[Any, bool]:  # noqa: ANN401 - untyped
-    """The transfer's row, and whether it was there before."""
-    if fields.debit_account_id == fields.credit_account_id:
-        raise Refused("accounts_must_be_different")
-    try:
-        async with connection.transaction():
-            return await _move(connection, user_id, key, fields), False
-    except Refused:
-        # Rolled back. A repeated key gets the original answer, also when there would be no money for it any more.
-        row = await connection.fetchrow(_FIND, user_id, key)
-        if row is None:
-            raise
-    wanted = (fields.debit_account_id, fields.credit_account_id, fields.amount)
-    if (row["debit_account_id"], row["credit_account_id"], row["amount"]) != wanted:
-        raise Refused("key_used_for_another_transfer")
-    return row, True
-
-
-async def _move(connection: Any, user_id: str, key: str, fields: Fields) -> Any:  # noqa: ANN401 - untyped
-    debit, credit, amount = fields.debit_account_id, fields.credit_account_id, fields.amount
-    rows = {row["id"]: row for row in await connection.fetch(_LOCK, (debit, credit))}
-    if debit not in rows or credit not in rows or rows[debit]["owner_id"] != user_id:
-        raise Refused("account_not_found")
-    if rows[debit]["balance"] < amount:
-        raise Refused("exceeds_credits")
-    await connection.execute(_DEBIT, debit, amount)
-    await connection.execute(_CREDIT, credit, amount)
-    row = await connection.fetchrow(_INSERT, user_id, key, debit, credit, amount)
-    if row is None:
-        raise Refused("key_used")
-    return row
+    async def history(self, request: web.Request) -> web.Response:
+        """GET of a page of an account's history, newest first."""
+        user_id = self._user(request)
+        if user_id is None:
+            return _answer(401, {"error": "unauthorized"})
+        try:
+            account_id = msgspec.convert(request.match_info["id"], AccountId)
+            before = int(request.query.get("before", _FROM_NEWEST))
+            limit = min(int(request.query.get("limit", 20)), _MAX_PAGE)
+        except (ValueError, msgspec.ValidationError):
+            return _answer(422, {"error": "malformed"})
+        async with self._pool.acquire() as connection:
+            rows = await history(connection, user_id, account_id, before, limit + 1)
+        following = rows[limit - 1]["id"] if len(rows) > limit else None
+        return _answer(200, {"data": rows[:limit], "page": {"next": following, "has_more": following is not None}})
 
 
 def _answer(status: int, body: object) -> web.Response:
@@ -164,7 +145,7 @@ async def _serve(options: argparse.Namespace) -> None:
     )
     tokens = {row["token"]: str(row["user_id"]) for row in await pool.fetch("SELECT token, user_id FROM tokens")}
     app = web.Application()
-    app.router.add_post(PATH, Server(pool, tokens).create)
+    app.add_routes(Server(pool, tokens, post_by_function if options.function else post).routes())
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", options.port, backlog=1024, reuse_port=True).start()
@@ -185,6 +166,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--pool-size", type=int, default=10, help="connections of each process")
+    parser.add_argument("--function", action="store_true", help="a transfer is one call of a function in the server")
     parser.add_argument("--no-reset", action="store_true", help="connections are given back as they are")
     options = parser.parse_args()
     children: list[int] = []

@@ -398,4 +398,4 @@ async def test_an_old_service_that_is_away_is_a_502_problem_and_this_one_goes_on
         assert "legacy_unavailable" in log
         assert "of-the-old-one" not in log
     finally:
-        await old.start()  # the other tests may come later
+        await old.start()

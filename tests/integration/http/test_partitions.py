@@ -152,8 +152,8 @@ async def test_by_http_an_admin_is_told_what_would_move_and_changes_the_number(s
             "partitions", "http", "done", "admin"
         )  # fmt: skip
         assert acts(row["steps"]) == acts(changed["steps"])
-    own = [row for row in found["data"] if row["verb"] == "partitions"]
-    told = [(row["arguments"]["count"], row["outcome"], row["detail"]) for row in own]
+    ours = [row for row in found["data"] if row["verb"] == "partitions"]
+    told = [(row["arguments"]["count"], row["outcome"], row["detail"]) for row in ours]
     assert (3, "done", "3 instead of 2") in told
     assert (2, "refused", "bitnexus/ledger has no partitions") in told
 
