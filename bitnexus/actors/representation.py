@@ -88,6 +88,14 @@ def words(said: TransferAnnotated) -> dict[str, Any]:
     return annotated({"id": said.transfer_id}, said)
 
 
+def as_it_is(transfer: Transfer, resolution: tuple[str, str] | None, words: TransferAnnotated | None) -> dict[str, Any]:
+    """What :func:`transaction` makes of the transfer, with what has resolved it (kind and id) and was said of it."""
+    shown = transaction(transfer)
+    if resolution is not None:
+        shown = resolved(shown, *resolution)
+    return shown if words is None else annotated(shown, words)
+
+
 def transaction_json(transfer: Transfer) -> str:
     """:func:`transaction` as compact JSON text."""
     return orjson.dumps(transaction(transfer)).decode()

@@ -82,7 +82,9 @@ class Front(Process):
         secret, old_secrets = settings.secret_key_base.get_secret_value(), settings.old_secrets
         if settings.database_url is None:
             raise RuntimeError("the database's address is not settled")
-        self._database = await Database.connect(settings.database_url, pool_size=settings.pool_size, process=self.name)
+        self._database = await Database.connect(
+            settings.database_url, pool_size=settings.pool_size, process=self.name, stateless=True
+        )
         self._passwords = PasswordThreads()
         metrics = RequestMetrics()
         self.expose(metrics)

@@ -103,16 +103,20 @@ class Database:
         pool_size: int = DEFAULT_POOL_SIZE,
         process: str | None = None,
         command_timeout_s: float = COMMAND_TIMEOUT_S,
+        stateless: bool = False,
     ) -> Database:
         """A pool for the server at `url`, for the process named `process`.
 
-        Connections are opened when they are needed: a process can start while the server is away.
+        Connections are opened when they are needed: a process can start while the server is away. `stateless`: nobody
+        leaves anything in a session (settings, locks, cursors, listeners) but a transaction, which is rolled back; so a
+        connection that is given back need not be reset, which would be one more round trip for each read.
         """
         pool = await asyncpg.create_pool(
             url,
             min_size=0,
             max_size=pool_size,
             init=_set_codecs,
+            reset=_leave if stateless else None,
             timeout=CONNECT_TIMEOUT_S,
             command_timeout=command_timeout_s,
             statement_cache_size=_STATEMENT_CACHE_SIZE,
@@ -153,6 +157,10 @@ class Database:
                 await self.pool.close()
         except TimeoutError:
             self.pool.terminate()
+
+
+async def _leave(connection: asyncpg.Connection[Any]) -> None:
+    """Instead of a reset; asyncpg has ended the transaction, if there was one."""
 
 
 async def _set_codecs(connection: asyncpg.Connection[Any]) -> None:

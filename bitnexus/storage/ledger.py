@@ -58,8 +58,6 @@ UNION
 ORDER BY seq LIMIT $2
 """
 
-_TRANSFER: Final = f"SELECT {TRANSFER_COLUMNS} FROM ledger_transfers t WHERE t.id = $1 AND t.refusal IS NULL"
-
 _TRANSFERS_WITH_PAYERS: Final = f"""
 SELECT {TRANSFER_COLUMNS}, payer.owner_id::text AS payer
 FROM ledger_transfers t JOIN ledger_accounts payer ON payer.id = t.debit_account_id
@@ -173,12 +171,6 @@ async def accounts_of(
 ) -> list[AccountRow]:
     """The user's accounts and those named, oldest first, those opened after the event `after_seq`."""
     return [account_row(row) for row in await db.fetch(_ACCOUNTS_OF, owner_id, limit, after_seq, list(and_ids))]
-
-
-async def transfer_by_id(db: Executor, transfer_id: str) -> Transfer | None:
-    """The posted transfer, if there is one; a refused one is not shown."""
-    row = await db.fetchrow(_TRANSFER, transfer_id)
-    return None if row is None else transfer_row(row)
 
 
 async def transfers_with_payers(db: Executor, transfer_ids: Collection[str]) -> dict[str, tuple[Transfer, str]]:

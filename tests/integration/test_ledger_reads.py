@@ -8,8 +8,9 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from bitnexus.actors.messages import AccountOpened, OpenAccount, Transfer
+from bitnexus.actors.messages import AccountOpened, OpenAccount, PostTransfers, Transfer, TransferRequest
 from bitnexus.storage import ledger as reads
+from bitnexus.storage.ledger_transfer_now import TransferNow, transfer_now
 from tests.integration.ledger_harness import ASSET, USER, WORLD, RunningWriter, post, running
 
 
@@ -41,12 +42,31 @@ async def test_an_account_is_found_by_its_id_and_by_its_owner_with_its_balance(l
     assert await reads.accounts_of(db, str(uuid4())) == []
 
 
-async def test_a_posted_transfer_is_found_by_its_id_and_a_refused_one_is_not(ledger, db):
-    alice, bob = await ledger.funded(2, 10)
+async def test_a_posted_transfer_is_found_by_its_id_with_its_owners_and_a_refused_one_is_not(ledger, db):
+    owner = str(uuid4())
+    alice, bob = await ledger.open(owner=owner), await ledger.open()
+    await ledger.fund(alice, 10)
     posted = await ledger.ask(post(alice, bob, 10, description="ü", metadata='{"a":1}'))
     refused = await ledger.ask(post(alice, bob, 10))
-    assert await reads.transfer_by_id(db, posted.transfer_id) == posted.transfer
-    assert await reads.transfer_by_id(db, refused.transfer_id) is None
+    assert await transfer_now(db, posted.transfer_id) == TransferNow(posted.transfer, owner, USER, None, None)
+    assert await transfer_now(db, refused.transfer_id) is None
+    (paid_in,) = [each for each in await reads.history(db, [alice]) if each.debit_account_id == WORLD]
+    found = await transfer_now(db, paid_in.transfer_id)
+    assert found is not None
+    assert (found.payer, found.payee) == ("", owner)
+
+
+async def test_a_transfer_is_shown_with_what_has_resolved_it(ledger, db):
+    alice, bob = await ledger.funded(2, 10)
+    ids = [str(uuid4()) for _ in range(3)]
+    pending = TransferRequest(ids[0], alice, bob, 10, ASSET, kind="pending")
+    part = TransferRequest(ids[1], alice, bob, 4, ASSET, kind="post_pending", pending_id=ids[0])
+    back = TransferRequest(ids[2], bob, alice, 4, ASSET, kind="post_pending", pending_id=ids[1])
+    answer = await ledger.ask(PostTransfers(USER, "user", [pending, part, back]))
+    assert [result.refusal is None for result in answer.results] == [True, True, False]
+    found = [await transfer_now(db, id_) for id_ in ids]
+    assert found[2] is None
+    assert [each and each.resolution for each in found[:2]] == [("post_pending", ids[1]), None]
 
 
 async def test_a_history_is_read_page_by_page_newest_first_while_the_ledger_grows(ledger, db):

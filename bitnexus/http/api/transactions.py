@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal
 from aiohttp import web
 from pydantic import ConfigDict, Field, JsonValue, StringConstraints
 
+from bitnexus.actors import representation
 from bitnexus.actors.ledger.accounts import MAX_AMOUNT, MAX_CODE, canonical_uuid
 from bitnexus.actors.ledger.commands import MAX_TIMEOUT_S
 from bitnexus.actors.messages import PostTransfer, TransferResult
@@ -38,6 +39,7 @@ from bitnexus.http.shapes.transactions import Transaction
 from bitnexus.http.validation import JsonObject, Model, UuidText
 from bitnexus.principal import Principal
 from bitnexus.storage import ledger
+from bitnexus.storage.ledger_transfer_now import transfer_now
 from bitnexus.supervision.slots import slot_of
 
 #: What a plain transfer needs; what makes it another one.
@@ -237,14 +239,12 @@ class Transactions:
         if not canonical_uuid(wanted):
             raise NotFound
         async with self._services.database.connection() as connection:
-            transfer = await ledger.transfer_by_id(connection, wanted)
-            if transfer is None:
-                raise NotFound
-            if not (principal.is_admin or transfer.user_id == principal.user_id):
-                own = {item.account_id for item in await ledger.accounts_of(connection, principal.user_id)}
-                if own.isdisjoint((transfer.debit_account_id, transfer.credit_account_id)):
-                    raise NotFound
-            (shown,) = await shown_now(connection, [transfer])
+            found = await transfer_now(connection, wanted)
+        if found is None:
+            raise NotFound
+        if not (principal.is_admin or principal.user_id in (found.transfer.user_id, found.payer, found.payee)):
+            raise NotFound
+        shown = representation.as_it_is(found.transfer, found.resolution, found.words)
         headers = {"ETag": tag_of(shown)}
         if is_known(call.request.headers.get("If-None-Match"), headers["ETag"]):
             return web.Response(status=304, headers=headers)

@@ -265,11 +265,7 @@ async def shown_now(
     ids = [transfer.transfer_id for transfer in transfers]
     since = await ledger.resolutions(db, ids, up_to_seq=as_of_seq)
     said = await annotations_of(db, ids, up_to_seq=as_of_seq)
-    shown = []
-    for transfer in transfers:
-        resolution, words = since.get(transfer.transfer_id), said.get(transfer.transfer_id)
-        made = representation.transaction(transfer)
-        if resolution is not None:
-            made = representation.resolved(made, *resolution)
-        shown.append(made if words is None else representation.annotated(made, words))
-    return shown
+    return [
+        representation.as_it_is(transfer, since.get(transfer.transfer_id), said.get(transfer.transfer_id))
+        for transfer in transfers
+    ]
