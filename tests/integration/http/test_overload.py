@@ -17,6 +17,8 @@ from tests.service import Service
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 MOST_REQUESTS, MOST_CONNECTIONS = 4, 40
+#: A refusal needs nothing but to be written.
+REFUSED_WITHIN_S = 0.3
 PATIENCE = {"head_s": 1.0, "stuck_s": 1.0}
 
 
@@ -48,19 +50,31 @@ def half_a_login():
     )
 
 
+async def held(service):
+    """A connection with a request under way that waits for the rest of its body; None if it was refused."""
+    reader, writer = await connect(service)
+    writer.write(half_a_login())
+    try:
+        async with asyncio.timeout(REFUSED_WITHIN_S):
+            await reader.read(1)
+    except TimeoutError:
+        return writer
+    writer.close()
+    return None
+
+
 @contextlib.asynccontextmanager
 async def busy(service):
-    """As many requests under way as there may be, which wait for the rest of their bodies.
-
-    Twice as many are sent: what is asked meanwhile may take the place of one, until it is answered.
-    """
-    opened = [await connect(service) for _ in range(2 * MOST_REQUESTS)]
+    """As many requests under way as there may be; while others are still being finished, some are refused at first."""
+    opened = []
     try:
-        for _, writer in opened:
-            writer.write(half_a_login())
+        async with asyncio.timeout(20):
+            while len(opened) < MOST_REQUESTS:
+                tried = await asyncio.gather(*(held(service) for _ in range(MOST_REQUESTS - len(opened))))
+                opened += [writer for writer in tried if writer is not None]
         yield
     finally:
-        for _, writer in opened:
+        for writer in opened:
             writer.close()
             await writer.wait_closed()
 
