@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import signal
 from collections.abc import Coroutine, Iterator
 from typing import Any
 
@@ -21,6 +22,10 @@ hypothesis.settings.load_profile("patient")
 _TEMPLATE = "migrated"
 _DROPS = 25
 _numbers = itertools.count(1)
+
+# A shell that starts the tests in the background has them ignore Ctrl-C; what they start would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
