@@ -66,7 +66,7 @@ async def held(service):
 @contextlib.asynccontextmanager
 async def busy(service):
     """As many requests under way as there may be; while others are still being finished, some are refused at first."""
-    opened = []
+    opened: list[asyncio.StreamWriter] = []
     try:
         async with asyncio.timeout(20):
             while len(opened) < MOST_REQUESTS:
