@@ -337,8 +337,17 @@ async def test_a_token_that_is_revoked_ends_its_connections_at_every_front_withi
     messages = await asyncio.gather(*(ws.receive(timeout=10) for ws in sockets))
     assert time.monotonic() - began < 5
     assert {(message.type, message.data) for message in messages} == {(aiohttp.WSMsgType.CLOSE, 1008)}
-    with pytest.raises(aiohttp.WSServerHandshakeError):
-        await service.session.ws_connect(f"{PATH}?vsn=2.0.0&token={token}")
+    refused = 0
+    while refused < 8:  # a front that had none of the sockets may take the token until it looks, and then ends it too
+        assert time.monotonic() - began < 5
+        try:
+            late = await service.session.ws_connect(f"{PATH}?vsn=2.0.0&token={token}")
+        except aiohttp.WSServerHandshakeError:
+            refused += 1
+        else:
+            refused = 0
+            message = await late.receive(timeout=5)
+            assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, 1008)
     assert not other.closed
     await other.close()
 
