@@ -19,6 +19,7 @@ from tests.chaos.target import Target
 
 #: What is silent for 3 s is killed, a heartbeat and a look later at most; the machine may be busy.
 HUNG_WITHIN_S: Final = 20.0
+_PARTITION: Final = "transactions-"
 _EVERYTHING: Final = frozenset({"admin", "heart", "root"})
 
 
@@ -33,6 +34,7 @@ class ProcessFaults:
         self._database_lock = database_lock
         self.node_lock = asyncio.Lock()  # whole nodes die one after another
         self.partitions: int | None = None
+        self._partitions_at_start = sum(_is_partition(name) for name in target.processes())
         self._held: set[int] = set()  # processes that are stopped
 
     async def kill(self, step: Step) -> bool:
@@ -112,10 +114,12 @@ class ProcessFaults:
 
     async def _until_other(self, name: str, pid: int) -> None:
         """The successor is up; after the death of all, the fronts take connections."""
+        supervisor = self._target.processes().get("transactions")
 
         def is_back() -> bool:
             there = self._target.processes()
-            if self._is_gone(name) and name not in there:
+            is_anew = there.get("transactions", supervisor) != supervisor
+            if name not in there and self._is_gone(name, is_anew=is_anew):
                 return True
             successor = there.get(name, pid)
             if successor == pid:
@@ -132,10 +136,10 @@ class ProcessFaults:
             return any(each.status == psutil.CONN_LISTEN and each.laddr.port == self._target.port for each in sockets)
         return False
 
-    def _is_gone(self, name: str) -> bool:
-        """Whether it is a partition that an operator has taken away since."""
-        _, _, number = name.partition("transactions-")
-        return number.isdecimal() and self.partitions is not None and int(number) >= self.partitions
+    def _is_gone(self, name: str, *, is_anew: bool) -> bool:
+        """Whether it is a partition that an operator has taken away since, or one too many for a new supervisor."""
+        wanted = self._partitions_at_start if is_anew else self.partitions
+        return _is_partition(name) and wanted is not None and int(name.removeprefix(_PARTITION)) >= wanted
 
     def _ports_of_others(self, front: str) -> frozenset[int]:
         ports: set[int] = set()
@@ -174,3 +178,7 @@ def runs(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def _is_partition(name: str) -> bool:
+    return name.removeprefix(_PARTITION).isdecimal()
