@@ -19,6 +19,8 @@ from tests.chaos.target import Target
 
 #: What is silent for 3 s is killed, a heartbeat and a look later at most; the machine may be busy.
 HUNG_WITHIN_S: Final = 20.0
+#: Until the supervisor of a process that goes on has heard of it.
+HEARD_WITHIN_S: Final = 2.0
 _PARTITION: Final = "transactions-"
 _EVERYTHING: Final = frozenset({"admin", "heart", "root"})
 
@@ -34,6 +36,7 @@ class ProcessFaults:
         self._database_lock = database_lock
         self.node_lock = asyncio.Lock()  # whole nodes die one after another
         self.partitions: int | None = None
+        self._fronts_at_start = len(target.fronts())
         self._partitions_at_start = sum(_is_partition(name) for name in target.processes())
         self._held: set[int] = set()  # processes that are stopped
 
@@ -96,20 +99,21 @@ class ProcessFaults:
 
     @contextlib.contextmanager
     def _holding(self, pid: int) -> Iterator[None]:
-        """It is stopped in the block, and by nobody else."""
+        """It is silent in the block, and by nobody else's doing; nor soon again, or its supervisor takes it for hung."""
         self._held.add(pid)
         try:
             yield
         finally:
-            self._held.discard(pid)
             send(pid, signal.SIGCONT)
+            asyncio.get_running_loop().call_later(HEARD_WITHIN_S, self._held.discard, pid)
 
     async def block(self, step: Step) -> bool:
         """Its loop, not its process."""
         found = self._target.named(step.target, step.number)
-        if found is None or not send(found[1], signal.SIGUSR2):
+        if found is None or found[1] in self._held or not send(found[1], signal.SIGUSR2):
             return False
-        await asyncio.sleep(BLOCK_S)
+        with self._holding(found[1]):
+            await asyncio.sleep(BLOCK_S)
         return True
 
     async def _until_other(self, name: str, pid: int) -> None:
@@ -126,9 +130,13 @@ class ProcessFaults:
                 return False
             if name.startswith("http-"):
                 return self._listens(successor)  # one that starts may wait for the database first
-            return not _loss(name) & Loss.ALL_FRONTS or self._target.listens()
+            return not _loss(name) & Loss.ALL_FRONTS or self._all_listen()
 
         await until(is_back, BACK_WITHIN_S, f"{name} is up again")
+
+    def _all_listen(self) -> bool:
+        fronts = self._target.fronts()
+        return len(fronts) >= self._fronts_at_start and all(map(self._listens, fronts.values()))
 
     def _listens(self, pid: int) -> bool:
         with contextlib.suppress(psutil.NoSuchProcess):
