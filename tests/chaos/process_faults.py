@@ -99,7 +99,7 @@ class ProcessFaults:
 
     @contextlib.contextmanager
     def _holding(self, pid: int) -> Iterator[None]:
-        """It is silent in the block, and by nobody else's doing; nor soon again, or its supervisor takes it for hung."""
+        """It is silent in the block; and not soon again, or its supervisor would take it for hung."""
         self._held.add(pid)
         try:
             yield
