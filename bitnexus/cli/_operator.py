@@ -97,15 +97,27 @@ def _identity(known: Any) -> tuple[Token, Operator]:  # noqa: ANN401 - imported 
     from bitnexus.tokens import AccessTokens
 
     known.find()  # before anything is made for a node that is not there. Raises NoProcess
-    name = f"{_login()}@{platform.node()}"
+    name = _name()
     given: str = known.token()
     if given:
         caller = caller_of(given)
         return given, Operator(caller.user_id, caller.role, name, "cli")
     settings = get_settings()
     tokens = AccessTokens(settings.secret_key_base.get_secret_value(), _TOKEN_S)
-    operator_id = str(uuid.uuid5(_SPACE, name))
-    return lambda: tokens.issue(operator_id, "admin"), Operator(operator_id, "admin", name, "cli")
+    operator = on_this_host()
+    return lambda: tokens.issue(operator.user_id, "admin"), operator
+
+
+def on_this_host() -> Operator:
+    """The operator whom the secrets of this host's settings admit: the account that runs the command."""
+    from bitnexus.actors.operator_messages import Operator
+
+    name = _name()
+    return Operator(str(uuid.uuid5(_SPACE, name)), "admin", name, "cli", platform.node())
+
+
+def _name() -> str:
+    return f"{_login()}@{platform.node()}"
 
 
 def _login() -> str:

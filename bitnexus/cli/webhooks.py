@@ -15,9 +15,11 @@ from rich.table import Table
 from rich.text import Text
 
 from bitnexus.cli._database import database_url
+from bitnexus.cli._operator import on_this_host
 from bitnexus.cli._shown import console, moment
 
 if TYPE_CHECKING:
+    from bitnexus.operations.recorded import Outcome
     from bitnexus.storage.webhooks import DeadLetter, Endpoint
 
 Found = TypeVar("Found")
@@ -77,7 +79,7 @@ def replay(*, endpoint: UUID, seqs: tuple[int, ...], every: bool) -> None:
     from bitnexus.storage import webhooks
 
     wanted = _wanted(seqs, every=every)
-    count = _on_database(lambda db: webhooks.replay(db, str(endpoint), wanted))
+    count = _letters(endpoint, "replay", wanted, webhooks.replay)
     click.echo(f"{count} dead letters are to be sent once more.")
 
 
@@ -90,7 +92,7 @@ def discard(*, endpoint: UUID, seqs: tuple[int, ...], every: bool) -> None:
     from bitnexus.storage import webhooks
 
     wanted = _wanted(seqs, every=every)
-    count = _on_database(lambda db: webhooks.discard(db, str(endpoint), wanted))
+    count = _letters(endpoint, "discard", wanted, webhooks.discard)
     click.echo(f"{count} dead letters were forgotten.")
 
 
@@ -109,11 +111,45 @@ def disable(*, endpoint: UUID) -> None:
 
 
 def _set(endpoint: UUID, *, is_active: bool) -> None:
+    from bitnexus.errors import NotFound
     from bitnexus.storage import webhooks
 
-    if not _on_database(lambda db: webhooks.update(db, str(endpoint), versions=None, is_active=is_active)):
-        raise click.ClickException("There is no such endpoint.")
+    async def change(db: Any, _: Outcome) -> None:  # noqa: ANN401 - a connection
+        if not await webhooks.update(db, str(endpoint), versions=None, is_active=is_active):
+            raise NotFound("There is no such endpoint")
+
+    try:
+        _changed(endpoint, "enable" if is_active else "disable", {}, change)
+    except NotFound as error:
+        raise click.ClickException(f"{error.detail}.") from error
     click.echo(f"The endpoint is {'active' if is_active else 'disabled'}.")
+
+
+def _letters(endpoint: UUID, verb: str, seqs: list[int] | None, change: Callable[..., Awaitable[int]]) -> int:
+    """How many dead letters were changed."""
+
+    async def run(db: Any, outcome: Outcome) -> int:  # noqa: ANN401 - a connection
+        count = await change(db, str(endpoint), seqs)
+        outcome.word, outcome.detail = "done" if count else "nothing", f"{count} dead letters"
+        return count
+
+    return _changed(endpoint, verb, {"seqs": seqs}, run)
+
+
+def _changed(
+    endpoint: UUID, verb: str, arguments: dict[str, Any], change: Callable[[Any, Outcome], Awaitable[Found]]
+) -> Found:
+    """Change the endpoint, and have it in the operators' audit."""
+    from bitnexus.operations.recorded import recorded
+    from bitnexus.operations.records import begun_at
+
+    row = begun_at(f"webhooks/{endpoint}", verb, on_this_host(), arguments)
+
+    async def run(db: Any) -> Found:  # noqa: ANN401 - a connection
+        async with recorded(db, row) as outcome:
+            return await change(db, outcome)
+
+    return _on_database(run)
 
 
 def _wanted(seqs: tuple[int, ...], *, every: bool) -> list[int] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -28,16 +28,21 @@ def whoever(said: Operator, context: Context) -> Operator:
 
 
 def begun(verb: str, message: OperatorCommand, operator: Operator, **arguments: float) -> CommandRow:
-    """The record of a command that begins. Raises BadRequest: it cannot be recorded as it is."""
+    """The record of a command to the tree that begins. Raises BadRequest: it cannot be recorded as it is."""
+    given: dict[str, Any] = dict(arguments)
+    if isinstance(message, TraceMessages):
+        given = {"count": message.count, "within_s": message.within_s}
+    return begun_at(message.path, verb, operator, given)
+
+
+def begun_at(path: str, verb: str, operator: Operator, arguments: Mapping[str, Any]) -> CommandRow:
+    """The record of any command that begins; `path` is what it is about. Raises BadRequest as :func:`begun`."""
     try:
         operator_id = str(uuid.UUID(operator.user_id))
     except ValueError as error:
         raise BadRequest("The operator has no id") from error
-    if operator.entrance not in ENTRANCES or len(message.path) > MAX_PATH or not message.path.isprintable():
+    if operator.entrance not in ENTRANCES or len(path) > MAX_PATH or not path.isprintable():
         raise BadRequest("This is no path of the tree")
-    given: dict[str, Any] = dict(arguments)
-    if isinstance(message, TraceMessages):
-        given = {"count": message.count, "within_s": message.within_s}
     return CommandRow(
         id=str(uuid.uuid4()),
         begun_us=time.time_ns() // 1000,
@@ -47,8 +52,8 @@ def begun(verb: str, message: OperatorCommand, operator: Operator, **arguments: 
         entrance=operator.entrance,
         address=_printable(operator.address, MAX_NAME),
         verb=_printable(verb, MAX_NAME),
-        path=message.path,
-        arguments=given,
+        path=path,
+        arguments=dict(arguments),
     )
 
 

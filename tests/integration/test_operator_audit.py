@@ -10,9 +10,10 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from bitnexus.errors import AuditUnavailable
+from bitnexus.errors import AuditUnavailable, NotFound
 from bitnexus.operations import audit as audits
 from bitnexus.operations.audit import FILE, Audit
+from bitnexus.operations.recorded import recorded
 from bitnexus.storage import operator_commands
 from bitnexus.storage.database import Database
 from bitnexus.storage.operator_commands import CommandRow
@@ -68,6 +69,28 @@ async def test_a_row_is_written_when_the_command_begins_and_its_outcome_stays(da
     await audit.write(ended(row, "failed"))
     assert await stored(database) == [ended(row)]
     assert not (tmp_path / FILE).exists()
+
+
+async def test_a_change_of_tables_and_its_record_are_there_together_or_not_at_all(database) -> None:
+    done, refused, broken = command(1), command(2), command(3)
+    async with database.connection() as connection:
+        await connection.execute("CREATE TABLE changed (by uuid)")
+
+        async def change(row: CommandRow, failure: Exception | None = None) -> None:
+            async with recorded(connection, row) as outcome:
+                await connection.execute("INSERT INTO changed VALUES ($1)", row.id)
+                outcome.detail = "one"
+                if failure is not None:
+                    raise failure
+
+        await change(done)
+        with pytest.raises(NotFound):
+            await change(refused, NotFound("no such thing"))
+        with pytest.raises(RuntimeError):
+            await change(broken, RuntimeError("a fault"))
+        assert await connection.fetchval("SELECT array_agg(by::text) FROM changed") == [done.id]
+    found = {row.id: (row.outcome, row.detail) for row in await stored(database)}
+    assert found == {done.id: ("done", "one"), refused.id: ("refused", "no such thing")}
 
 
 async def test_pages_go_on_where_the_last_one_ended(database) -> None:

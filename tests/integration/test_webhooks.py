@@ -115,6 +115,17 @@ async def until_shown(service, admin, hook, condition):
             await asyncio.sleep(0.05)
 
 
+async def audited(service, endpoint_id):
+    """What the operators' audit has of an endpoint, the oldest first."""
+    connection = await asyncpg.connect(service.environment["DATABASE_URL"])
+    try:
+        return await connection.fetch(
+            "SELECT * FROM operator_commands WHERE path = $1 ORDER BY begun_us", f"webhooks/{endpoint_id}"
+        )
+    finally:
+        await connection.close()
+
+
 async def remove(service, admin, hook):
     status, _, _ = await service.call("DELETE", f"{PATH}/{hook['id']}", user=admin, headers={"If-Match": "*"})
     assert status == 204
@@ -159,7 +170,7 @@ async def a_service(service):
     return User(id_, "", "", tokens.issue(id_, "service"))
 
 
-def command(service, *arguments):
+def command(service, *arguments, code=0):
     done = subprocess.run(
         [sys.executable, "-m", "bitnexus", "webhooks", *arguments],
         env={**service.environment, "NO_COLOR": "1"},
@@ -169,7 +180,7 @@ def command(service, *arguments):
         timeout=30,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == code, done.stderr
     return done.stdout
 
 
@@ -232,7 +243,27 @@ async def test_an_event_that_is_refused_is_a_dead_letter_the_next_ones_arrive_an
     await to.until(lambda: to.delivered() == [first, last, poison])
     await until_shown(service, admin, hook, lambda hook: hook["dead_letters"] == 0)
     assert hook["id"] in await asyncio.to_thread(command, service, "list")
+    path = f"{PATH}/{hook['id']}"
+    assert (await service.call("POST", f"{path}/replays", user=admin, json={"replay": {"seqs": [poison]}}))[0] == 202
+    stale = {"headers": {"If-Match": '"0-0-0-0"'}, "json": {"webhook": {"url": "http://127.0.0.1:9/?key=hidden"}}}
+    assert (await service.call("PATCH", path, user=admin, **stale))[0] == 412
     await remove(service, admin, hook)
+    await asyncio.to_thread(command, service, "disable", hook["id"], code=1)  # it is gone
+    rows = await audited(service, hook["id"])
+    assert [(row["entrance"], row["verb"], row["outcome"]) for row in rows] == [
+        ("http", "create", "done"),
+        ("cli", "replay", "done"),
+        ("http", "replay", "nothing"),
+        ("http", "update", "refused"),
+        ("http", "delete", "done"),
+        ("cli", "disable", "refused"),
+    ]
+    by_command = rows[1]
+    assert (json.loads(by_command["arguments"]), by_command["detail"]) == ({"seqs": [poison]}, "1 dead letters")
+    assert "@" in by_command["operator_name"]
+    assert all(row["address"] and row["finished_us"] for row in rows)
+    assert str(rows[0]["operator_id"]) == admin.id
+    assert "hidden" not in repr(rows)
 
 
 async def test_a_receiver_that_is_gone_is_disabled_and_goes_on_from_there_when_it_is_enabled(service, receiver):
@@ -292,3 +323,4 @@ async def test_webhooks_are_for_services_each_its_own_and_for_admins(service):
     unconditional = await service.call("DELETE", f"{PATH}/{hook['id']}", user=one)
     assert unconditional[0] == 428
     await remove(service, one, hook)
+    assert await audited(service, hook["id"]) == []  # no operator was there

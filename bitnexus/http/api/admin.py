@@ -19,7 +19,6 @@ from bitnexus.actors.operator_messages import (
     ExitShown,
     HistoryShown,
     MessagesTraced,
-    Operator,
     PartitionsChanged,
     ShowHistory,
     ShowState,
@@ -36,6 +35,7 @@ from bitnexus.actors.runtime.inspection_messages import TracedMessage
 from bitnexus.actors.runtime.message import Message
 from bitnexus.errors import AuditUnavailable, BadCursor, CommandRefused, UnknownPath
 from bitnexus.http.answers import expect
+from bitnexus.http.api.operated import operator_of
 from bitnexus.http.described import Described
 from bitnexus.http.pages import PageQuery, page
 from bitnexus.http.routes import Access, Call, Route, data
@@ -175,29 +175,29 @@ class Admin:
 
     async def tree(self, call: Call[None, TreeQuery]) -> web.Response:
         """The subtree, each process before its children."""
-        asked = ShowTree(_operator(call), call.query.path, call.query.actors)
+        asked = ShowTree(operator_of(call), call.query.path, call.query.actors)
         return data([_row(row) for row in (await self._ask(asked, TreeShown)).rows])
 
     async def top(self, call: Call[None, TopQuery]) -> web.Response:
         """The subtree's processes, or the light actors of one, the busiest first."""
         query = call.query
-        asked = ShowTop(_operator(call), query.path, query.sort, query.limit, query.for_s)
+        asked = ShowTop(operator_of(call), query.path, query.sort, query.limit, query.for_s)
         return data([_row(row) for row in (await self._ask(asked, TreeShown, query.for_s)).rows])
 
     async def state(self, call: Call[None, PathQuery]) -> web.Response:
         """A summary of what one process, or light actor, knows."""
-        shown = await self._ask(ShowState(_operator(call), call.query.path), StateShown)
+        shown = await self._ask(ShowState(operator_of(call), call.query.path), StateShown)
         return data({"path": shown.path, "state": shown.fields})
 
     async def history(self, call: Call[None, HistoryQuery]) -> web.Response:
         """How the processes of the subtree ended, newest first."""
-        asked = ShowHistory(_operator(call), call.query.path, call.query.limit)
+        asked = ShowHistory(operator_of(call), call.query.path, call.query.limit)
         return data([_exit(end) for end in (await self._ask(asked, HistoryShown)).exits])
 
     async def trace(self, call: Call[None, TraceQuery]) -> web.Response:
         """The next messages: type, sender, size."""
         query = call.query
-        asked = TraceMessages(_operator(call), query.path, query.count, query.within_s)
+        asked = TraceMessages(operator_of(call), query.path, query.count, query.within_s)
         shown = await self._ask(asked, MessagesTraced, query.within_s)
         return data({"path": shown.path, "messages": [_traced(message) for message in shown.messages]})
 
@@ -205,7 +205,7 @@ class Admin:
         """Carry a command out: 200 when it is over, 202 when it has only begun, or goes on."""
         fields = call.body.command
         asked = ChangeTree(
-            _operator(call),
+            operator_of(call),
             fields.path,
             fields.verb,
             dry_run=fields.dry_run,
@@ -228,7 +228,7 @@ class Admin:
         """Have another number of partitions, while everything goes on; or say what would be done."""
         asked = call.body.partitions
         message = ChangePartitions(
-            _operator(call), asked.path, asked.count, dry_run=asked.dry_run, within_s=asked.within_s
+            operator_of(call), asked.path, asked.count, dry_run=asked.dry_run, within_s=asked.within_s
         )
         done = await self._ask(message, PartitionsChanged, asked.within_s)
         shown = {
@@ -267,11 +267,6 @@ def _watched(path: str, handler: Any, summary: str, query: type[QueryModel], ans
     return Route(
         "GET", TREE + path, handler, summary, access=Access.ADMIN, query=query, timed=False, described=described
     )
-
-
-def _operator(call: Call[Any, Any]) -> Operator:
-    principal = call.principal
-    return Operator(principal.user_id, principal.role, "", "http", call.request.remote or "")
 
 
 def _step(step: Step) -> dict[str, Any]:

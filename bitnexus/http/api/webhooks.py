@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import secrets
 import uuid
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
 from aiohttp import web
 
 from bitnexus.actors.ledger.accounts import canonical_uuid
 from bitnexus.errors import BadCursor, Conflict, Forbidden, InvalidFields, NotFound, PreconditionFailed, Violation
+from bitnexus.http.api.operated import changing
 from bitnexus.http.api.webhook_fields import (
     CreateReplay,
     CreateWebhook,
@@ -24,6 +26,7 @@ from bitnexus.http.routes import Call, Route, data
 from bitnexus.http.services import Services
 from bitnexus.http.shapes.base import One, Page
 from bitnexus.http.shapes.webhooks import DeadLetter, Listed, Replays, Webhook, WebhookWithSecret
+from bitnexus.operations.recorded import Outcome
 from bitnexus.principal import Principal
 from bitnexus.storage import ledger
 from bitnexus.storage import webhooks as tables
@@ -104,9 +107,10 @@ class Webhooks:
             Conflict: there are too many.
         """
         wanted, principal = call.body.webhook, _permitted(call.principal)
-        self._check(wanted.url)
         endpoint_id, salt = str(uuid.uuid4()), secrets.token_bytes(SALT_BYTES)
-        async with self._services.database.connection() as connection, connection.transaction():
+        changed = changing(self._services, call, "create", _path(endpoint_id), events=wanted.events)
+        async with changed as (connection, _):
+            self._check(wanted.url)
             head = await ledger.last_seq(connection)
             added = await tables.insert(
                 connection,
@@ -132,11 +136,14 @@ class Webhooks:
         Raises:
             NotFound, PreconditionRequired, PreconditionFailed, InvalidFields: nothing was changed.
         """
-        changes, versions = call.body.webhook, versions_to_match(call.request.headers.get("If-Match"))
-        if changes.url is not None:
-            self._check(changes.url)
-        async with self._services.database.connection() as connection:
+        changes = call.body.webhook
+        # An address may have a secret in it: the record says what was changed, and to what only where that is harmless.
+        given = {"fields": sorted(changes.model_fields_set), "is_active": changes.is_active}
+        async with self._changing(call, "update", **given) as (connection, _):
+            versions = versions_to_match(call.request.headers.get("If-Match"))
             endpoint = await self._one(connection, call)
+            if changes.url is not None:
+                self._check(changes.url)
             if not await tables.update(
                 connection,
                 endpoint.id,
@@ -157,8 +164,8 @@ class Webhooks:
         Raises:
             NotFound, PreconditionRequired, PreconditionFailed: nothing was changed.
         """
-        versions = versions_to_match(call.request.headers.get("If-Match"))
-        async with self._services.database.connection() as connection:
+        async with self._changing(call, "delete") as (connection, _):
+            versions = versions_to_match(call.request.headers.get("If-Match"))
             endpoint = await self._one(connection, call)
             if not await tables.delete(connection, endpoint.id, versions=versions):
                 raise PreconditionFailed
@@ -168,7 +175,7 @@ class Webhooks:
     async def rotate(self, call: Call[None, None]) -> web.Response:
         """A new secret, in this answer and in no other; for a day messages are signed by both."""
         salt = secrets.token_bytes(SALT_BYTES)
-        async with self._services.database.connection() as connection:
+        async with self._changing(call, "rotate") as (connection, _):
             endpoint = await self._one(connection, call)
             if not await tables.rotate(connection, endpoint.id, salt):
                 raise NotFound
@@ -192,11 +199,21 @@ class Webhooks:
 
     async def replay(self, call: Call[CreateReplay, None]) -> web.Response:
         """Have dead letters sent once more; how many were chosen. Those that arrive are dead letters no more."""
-        async with self._services.database.connection() as connection:
+        seqs = call.body.replay.seqs
+        async with self._changing(call, "replay", seqs=seqs) as (connection, outcome):
             endpoint = await self._one(connection, call)
-            chosen = await tables.replay(connection, endpoint.id, call.body.replay.seqs)
+            chosen = await tables.replay(connection, endpoint.id, seqs)
+            outcome.word, outcome.detail = "done" if chosen else "nothing", f"{chosen} dead letters"
         self._tell()
         return data({"replays": chosen}, status=202)
+
+    def _changing(
+        self, call: Call[Any, Any], verb: str, **arguments: object
+    ) -> AbstractAsyncContextManager[tuple[Any, Outcome]]:
+        _permitted(call.principal)
+        if not canonical_uuid(call.request.match_info["id"]):
+            raise NotFound
+        return changing(self._services, call, verb, _path(call.request.match_info["id"]), **arguments)
 
     async def _one(self, connection: Executor, call: Call[Any, Any]) -> Endpoint:
         principal, endpoint_id = _permitted(call.principal), call.request.match_info["id"]
@@ -212,6 +229,11 @@ class Webhooks:
 
     def _tell(self) -> None:
         self._services.node.cast(WEBHOOKS, WebhooksChanged())
+
+
+def _path(endpoint_id: str) -> str:
+    """What the operators' audit calls it."""
+    return f"webhooks/{endpoint_id}"
 
 
 def _permitted(principal: Principal) -> Principal:
