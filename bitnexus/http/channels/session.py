@@ -101,6 +101,8 @@ class Session:
     `judge` decides who may join a topic; `is_handled`, of topic and event, whether there is a handler for a push.
     """
 
+    __slots__ = ("_channels", "_is_handled", "_joins", "_judge", "_pushes", "_serializer")
+
     def __init__(
         self,
         judge: Callable[[str], Verdict],

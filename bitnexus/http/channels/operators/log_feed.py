@@ -12,37 +12,26 @@ from typing import Final
 from bitnexus.actors.runtime.log_tail import FollowLog, LogLines, LogTail
 from bitnexus.actors.runtime.node import Node
 from bitnexus.http.channels.hub import Spawn
+from bitnexus.http.channels.operators.running_feed import RunningFeed
 
 RENEW_S: Final = 2.0
 LEASE_S: Final = 5.0
 
 
-class LogFeed:
+class LogFeed(RunningFeed):
     """`tail` is that of this process, whose name is `front`; `publish` takes an event and its payload."""
 
     def __init__(
         self, node: Node, front: str, tail: LogTail, spawn: Spawn, publish: Callable[[str, object], None]
     ) -> None:
-        self._node = node
+        super().__init__(node, spawn, publish)
         self._front = front
         self._tail = tail
-        self._spawn = spawn
-        self._publish = publish
-        self._running: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """See the protocol of feeds."""
-        self._running = self._spawn(self._run())
 
     def stop(self) -> None:
         """See the protocol of feeds. Processes go on for what is left of their time; it goes to nobody."""
-        if self._running is not None:
-            self._running.cancel()
-            self._running = None
+        super().stop()
         self._tail.forget(self._front)
-
-    async def opening(self) -> None:
-        """Nothing: what was written before is in the log."""
 
     def lines(self, message: LogLines) -> None:
         """What a process has written."""

@@ -11,37 +11,22 @@ from bitnexus.actors.runtime.message import GetMetrics, Metrics
 from bitnexus.actors.runtime.node import Node
 from bitnexus.errors import BitNexusError
 from bitnexus.http.channels.hub import Spawn
+from bitnexus.http.channels.operators.running_feed import RunningFeed
 from bitnexus.http.channels.operators.vital_signs import Sample, read, vital_signs
 
 EVERY_S: Final = 1.0
 ANSWER_S: Final = 0.8
 
 
-class MetricsFeed:
+class MetricsFeed(RunningFeed):
     """`publish` takes an event and its payload; `own` gives the metrics of this process, whose name is `front`."""
 
     def __init__(
         self, node: Node, front: str, own: Callable[[], str], spawn: Spawn, publish: Callable[[str, object], None]
     ) -> None:
-        self._node = node
+        super().__init__(node, spawn, publish)
         self._front = front
         self._own = own
-        self._spawn = spawn
-        self._publish = publish
-        self._running: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """See the protocol of feeds."""
-        self._running = self._spawn(self._run())
-
-    def stop(self) -> None:
-        """See the protocol of feeds."""
-        if self._running is not None:
-            self._running.cancel()
-            self._running = None
-
-    async def opening(self) -> None:
-        """Nothing: rates need a second."""
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()

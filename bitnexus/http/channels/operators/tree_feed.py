@@ -16,6 +16,7 @@ from bitnexus.actors.runtime.message import ProcessInfo
 from bitnexus.actors.runtime.node import Node
 from bitnexus.errors import RuntimeFault
 from bitnexus.http.channels.hub import Spawn
+from bitnexus.http.channels.operators.running_feed import RunningFeed
 from bitnexus.http.channels.operators.tree_changes import Row, changes, rows, shown
 from bitnexus.operations.survey import survey
 
@@ -26,28 +27,19 @@ SETTLE_S: Final = 0.02
 log = structlog.get_logger(__name__)
 
 
-class TreeFeed:
+class TreeFeed(RunningFeed):
     """`publish` takes an event and its payload."""
 
     def __init__(self, node: Node, root_name: str, spawn: Spawn, publish: Callable[[str, object], None]) -> None:
-        self._node = node
+        super().__init__(node, spawn, publish)
         self._root_name = root_name
-        self._spawn = spawn
-        self._publish = publish
         self._known: dict[str, Row] | None = None
         self._monitors: dict[str, Callable[[], None]] = {}
         self._moved = asyncio.Event()
-        self._running: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """See the protocol of feeds."""
-        self._running = self._spawn(self._run())
 
     def stop(self) -> None:
         """See the protocol of feeds."""
-        if self._running is not None:
-            self._running.cancel()
-            self._running = None
+        super().stop()
         for forget in self._monitors.values():
             forget()
         self._monitors.clear()
