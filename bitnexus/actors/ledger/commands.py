@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
+import msgspec
+
 from bitnexus import errors
 from bitnexus.actors.ledger import purchases
 from bitnexus.actors.ledger.accounts import (
@@ -84,8 +86,11 @@ class Caller(Protocol):
         """Answer with an error."""
 
 
-class Recorded(NamedTuple):
-    """What the ledger holds under a transfer's id: a transfer, or a refused one (its balances are 0)."""
+class Recorded(msgspec.Struct, frozen=True, gc=False):
+    """What the ledger holds under a transfer's id: a transfer, or a refused one (its balances are 0).
+
+    Tens of thousands are kept, and none can be part of a cycle: the garbage collector need not walk them.
+    """
 
     transfer: Transfer
     refusal: str | None
@@ -269,7 +274,7 @@ def difference(recorded: Transfer, command: Request) -> str | None:
 
 def replay(recorded: Recorded, command: Request) -> TransferResult:
     """The answer to a command whose id the ledger holds."""
-    transfer, refusal = recorded
+    transfer, refusal = recorded.transfer, recorded.refusal
     different = difference(transfer, command)
     if different is not None:
         return TransferResult(command.transfer_id, None, different)
