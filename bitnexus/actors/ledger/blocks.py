@@ -23,6 +23,7 @@ from bitnexus.actors.ledger.commands import Annotated, ExpirePending, Item, Reco
 from bitnexus.actors.ledger.leaves import leaf_of_transfer
 from bitnexus.actors.ledger.log import SALT_BYTES, Head, leaf_hash, private_hash, transfer_leaf
 from bitnexus.actors.ledger.purchases import opening_of, transfers_of
+from bitnexus.actors.ledger.recent import Recent
 from bitnexus.actors.ledger.rules import BURNING, MOVED, PENDING, POST, Request, expire, expiry, post
 from bitnexus.actors.messages import (
     AnnotateTransfer,
@@ -51,7 +52,7 @@ def decide(
     head: Head,
     items: Sequence[Item],
     *,
-    recent: Mapping[str, Recorded],
+    recent: Mapping[str, Recorded] | Recent,
     looked_up: Mapping[str, Recorded | None],
     now_us: int,
     entropy: bytes,
@@ -83,7 +84,7 @@ class _Decision:
         book: Book,
         head: Head,
         items: Sequence[Item],
-        recent: Mapping[str, Recorded],
+        recent: Mapping[str, Recorded] | Recent,
         looked_up: Mapping[str, Recorded | None],
         time_us: int,
         entropy: bytes,
@@ -197,7 +198,8 @@ class _Decision:
             return [replay(recorded, request) for recorded, request in zip(known, requests, strict=True) if recorded]
         if refused:
             refusals = [
-                recorded and _taken(recorded, request) for recorded, request in zip(known, requests, strict=True)
+                None if recorded is None else _taken(recorded, request)
+                for recorded, request in zip(known, requests, strict=True)
             ]
         else:
             results, culprit = self.attempt(requests, user_id, salts, opening)
