@@ -49,23 +49,25 @@ async def test_transfers_of_one_block_keep_their_own_askers_assets_and_places(fr
     async with running(fresh_database_url, assets=(ASSET, other_asset)) as ledger:
         alice, bob = await ledger.funded(2, 100)
         carol, dave = await ledger.open(asset=other_asset), await ledger.open(asset=other_asset)
-        moved = [
+        moved: list[PostTransfer | OpenAccount] = [
             PostTransfer(other_user, "user", str(uuid4()), alice, bob, 1, ASSET),
             PostTransfer(USER, "user", str(uuid4()), world_account_id(other_asset), carol, 5, other_asset),
             OpenAccount(str(uuid4()), USER, ASSET),
             PostTransfer(USER, "user", str(uuid4()), carol, dave, 2, other_asset),
         ]
         callers = [ledger.submit(command) for command in moved]
-        answers = await asyncio.gather(*(caller.answer for caller in callers))
-        assert len({answer.transfer.block for answer in answers if isinstance(answer, TransferResult)}) == 1
+        answers = [await caller.answer for caller in callers]
+        posted = [answer.transfer for answer in answers if isinstance(answer, TransferResult) and answer.transfer]
+        assert len(posted) == 3
+        assert len({transfer.block for transfer in posted}) == 1
     db = await asyncpg.connect(fresh_database_url)
     try:
-        for command, answer in zip(moved, answers, strict=True):
-            if isinstance(command, PostTransfer):
-                row = await db.fetchrow(
-                    "SELECT user_id::text, asset, seq FROM ledger_transfers WHERE id = $1", command.transfer_id
-                )
-                assert tuple(row) == (command.user_id, command.asset, answer.transfer.seq)
+        rows = await db.fetch("SELECT id::text, user_id::text, asset, seq FROM ledger_transfers")
+        stored = {row["id"]: tuple(row)[1:] for row in rows}
+        asked = {command.transfer_id: command for command in moved if isinstance(command, PostTransfer)}
+        for transfer in posted:
+            command = asked[transfer.transfer_id]
+            assert stored[transfer.transfer_id] == (command.user_id, command.asset, transfer.seq)
     finally:
         await db.close()
     balances = await audit(fresh_database_url)
