@@ -21,11 +21,11 @@ from bitnexus.errors import Conflict, Forbidden, InvalidFields, NotFound, TooMan
 from bitnexus.http.answers import expect
 from bitnexus.http.api.accounts import PATH, shown
 from bitnexus.http.api.opening import open_house_account
+from bitnexus.http.api.resource import Resource
 from bitnexus.http.api.transactions import AssetText
 from bitnexus.http.described import Described
 from bitnexus.http.idempotency import idempotency_key, transfer_id
 from bitnexus.http.routes import Access, Call, Route, data
-from bitnexus.http.services import Services
 from bitnexus.http.shapes.accounts import Account
 from bitnexus.http.shapes.base import One
 from bitnexus.http.validation import MAX_SAFE_INTEGER, Model, UuidText
@@ -58,11 +58,8 @@ class CreateAccountBody(Model):
     account: AccountFields
 
 
-class AccountCommands:
+class AccountCommands(Resource):
     """The commands of the resource."""
-
-    def __init__(self, services: Services) -> None:
-        self._services = services
 
     def routes(self) -> list[Route]:
         """The routes of these commands."""

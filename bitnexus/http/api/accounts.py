@@ -18,6 +18,7 @@ from bitnexus.actors.ledger.accounts import (
 )
 from bitnexus.errors import BadCursor, NotFound
 from bitnexus.http.api.opening import account_id_of, open_account
+from bitnexus.http.api.resource import Resource
 from bitnexus.http.api.transfer_commands import shown_now
 from bitnexus.http.described import Described
 from bitnexus.http.moments import At, seq_of
@@ -40,11 +41,8 @@ class AccountQuery(QueryModel):
     at: Annotated[At | None, Field(description="an event's number, or a time of RFC 3339")] = None
 
 
-class Accounts:
+class Accounts(Resource):
     """The resource."""
-
-    def __init__(self, services: Services) -> None:
-        self._services = services
 
     def routes(self) -> list[Route]:
         """The routes of this resource."""

@@ -25,6 +25,7 @@ from bitnexus.errors import (
 )
 from bitnexus.http.answers import expect
 from bitnexus.http.api.accounts import visible_account
+from bitnexus.http.api.resource import Resource
 from bitnexus.http.api.transfer_commands import PATH, TransferCommands, answer_of, shown_now, tag_of
 from bitnexus.http.api.transfer_requests import MAX_DESCRIPTION, REQUIRED, account_id, canonical, id_of
 from bitnexus.http.described import LEDGER, Described
@@ -113,11 +114,11 @@ class TransactionsQuery(PageQuery):
     account_id: UuidText | None = None
 
 
-class Transactions:
+class Transactions(Resource):
     """The resource."""
 
     def __init__(self, services: Services) -> None:
-        self._services = services
+        super().__init__(services)
         self._commands = TransferCommands(services)
         self._partition_names = services.partitions.names
 

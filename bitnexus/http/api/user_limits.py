@@ -11,13 +11,13 @@ from bitnexus.actors.ledger.accounts import canonical_uuid
 from bitnexus.actors.messages import Limit, LimitsSet, SetLimits
 from bitnexus.errors import InvalidFields, NotFound, Violation
 from bitnexus.http.answers import expect
+from bitnexus.http.api.resource import Resource
 from bitnexus.http.api.transactions import AssetText
 from bitnexus.http.api.users import ME
 from bitnexus.http.api.users import PATH as USERS
 from bitnexus.http.described import Described
 from bitnexus.http.etags import etag, is_known, versions_to_match
 from bitnexus.http.routes import Access, Call, Route, data
-from bitnexus.http.services import Services
 from bitnexus.http.shapes.base import One
 from bitnexus.http.shapes.users import Limits
 from bitnexus.http.validation import MAX_SAFE_INTEGER, Model
@@ -44,11 +44,8 @@ class ReplaceLimits(Model):
     limits: Annotated[list[AssetLimit], Field(max_length=MAX_LIMITS)]
 
 
-class UserLimits:
+class UserLimits(Resource):
     """The resource."""
-
-    def __init__(self, services: Services) -> None:
-        self._services = services
 
     def routes(self) -> list[Route]:
         """The routes of this resource."""
