@@ -7,7 +7,7 @@ from functools import partial
 from typing import Annotated, Final
 
 from aiohttp import web
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from bitnexus.actors.ledger.accounts import (
     ALL_FLAGS,
@@ -35,6 +35,8 @@ from bitnexus.storage import ledger
 #: Where a UUID's version stands in its text; version 5: it follows from something else.
 _VERSION_AT: Final = 14
 _DERIVED: Final = "5"
+#: The same for the document.
+_IS_DERIVED: Final[dict[str, JsonValue]] = {"type": "string", "pattern": f"^.{{{_VERSION_AT}}}{_DERIVED}"}
 
 
 class AccountFields(Model):
@@ -46,7 +48,7 @@ class AccountFields(Model):
 
     asset: AssetText | None = None
     code: Annotated[int, Field(ge=0, le=MAX_CODE)] = 0
-    id: UuidText | None = None
+    id: Annotated[UuidText | None, Field(json_schema_extra={"not": _IS_DERIVED})] = None
     owner_id: UuidText | None = None
     flags: Annotated[int, Field(ge=0, le=ALL_FLAGS)] | None = None
     credit_limit: Annotated[int, Field(ge=0, le=MAX_SAFE_INTEGER)] | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Final
 
 from aiohttp import web
-from pydantic import Field
+from pydantic import ConfigDict, Field, JsonValue
 
 from bitnexus.actors.ledger.accounts import canonical_uuid
 from bitnexus.actors.messages import Limit, LimitsSet, SetLimits
@@ -28,10 +28,16 @@ PATH: Final = USERS + "/{id}/limits"
 MAX_LIMITS: Final = 100
 
 Bound = Annotated[int, Field(ge=0, le=MAX_SAFE_INTEGER)]
+#: A limit has to limit something: for the document, in the words of JSON Schema (see `_check`).
+_LIMITS_SOMETHING: Final[list[JsonValue]] = [
+    {"properties": {name: {"type": "integer"}}, "required": [name]} for name in ("per_transfer", "per_day")
+]
 
 
 class AssetLimit(Model):
     """What the user may transfer of one asset, in minor units: in one transfer, and on one day (UTC). null: all."""
+
+    model_config = ConfigDict(json_schema_extra={"anyOf": _LIMITS_SOMETHING})
 
     asset: AssetText
     per_transfer: Bound | None = None
