@@ -30,6 +30,7 @@ from bitnexus.http.correlation import RequestIds
 from bitnexus.http.cors import Cors
 from bitnexus.http.edge import Handler, edge, with_preflights
 from bitnexus.http.fast_path import Begin, FastPath
+from bitnexus.http.fast_reads import ReadsById, located
 from bitnexus.http.room import Room
 from bitnexus.http.routes import MAX_BODY_BYTES, Route, endpoint, immediate
 from bitnexus.http.services import Services
@@ -77,13 +78,14 @@ async def build_runner(
     time_limit_s = services.call_timeout_s + TIME_LIMIT_MARGIN_S
     exact: dict[tuple[str, str], Handler] = {}
     fast: dict[tuple[str, str], Begin] = {}
+    reads = ReadsById()
     settings = get_settings()
     room = Room(traffic, settings.max_requests)
     for route in route_table(services):
         handler: Handler = endpoint(route, services.tokens, services.limits, time_limit_s)
         if not route.unlimited:
             handler = room.bounded(handler)
-        app.router.add_route(route.method, route.path, handler)
+        added = app.router.add_route(route.method, route.path, handler)
         if route.method == "GET":
             app.router.add_route("HEAD", route.path, handler)
         if services.legacy is not None and services.legacy.takes(route.method, route.path):
@@ -93,6 +95,8 @@ async def build_runner(
         if route.begin is not None:
             begin = immediate(route, services.tokens, services.limits)
             fast[route.method, route.path] = begin if route.unlimited else room.bounded_begin(begin)
+        if route.begin_read is not None and added.resource is not None:
+            reads.add(added.resource.canonical, located(route, services.tokens, services.limits, room.bounded_begin))
     # Past the application: what waits for the end of a socket with it costs each socket some memory.
     exact["GET", SOCKET_PATH] = aside = room.aside(sockets.handle)
     app.router.add_route("GET", SOCKET_PATH, aside)
@@ -102,7 +106,7 @@ async def build_runner(
     runner = Runner(
         app,
         Refusals(request_ids, services.metrics),
-        FastPath(fast, request_ids, services.metrics, traffic),
+        FastPath(fast, reads.find, request_ids, services.metrics, traffic),
         most=settings.max_connections,
         access_log=None,
         handle_signals=False,

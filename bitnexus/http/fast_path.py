@@ -41,6 +41,8 @@ Answer: TypeAlias = tuple[int, bytes, Headers]
 Finish: TypeAlias = Callable[[Answer | BitNexusError], None]
 #: Begins a request with these headers and this body. Raises BitNexusError: not begun, and not by this way.
 Begin: TypeAlias = Callable[[Headers, bytes, Finish], None]
+#: A route's canonical path, the path that was asked for, and how that is begun.
+Found: TypeAlias = tuple[str, str, Begin]
 
 _STATIC: Final = "".join(f"{name}: {value}\r\n" for name, value in STATIC_HEADERS)
 _STATUS_LINES: Final = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in http.HTTPStatus}
@@ -56,16 +58,18 @@ class Wire(Protocol):
 
 
 class FastPath:
-    """The routes of one front that may take it, by method and path."""
+    """The routes of one front that may take it, by method and path; `reads` finds those of a GET by id."""
 
     def __init__(
         self,
         routes: Mapping[tuple[str, str], Begin],
+        reads: Callable[[Any], Found | None],
         request_ids: RequestIds,
         metrics: RequestMetrics,
         traffic: Traffic,
     ) -> None:
         self._routes = routes
+        self._reads = reads
         self._request_ids = request_ids
         self._metrics = metrics
         self._traffic = traffic
@@ -74,7 +78,9 @@ class FastPath:
     def begin(self, wire: Wire, message: Any, payload: Any) -> bool:  # noqa: ANN401 - aiohttp's, without public names
         """Begin the parsed request; False if it must take the usual way. True: `wire` is answered once, later."""
         method, path = message.method, message.path
-        begin = self._routes.get((method, path))
+        begin, route = self._routes.get((method, path)), path
+        if begin is None and method == "GET" and (found := self._reads(message)) is not None:
+            route, path, begin = found
         if begin is None or message.should_close or message.version != HttpVersion11:
             return False
         headers, body = message.headers, _whole(payload)
@@ -93,10 +99,10 @@ class FastPath:
             last = self._traffic.draining
             wire.answered(_response(status, content, fields, request_id, last=last), last=last)
             seconds = perf_counter() - started
-            self._metrics.observe(method, path, status, seconds)
+            self._metrics.observe(method, route, status, seconds)
             if self._tells:
                 known = correlation.fields(correlated)
-                log.debug("request_answered", **known, method=method, route=path, status=status, seconds=seconds)
+                log.debug("request_answered", **known, method=method, route=route, status=status, seconds=seconds)
 
         outer = correlation.request_id.set(correlated)
         self._traffic.enter()

@@ -14,10 +14,12 @@ from typing import Annotated, Any, TypeVar
 import orjson
 from aiohttp import web
 from pydantic import Field
+from yarl import URL
 
 from bitnexus.errors import BadCursor
 from bitnexus.http.cursors import Cursors
-from bitnexus.http.routes import json_bytes
+from bitnexus.http.fast_path import Answer
+from bitnexus.http.routes import JSON_TYPE, json_bytes
 from bitnexus.http.validation import QueryModel
 
 T = TypeVar("T")
@@ -34,6 +36,12 @@ class PageQuery(QueryModel):
 
 
 def page(request: web.Request, items: Sequence[Any], *, following: str | None, as_of_seq: int | None) -> web.Response:
+    """See :func:`page_answer`."""
+    _, body, headers = page_answer(request.rel_url, items, following=following, as_of_seq=as_of_seq)
+    return json_bytes(body, headers=headers)
+
+
+def page_answer(url: URL, items: Sequence[Any], *, following: str | None, as_of_seq: int | None) -> Answer:
     """``{"data": […], "page": {"next": cursor, "has_more": …}, "as_of_seq": …}`` and a `Link` to the next page.
 
     `following` is the next page's cursor, None at the end. `as_of_seq`: every event up to this one is accounted for.
@@ -41,7 +49,7 @@ def page(request: web.Request, items: Sequence[Any], *, following: str | None, a
     body: dict[str, Any] = {"data": items, "page": {"next": following, "has_more": following is not None}}
     if as_of_seq is not None:
         body["as_of_seq"] = as_of_seq
-    return json_bytes(orjson.dumps(body), headers=next_link(request, following))
+    return 200, orjson.dumps(body), {"Content-Type": JSON_TYPE, **next_link(url, following)}
 
 
 def as_of(value: object, as_of_seq: int) -> web.Response:
@@ -49,11 +57,11 @@ def as_of(value: object, as_of_seq: int) -> web.Response:
     return json_bytes(orjson.dumps({"data": value, "as_of_seq": as_of_seq}))
 
 
-def next_link(request: web.Request, following: str | None) -> dict[str, str]:
+def next_link(url: URL, following: str | None) -> dict[str, str]:
     """The `Link` header to the next page; nothing at the list's end."""
     if following is None:
         return {}
-    link = request.rel_url.update_query(cursor=following)
+    link = url.update_query(cursor=following)
     return {"Link": f'<{link.raw_path_qs}>; rel="next"'}
 
 

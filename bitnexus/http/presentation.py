@@ -12,6 +12,8 @@ from aiohttp import web
 STATIC_HEADERS: Final = (("Server", "bitnexus"), ("X-Content-Type-Options", "nosniff"), ("Cache-Control", "no-store"))
 #: Below that, the packet that is saved is not worth the compression.
 COMPRESSED_FROM_BYTES: Final = 4096
+#: Of every answer that would be compressed for who accepts that.
+VARY: Final = {"Vary": "Accept-Encoding"}
 _TEXT: Final = re.compile(r"text/|application/(?:[a-z.-]+\+)?json\b")
 _ACCEPTED: Final = re.compile(r"(?i:x-)?(?P<coding>(?i:gzip)|\*)\s*(?:;\s*(?i:q)\s*=\s*(?P<quality>[0-9.]{1,5})\s*)?")
 #: A page that needs more sets its own Content-Security-Policy.
@@ -34,7 +36,7 @@ def compress(request: web.BaseRequest, response: web.Response) -> None:
     headers = response.headers
     if not _TEXT.match(headers.get("Content-Type", "")) or "Content-Encoding" in headers or "ETag" in headers:
         return
-    headers["Vary"] = "Accept-Encoding"
+    headers.update(VARY)
     if accepts_gzip(request.headers.get("Accept-Encoding", "")):
         response.enable_compression(web.ContentCoding.gzip)
 

@@ -32,6 +32,7 @@ from bitnexus.http.described import Described
 from bitnexus.http.fast_path import Answer, Begin, Finish, Headers
 from bitnexus.http.fields import AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE
 from bitnexus.http.limits import LIMITED_ROLE, Limits
+from bitnexus.http.read import Read
 from bitnexus.http.throttle import Throttle
 from bitnexus.http.validation import parse_json, validate, validate_query
 from bitnexus.principal import Principal
@@ -81,7 +82,8 @@ class Route:
     only :data:`MAX_LARGE` are served at a time, the others wait. `unlimited` True: of a public route, for probes.
     `begin`, of a route for users without a large body or of one for probes, does the same as the handler without
     waiting (see fast_path.py), for what it does not decline by a BitNexusError; where there is no body, it answers
-    before it returns. `described` is for who reads the document.
+    before it returns. `begin_read` is the same for a GET of one thing by its id. `described` is for who reads the
+    document.
     """
 
     method: str
@@ -96,6 +98,7 @@ class Route:
     timed: bool = True
     body_bytes: int = MAX_BODY_BYTES
     begin: Callable[[Headers, Principal, Any, Finish], None] | None = None
+    begin_read: Callable[[Read[Any], Finish], None] | None = None
     described: Described | None = None
 
 
@@ -166,7 +169,7 @@ def immediate(route: Route, tokens: AccessTokens, limits: Limits) -> Begin:
         if throttle is not None and principal.role == LIMITED_ROLE:
             used_s = throttle.take(principal.user_id)
             if used_s > throttle.told_from_s:
-                finish = _telling(throttle, used_s, finish)
+                finish = telling(throttle, used_s, finish)
         begin(headers, principal, model, finish)
 
     return begin_call
@@ -207,12 +210,12 @@ def _counting(throttle: Throttle, user_id: str, finish: Finish) -> Finish:
 
     def count(answer: Answer | BitNexusError) -> None:
         used_s = throttle.take(user_id)
-        (_telling(throttle, used_s, finish) if used_s > throttle.told_from_s else finish)(answer)
+        (telling(throttle, used_s, finish) if used_s > throttle.told_from_s else finish)(answer)
 
     return count
 
 
-def _telling(throttle: Throttle, used_s: float, finish: Finish) -> Finish:
+def telling(throttle: Throttle, used_s: float, finish: Finish) -> Finish:
     """`finish`, with what is left of the user's limit in the headers."""
 
     def tell(answer: Answer | BitNexusError) -> None:

@@ -48,8 +48,9 @@ def reachable() -> Iterator[None]:
     except _AWAY as error:
         raise DatabaseUnavailable from error
     except asyncpg.InterfaceError as error:
-        # asyncpg has no class of its own for a connection or a pool that is closed.
-        if "closed" in str(error) or "closing" in str(error):
+        # asyncpg has no class of its own for a connection or a pool that is closed, or for one that was lost while the
+        # block had it: the pool takes that back at once.
+        if any(word in str(error) for word in ("closed", "closing", "released back to the pool")):
             raise DatabaseUnavailable from error
         raise
 

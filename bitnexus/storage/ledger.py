@@ -64,25 +64,6 @@ FROM ledger_transfers t JOIN ledger_accounts payer ON payer.id = t.debit_account
 WHERE t.id = ANY($1::uuid[]) AND t.refusal IS NULL
 """
 
-_RESOLUTIONS: Final = """
-SELECT coalesce(pending_id, reverses_id)::text, kind, id::text FROM ledger_transfers
-WHERE coalesce(pending_id, reverses_id) = ANY($1::uuid[])
-    AND refusal IS NULL AND coalesce(pending_id, reverses_id) IS NOT NULL AND seq <= $2
-"""
-
-# The newest of each account and side by its index, then the newest of those: a page costs the same in any history.
-_HISTORY: Final = f"""
-SELECT DISTINCT ON (t.seq) {TRANSFER_COLUMNS}
-FROM unnest($1::uuid[]) AS account (id), LATERAL (
-    (SELECT * FROM ledger_transfers d
-     WHERE d.debit_account_id = account.id AND d.refusal IS NULL AND d.seq < $2 ORDER BY d.seq DESC LIMIT $3)
-    UNION ALL
-    (SELECT * FROM ledger_transfers c
-     WHERE c.credit_account_id = account.id AND c.refusal IS NULL AND c.seq < $2 ORDER BY c.seq DESC LIMIT $3)
-) AS t
-ORDER BY t.seq DESC LIMIT $3
-"""
-
 # The oldest of each account and side by its index: a page costs the same however long the log is.
 _TRANSFERS_OF_OWNERS: Final = f"""
 SELECT DISTINCT ON (t.seq) {TRANSFER_COLUMNS}
@@ -179,25 +160,6 @@ async def transfers_with_payers(db: Executor, transfer_ids: Collection[str]) -> 
         return {}
     rows = await db.fetch(_TRANSFERS_WITH_PAYERS, list(transfer_ids))
     return {row["id"]: (transfer_row(row), row["payer"] or "") for row in rows}
-
-
-async def resolutions(
-    db: Executor, transfer_ids: Collection[str], *, up_to_seq: int = END
-) -> dict[str, tuple[str, str]]:
-    """What has resolved or reversed these transfers, up to that event: id → kind and id of the other one."""
-    if not transfer_ids:
-        return {}
-    return {row[0]: (KINDS[row[1]], row[2]) for row in await db.fetch(_RESOLUTIONS, list(transfer_ids), up_to_seq)}
-
-
-async def history(
-    db: Executor, account_ids: Sequence[str], *, before_seq: int = END, limit: int = 50
-) -> list[Transfer]:
-    """Posted transfers from or to any of the accounts, newest first, those with a `seq` below `before_seq`.
-
-    The `seq` of a page's last transfer is the `before_seq` of the next page: stable while the ledger grows.
-    """
-    return [transfer_row(row) for row in await db.fetch(_HISTORY, list(account_ids), before_seq, limit)]
 
 
 async def events_after(db: Executor, after_seq: int, *, limit: int = 1_000) -> EventPage:

@@ -25,11 +25,9 @@ def annotation_row(row: Any) -> TransferAnnotated:  # noqa: ANN401 - asyncpg has
     return TransferAnnotated(*tuple(row)[:8])
 
 
-async def annotations_of(
-    db: Executor, transfer_ids: Collection[str], *, up_to_seq: int = END
-) -> dict[str, TransferAnnotated]:
-    """The latest annotation, up to that event, of each of the transfers that has any; by the transfer's id."""
+async def annotations_of(db: Executor, transfer_ids: Collection[str]) -> dict[str, TransferAnnotated]:
+    """The latest annotation of each of the transfers that has any; by the transfer's id."""
     if not transfer_ids:
         return {}
-    found = [annotation_row(row) for row in await db.fetch(LATEST, list(transfer_ids), up_to_seq)]
+    found = [annotation_row(row) for row in await db.fetch(LATEST, list(transfer_ids), END)]
     return {each.transfer_id: each for each in found}

@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import json
 import random
+import signal
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -63,6 +64,7 @@ def _tell(report: Report, to: Path | None) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # nothing is left behind either way
     try:
         main()
     except KeyboardInterrupt:  # what was started and mounted is cleared up by then

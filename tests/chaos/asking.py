@@ -145,7 +145,8 @@ class Asker:
 
     async def _connected(self) -> Connection:
         known = self._connection
-        if known is not None and (known.is_over or known.requests >= REQUESTS_PER_CONNECTION):
+        # It may have ended while its client waited as it was told: that costs no request.
+        if known is not None and (known.is_over or known.has_ended or known.requests >= REQUESTS_PER_CONNECTION):
             self.hang_up()
         if self._connection is None:
             self._connection = await Connection.open(self._port)

@@ -26,6 +26,11 @@ class Connection:
         """Connect to 127.0.0.1:port."""
         return cls(*await asyncio.open_connection("127.0.0.1", port))
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the server has closed it, as far as the loop has heard by now."""
+        return self._reader.at_eof() or self._reader.exception() is not None
+
     async def request(self, request: bytes) -> tuple[int, bytes]:
         """Status and body of the answer."""
         self.requests += 1

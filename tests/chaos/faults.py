@@ -34,6 +34,7 @@ class Faults:
         self._target = target
         self._admin, self._poisoned = admin, poisoned
         self._operator_lock = asyncio.Lock()
+        self._drain_lock = asyncio.Lock()  # with all fronts drained nobody could be told over HTTP to take them back
         self.journal = Journal()
         database_lock = asyncio.Lock()
         self._processes = ProcessFaults(target, self.journal, database_lock)
@@ -117,7 +118,7 @@ class Faults:
             return False
         front = fronts[step.number % len(fronts)]
         path = f"bitnexus/http/{front}"
-        async with self.journal.outage(f"drain {front}", front=front):
+        async with self._drain_lock, self.journal.outage(f"drain {front}", front=front):
             drained = await self._command("drain", path)
             return await self._command("resume", path) and drained
 

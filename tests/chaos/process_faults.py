@@ -19,6 +19,9 @@ from tests.chaos.target import Target
 
 #: What is silent for 3 s is killed, a heartbeat and a look later at most; the machine may be busy.
 HUNG_WITHIN_S: Final = 20.0
+#: Until the supervisor of a process that goes on has heard of it.
+HEARD_WITHIN_S: Final = 2.0
+_PARTITION: Final = "transactions-"
 _EVERYTHING: Final = frozenset({"admin", "heart", "root"})
 
 
@@ -33,6 +36,8 @@ class ProcessFaults:
         self._database_lock = database_lock
         self.node_lock = asyncio.Lock()  # whole nodes die one after another
         self.partitions: int | None = None
+        self._fronts_at_start = len(target.fronts())
+        self._partitions_at_start = sum(_is_partition(name) for name in target.processes())
         self._held: set[int] = set()  # processes that are stopped
 
     async def kill(self, step: Step) -> bool:
@@ -94,37 +99,44 @@ class ProcessFaults:
 
     @contextlib.contextmanager
     def _holding(self, pid: int) -> Iterator[None]:
-        """It is stopped in the block, and by nobody else."""
+        """It is silent in the block; and not soon again, or its supervisor would take it for hung."""
         self._held.add(pid)
         try:
             yield
         finally:
-            self._held.discard(pid)
             send(pid, signal.SIGCONT)
+            asyncio.get_running_loop().call_later(HEARD_WITHIN_S, self._held.discard, pid)
 
     async def block(self, step: Step) -> bool:
         """Its loop, not its process."""
         found = self._target.named(step.target, step.number)
-        if found is None or not send(found[1], signal.SIGUSR2):
+        if found is None or found[1] in self._held or not send(found[1], signal.SIGUSR2):
             return False
-        await asyncio.sleep(BLOCK_S)
+        with self._holding(found[1]):
+            await asyncio.sleep(BLOCK_S)
         return True
 
     async def _until_other(self, name: str, pid: int) -> None:
         """The successor is up; after the death of all, the fronts take connections."""
+        supervisor = self._target.processes().get("transactions")
 
         def is_back() -> bool:
             there = self._target.processes()
-            if self._is_gone(name) and name not in there:
+            is_anew = there.get("transactions", supervisor) != supervisor
+            if name not in there and self._is_gone(name, is_anew=is_anew):
                 return True
             successor = there.get(name, pid)
             if successor == pid:
                 return False
             if name.startswith("http-"):
                 return self._listens(successor)  # one that starts may wait for the database first
-            return not _loss(name) & Loss.ALL_FRONTS or self._target.listens()
+            return not _loss(name) & Loss.ALL_FRONTS or self._all_listen()
 
         await until(is_back, BACK_WITHIN_S, f"{name} is up again")
+
+    def _all_listen(self) -> bool:
+        fronts = self._target.fronts()
+        return len(fronts) >= self._fronts_at_start and all(map(self._listens, fronts.values()))
 
     def _listens(self, pid: int) -> bool:
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -132,10 +144,10 @@ class ProcessFaults:
             return any(each.status == psutil.CONN_LISTEN and each.laddr.port == self._target.port for each in sockets)
         return False
 
-    def _is_gone(self, name: str) -> bool:
-        """Whether it is a partition that an operator has taken away since."""
-        _, _, number = name.partition("transactions-")
-        return number.isdecimal() and self.partitions is not None and int(number) >= self.partitions
+    def _is_gone(self, name: str, *, is_anew: bool) -> bool:
+        """Whether it is a partition that an operator has taken away since, or one too many for a new supervisor."""
+        wanted = self._partitions_at_start if is_anew else self.partitions
+        return _is_partition(name) and wanted is not None and int(name.removeprefix(_PARTITION)) >= wanted
 
     def _ports_of_others(self, front: str) -> frozenset[int]:
         ports: set[int] = set()
@@ -174,3 +186,7 @@ def runs(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def _is_partition(name: str) -> bool:
+    return name.removeprefix(_PARTITION).isdecimal()

@@ -2,7 +2,8 @@
 
 - The actor of a user who posts a transfer described as :data:`POISON` raises.
 - Its wall clock is that of the file in CHAOS_CLOCK.
-- A process that gets SIGUSR2 is blocked for :data:`BLOCK_S`: its loop's thread sleeps, whatever it was doing.
+- A process that gets SIGUSR2 is blocked for :data:`BLOCK_S`: its loop's thread sleeps, whatever it was doing. It
+  writes a line ``blocked`` to its log, so that somebody can see that it was.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
+import structlog
+
 if __name__ == "__main__":
     from tests.chaos import clock
 
@@ -22,6 +25,7 @@ if __name__ == "__main__":
 
 from bitnexus import application
 from bitnexus.actors.messages import PostTransfer
+from bitnexus.actors.runtime import process
 from bitnexus.actors.runtime.context import Context
 from bitnexus.actors.transactions.partition import Partition, User
 from bitnexus.actors.transactions.user import Incoming, Outgoing, TransactionActor
@@ -34,6 +38,9 @@ POISON: Final = "poison"
 BLOCK_S: Final = 1.5
 _PARTITION: Final = "tests.chaos.program:BreakablePartition"
 _partitions = application.partitions
+_settle_others = process._settle_signals
+
+log = structlog.get_logger(__name__)
 
 
 class BreakableActor(TransactionActor[Context]):
@@ -68,11 +75,18 @@ def partitions(settings: Settings, flags: SupervisorFlags) -> ChildSpec:
     return dataclasses.replace(spec, start=dataclasses.replace(spec.start, args=args))
 
 
+def _settle_signals() -> None:
+    """Each process's, after Thespian's, which would only note that there was a signal."""
+    _settle_others()
+    signal.signal(signal.SIGUSR2, _block)
+
+
 def _block(_number: int, _frame: FrameType | None) -> None:
+    log.info("blocked", seconds=BLOCK_S)
     time.sleep(BLOCK_S)
 
 
 if __name__ == "__main__":
     application.partitions = partitions
-    signal.signal(signal.SIGUSR2, _block)
+    process._settle_signals = _settle_signals
     main(["serve"])

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 #: Processes that a fault can be done to, as `targets` names them; partitions and fronts stand for any of theirs.
-WORKERS: Final = ("ledger", "partition", "partition", "front", "front", "notifier", "operations")
+WORKERS: Final = ("ledger", "partition", "partition", "front", "front", "notifier", "operations", "webhooks")
 SUPERVISORS: Final = ("transactions", "http")
 #: Their death is that of the whole node; but Thespian's logger is only replaced.
 ROOTS: Final = ("root", "admin", "heart", "logger")
@@ -22,7 +22,7 @@ ROOTS: Final = ("root", "admin", "heart", "logger")
 #: Who counts the deaths of whom.
 COUNTED_BY: Final = {
     **dict.fromkeys(("root", "admin", "heart"), "heart"),
-    **dict.fromkeys(("ledger", "notifier", "operations", *SUPERVISORS), "root"),
+    **dict.fromkeys(("ledger", "notifier", "operations", "webhooks", *SUPERVISORS), "root"),
     "partition": "transactions",
     "front": "http",
 }
@@ -79,7 +79,7 @@ KILLED: Final = {"kill worker": WORKERS, "kill supervisor": SUPERVISORS, "kill r
 DATABASE: Final = frozenset(
     {"restart postgresql", "crash postgresql", "pause postgresql", "exhaust connections", "fill disk"}
 )
-SUBTREES: Final = ("ledger", "transactions", "notifier", "http", "operations", "partition")
+SUBTREES: Final = ("ledger", "transactions", "notifier", "http", "operations", "webhooks", "partition")
 
 
 class Schedule:

@@ -8,6 +8,7 @@ from tests.contract.contract import hold
 OPTIONS = ("--phases=examples,fuzzing", "--workers=2")
 
 
+@pytest.mark.long
 @pytest.mark.timeout(180)
 async def test_the_service_answers_as_its_document_says(fresh_database_url, tmp_path):
     code, output = await hold(fresh_database_url, tmp_path, examples=1, options=OPTIONS, timeout_s=80)

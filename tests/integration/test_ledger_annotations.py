@@ -11,7 +11,8 @@ from bitnexus import errors
 from bitnexus.actors.messages import AnnotateTransfer, TransferAnnotated
 from bitnexus.storage import ledger as reads
 from bitnexus.storage.ledger_annotations import annotations_of
-from bitnexus.storage.ledger_transfer_now import transfer_now
+from bitnexus.storage.ledger_pages import HistoryAsked, histories
+from bitnexus.storage.ledger_transfer_now import transfers_now
 from tests.integration.ledger_harness import USER, WORLD, audit, post, running
 
 
@@ -32,9 +33,13 @@ async def test_the_latest_words_stand_at_a_transfer_and_all_of_them_in_the_log(f
         assert ledger.committed[-1].events == [second]
         connection = await asyncpg.connect(fresh_database_url)
         assert await annotations_of(connection, [paid.transfer_id, str(uuid4())]) == {paid.transfer_id: second}
-        now = await transfer_now(connection, paid.transfer_id)
-        assert now is not None
-        assert (now.transfer, now.words) == (before, second)
+        now = (await transfers_now(connection, [paid.transfer_id]))[paid.transfer_id]
+        assert now.as_it_is == (before, None, second)
+        for as_of_seq, said in ((before.seq, None), (first.seq, first), (second.seq, second), (None, second)):
+            asked = HistoryAsked(bob, None, as_of_seq, None, 1)
+            shown = (await histories(connection, [asked]))[asked]
+            assert shown.transfers == [(before, None, said)]
+            assert shown.as_of_seq == (second.seq if as_of_seq is None else as_of_seq)
         page = await reads.events_after(connection, before.seq - 1)
         assert page.events == [before, first, second]
         await connection.close()

@@ -10,7 +10,9 @@ import pytest
 
 from bitnexus.actors.messages import AccountOpened, OpenAccount, PostTransfers, Transfer, TransferRequest
 from bitnexus.storage import ledger as reads
-from bitnexus.storage.ledger_transfer_now import TransferNow, transfer_now
+from bitnexus.storage import ledger_pages
+from bitnexus.storage.ledger_pages import HistoryAsked, TransferPage, accounts_as_of, histories, transfers_of
+from bitnexus.storage.ledger_transfer_now import TransferNow, transfers_now
 from tests.integration.ledger_harness import ASSET, USER, WORLD, RunningWriter, post, running
 
 
@@ -25,6 +27,11 @@ async def db(fresh_database_url) -> AsyncIterator[asyncpg.Connection]:
     connection = await asyncpg.connect(fresh_database_url)
     yield connection
     await connection.close()
+
+
+async def page_of(db, account_id, *, as_of_seq=None, before_seq=None, most=100) -> TransferPage:
+    asked = HistoryAsked(account_id, None, as_of_seq, before_seq, most)
+    return (await histories(db, [asked]))[asked]
 
 
 async def test_an_account_is_found_by_its_id_and_by_its_owner_with_its_balance(ledger, db):
@@ -48,12 +55,13 @@ async def test_a_posted_transfer_is_found_by_its_id_with_its_owners_and_a_refuse
     await ledger.fund(alice, 10)
     posted = await ledger.ask(post(alice, bob, 10, description="ü", metadata='{"a":1}'))
     refused = await ledger.ask(post(alice, bob, 10))
-    assert await transfer_now(db, posted.transfer_id) == TransferNow(posted.transfer, owner, USER, None, None)
-    assert await transfer_now(db, refused.transfer_id) is None
-    (paid_in,) = [each for each in await reads.history(db, [alice]) if each.debit_account_id == WORLD]
-    found = await transfer_now(db, paid_in.transfer_id)
-    assert found is not None
-    assert (found.payer, found.payee) == ("", owner)
+    *_, (paid_in, _, _) = (await page_of(db, alice)).transfers
+    assert paid_in.debit_account_id == WORLD
+    wanted = [posted.transfer_id, refused.transfer_id, str(uuid4()), paid_in.transfer_id]
+    assert await transfers_now(db, wanted) == {
+        posted.transfer_id: TransferNow((posted.transfer, None, None), owner, USER),
+        paid_in.transfer_id: TransferNow((paid_in, None, None), "", owner),
+    }
 
 
 async def test_a_transfer_is_shown_with_what_has_resolved_it(ledger, db):
@@ -64,9 +72,13 @@ async def test_a_transfer_is_shown_with_what_has_resolved_it(ledger, db):
     back = TransferRequest(ids[2], bob, alice, 4, ASSET, kind="post_pending", pending_id=ids[1])
     answer = await ledger.ask(PostTransfers(USER, "user", [pending, part, back]))
     assert [result.refusal is None for result in answer.results] == [True, True, False]
-    found = [await transfer_now(db, id_) for id_ in ids]
-    assert found[2] is None
-    assert [each and each.resolution for each in found[:2]] == [("post_pending", ids[1]), None]
+    found = await transfers_now(db, ids)
+    resolved = {id_: each.as_it_is[1] for id_, each in found.items()}
+    assert resolved == {ids[0]: ("post_pending", ids[1]), ids[1]: None}
+    posted = answer.results[1].transfer.seq
+    for as_of_seq, resolution in ((posted - 1, None), (posted, ("post_pending", ids[1]))):
+        page = await page_of(db, bob, as_of_seq=as_of_seq)
+        assert {each.transfer_id: by for each, by, _ in page.transfers}[ids[0]] == resolution
 
 
 async def test_a_history_is_read_page_by_page_newest_first_while_the_ledger_grows(ledger, db):
@@ -75,18 +87,58 @@ async def test_a_history_is_read_page_by_page_newest_first_while_the_ledger_grow
     await ledger.ask(post(alice, bob, 10_000))
     of_alice = [each for each in made if alice in (each.debit_account_id, each.credit_account_id)]
     seen: list[Transfer] = []
-    before = reads.END
-    while page := await reads.history(db, [alice], before_seq=before, limit=4):
+    before = None
+    while page := [each for each, _, _ in (await page_of(db, alice, before_seq=before, most=4)).transfers]:
         assert len(page) <= 4
         seen += page
         before = page[-1].seq
         await ledger.ask(post(alice, bob, 1))
     assert seen[:-1] == of_alice[::-1]
     assert seen[-1].debit_account_id == WORLD
-    both = await reads.history(db, [alice, bob], before_seq=made[-1].seq + 1, limit=100)
-    assert [each.seq for each in both] == sorted({each.seq for each in both}, reverse=True)
-    assert both[:15] == made[::-1], "a transfer between two of the accounts comes once"
-    assert await reads.history(db, []) == []
+    last = made[-1].seq
+    both = (await transfers_of(db, USER, as_of_seq=last, before_seq=None, limit=100)).transfers
+    assert [each.seq for each, _, _ in both] == sorted({each.seq for each, _, _ in both}, reverse=True)
+    assert [each for each, _, _ in both[:15]] == made[::-1], "a transfer between two of the accounts comes once"
+    rest = await transfers_of(db, USER, as_of_seq=last, before_seq=made[7].seq, limit=3)
+    assert [each for each, _, _ in rest.transfers] == made[4:7][::-1]
+    newest = await reads.last_seq(db)
+    nobody_s = await transfers_of(db, str(uuid4()), as_of_seq=None, before_seq=None, limit=9)
+    assert nobody_s == TransferPage(newest, [])
+
+
+async def test_pages_that_are_read_together_are_those_that_were_asked_for(ledger, db):
+    owner = str(uuid4())
+    alice, bob = await ledger.open(owner=owner), await ledger.open()
+    empty = await ledger.open(owner=owner)
+    await ledger.fund(alice, 10)
+    paid = [(await ledger.ask(post(alice, bob, 1))).transfer for _ in range(3)]
+    newest = await reads.last_seq(db)
+    all_of_bob = HistoryAsked(bob, USER, None, None, 9)
+    one_of_bob = HistoryAsked(bob, USER, paid[1].seq, None, 1)
+    of_alice = HistoryAsked(alice, None, paid[2].seq, paid[2].seq, 2)
+    of_empty = HistoryAsked(empty, owner, None, None, 9)
+    another_s, unknown = HistoryAsked(alice, USER, None, None, 9), HistoryAsked(str(uuid4()), None, None, None, 9)
+    found = await histories(db, [another_s, all_of_bob, of_empty, unknown, of_alice, one_of_bob])
+    assert {asked: [each for each, _, _ in page.transfers] for asked, page in found.items()} == {
+        all_of_bob: paid[::-1],
+        of_empty: [],
+        of_alice: paid[1::-1],
+        one_of_bob: [paid[1]],
+    }
+    as_of = {asked: page.as_of_seq for asked, page in found.items()}
+    assert as_of == {all_of_bob: newest, of_empty: newest, of_alice: paid[2].seq, one_of_bob: paid[1].seq}
+
+
+async def test_accounts_are_shown_as_of_the_newest_event_also_when_there_are_none(ledger, db):
+    owner = str(uuid4())
+    first, second = await ledger.open(owner=owner), await ledger.open(owner=owner, asset="EUR/2")
+    await ledger.fund(first, 70)
+    newest, rows = await reads.last_seq(db), await reads.accounts_of(db, owner, and_ids=[WORLD])
+    assert await accounts_as_of(db, owner, and_ids=[WORLD], after_seq=-1, limit=9) == (newest, rows)
+    assert {row.account_id for row in rows} == {WORLD, first, second}
+    after = rows[1].seq
+    assert await accounts_as_of(db, owner, and_ids=[], after_seq=after, limit=9) == (newest, rows[2:])
+    assert await accounts_as_of(db, str(uuid4()), and_ids=[], after_seq=-1, limit=9) == (newest, [])
 
 
 async def test_the_events_after_a_position_are_those_that_were_told_of(ledger, db):
@@ -115,7 +167,9 @@ async def test_the_last_block_is_the_writer_s_head(ledger, db, empty_database_ur
 async def test_a_page_of_history_uses_the_indexes_however_long_it_is(ledger, db):
     (alice,) = await ledger.funded(1, 10)
     await db.execute("SET enable_seqscan = off")
-    plan = "\n".join(row[0] for row in await db.fetch("EXPLAIN " + reads._HISTORY, [alice], reads.END, 5))
+    await db.execute("SET plan_cache_mode = force_generic_plan")
+    asked = ([alice], [None], [None], [None], [5])
+    plan = "\n".join(row[0] for row in await db.fetch("EXPLAIN " + ledger_pages.HISTORIES, *asked))
     assert "ledger_transfers_debit" in plan
     assert "ledger_transfers_credit" in plan
     assert "Seq Scan" not in plan

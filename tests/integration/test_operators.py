@@ -42,6 +42,8 @@ from bitnexus.tokens import AccessTokens
 from tests.customers import Customer, Teller, session_with
 from tests.running import RunningService, wait_until
 
+pytestmark = pytest.mark.long
+
 SECRET = "operators-" * 8
 ADMIN, SERVICE_ACCOUNT, SOMEBODY = str(uuid.uuid4()), str(uuid.uuid4()), str(uuid.uuid4())
 PATIENCE_S = 20.0

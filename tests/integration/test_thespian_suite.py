@@ -16,7 +16,7 @@ from tests.thespian_suite.__main__ import RETRY_TIMEOUT_S, ROOT, TIMEOUT_S
 LEAST_PASSED = 350
 
 
-@pytest.mark.thespian
+@pytest.mark.long  # two minutes
 @pytest.mark.timeout(TIMEOUT_S + RETRY_TIMEOUT_S + 60)
 def test_all_of_thespians_own_tests_pass_on_our_system_base(tmp_path: Path) -> None:
     # Not one is excepted. A test that failed gets a second chance without others beside it.

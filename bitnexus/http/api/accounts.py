@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final
 
 from aiohttp import web
@@ -19,20 +20,26 @@ from bitnexus.actors.ledger.accounts import (
 from bitnexus.errors import BadCursor, NotFound
 from bitnexus.http.api.opening import account_id_of, open_account
 from bitnexus.http.api.resource import Resource
-from bitnexus.http.api.transfer_commands import shown_now
+from bitnexus.http.api.transfer_pages import asked_of, shown_of, viewer_of
 from bitnexus.http.described import Described
+from bitnexus.http.fast_path import Answer, Finish
+from bitnexus.http.gathering import Gathering, finishing
 from bitnexus.http.moments import At, seq_of
-from bitnexus.http.pages import PageQuery, Place, as_of, cursor_of, one_page, page, place_of
-from bitnexus.http.routes import Call, Route, data
+from bitnexus.http.pages import PageQuery, Place, as_of, cursor_of, one_page, page, page_answer, place_of
+from bitnexus.http.read import Read
+from bitnexus.http.routes import Call, Route, data, json_bytes
 from bitnexus.http.services import Services
 from bitnexus.http.shapes.accounts import Account, AccountAt, Entry
 from bitnexus.http.shapes.base import AsOf, One, PageAsOf
 from bitnexus.http.validation import QueryModel
 from bitnexus.principal import Principal
-from bitnexus.storage import ledger, ledger_accounting
+from bitnexus.storage import ledger, ledger_accounting, ledger_pages
+from bitnexus.storage.ledger_pages import HistoryAsked, TransferPage
 from bitnexus.storage.ledger_rows import AccountRow
 
 PATH: Final = "/api/v1/accounts"
+#: Pages that are read together, of up to 200 transfers each: how long they keep others waiting is bounded so.
+_PAGES_AT_ONCE: Final = 8
 
 
 class AccountQuery(QueryModel):
@@ -43,6 +50,10 @@ class AccountQuery(QueryModel):
 
 class Accounts(Resource):
     """The resource."""
+
+    def __init__(self, services: Services) -> None:
+        super().__init__(services)
+        self._pages = Gathering(self._read_pages, most=_PAGES_AT_ONCE, timeout_s=services.call_timeout_s)
 
     def routes(self) -> list[Route]:
         """The routes of this resource."""
@@ -69,6 +80,7 @@ class Accounts(Resource):
                 self.history,
                 "An account's transfers, newest first",
                 query=PageQuery,
+                begin_read=self.begin_history,
                 described=Described({200: PageAsOf[Entry]}, errors=(BadCursor, NotFound)),
             ),
         ]
@@ -111,37 +123,50 @@ class Accounts(Resource):
 
     async def history(self, call: Call[None, PageQuery]) -> web.Response:
         """The account's transfers, newest first, each with the balance after it."""
-        services, query = self._services, call.query
-        account = await visible_account(services, call.principal, call.request.match_info["id"])
-        bound_to = f"history:{account.account_id}"
-        place = place_of(services.cursors, query.cursor, bound_to)
-        async with services.database.connection() as connection:
-            as_of_seq = place.as_of_seq if place else await ledger.last_seq(connection)
-            before = int(place.position) if place else as_of_seq + 1
-            found = await ledger.history(connection, [account.account_id], before_seq=before, limit=query.limit + 1)
-            these, next_place = one_page(found, query.limit, lambda last: Place(last.seq, as_of_seq))
-            items = await shown_now(connection, these, as_of_seq=as_of_seq)
-        following = cursor_of(services.cursors, next_place, bound_to)
+        id_ = call.request.match_info["id"]
+        if not canonical_uuid(id_):
+            raise NotFound
+        read = Read(call.request.rel_url, id_, call.principal, call.query)
+        found = await self._pages.get(self._asked(read))
+        status, body, headers = self._entries(read, found)
+        return json_bytes(body, status=status, headers=headers)
+
+    def begin_history(self, read: Read[PageQuery], finish: Finish) -> None:
+        """As :meth:`history`."""
+        self._pages.ask(self._asked(read), finishing(finish, lambda found: self._entries(read, found)))
+
+    def _asked(self, read: Read[PageQuery]) -> HistoryAsked:
+        return asked_of(self._services, read.principal, read.id, read.query, _history_of(read.id))
+
+    def _entries(self, read: Read[PageQuery], found: TransferPage | None) -> Answer:
+        if found is None:
+            raise NotFound
+        these, following = shown_of(self._services, found, read.query, _history_of(read.id))
         entries = []
-        for transfer, item in zip(these, items, strict=True):
-            debited = transfer.debit_account_id == account.account_id
-            balance = transfer.debit_balance if debited else transfer.credit_balance
-            direction = "debit" if debited else "credit"
-            entries.append({**item, "direction": direction, "balance": balance})
-        return page(call.request, entries, following=following, as_of_seq=as_of_seq)
+        for each in these:
+            transfer = each[0]
+            debited = transfer.debit_account_id == read.id
+            entry = representation.as_it_is(*each)
+            entry["direction"] = "debit" if debited else "credit"
+            entry["balance"] = transfer.debit_balance if debited else transfer.credit_balance
+            entries.append(entry)
+        return page_answer(read.url, entries, following=following, as_of_seq=found.as_of_seq)
+
+    async def _read_pages(self, asked: Sequence[HistoryAsked]) -> Mapping[HistoryAsked, TransferPage]:
+        async with self._services.database.connection() as connection:
+            return await ledger_pages.histories(connection, asked)
 
     async def _accounts_of(self, principal: Principal, after: int, limit: int) -> tuple[int, list[AccountRow]]:
         asset = self._services.default_asset
         house = [world_account_id(asset), shop_account_id(asset)] if principal.may_use_world else []
-        async with (
-            self._services.database.connection() as connection,
-            connection.transaction(isolation="repeatable_read", readonly=True),
-        ):
-            as_of_seq = await ledger.last_seq(connection)
-            accounts = await ledger.accounts_of(
+        async with self._services.database.connection() as connection:
+            return await ledger_pages.accounts_as_of(
                 connection, principal.user_id, and_ids=house, after_seq=after, limit=limit
             )
-        return as_of_seq, accounts
+
+
+def _history_of(account_id: str) -> str:
+    return f"history:{account_id}"  # what its cursors are bound to
 
 
 async def visible_account(services: Services, principal: Principal, account_id: str) -> AccountRow:
@@ -154,7 +179,7 @@ async def visible_account(services: Services, principal: Principal, account_id: 
         raise NotFound
     async with services.database.connection() as connection:
         account = await ledger.account_by_id(connection, account_id)
-    if account is None or not (principal.is_admin or account.owner_id == principal.user_id):
+    if account is None or viewer_of(principal) not in (None, account.owner_id):
         raise NotFound
     return account
 

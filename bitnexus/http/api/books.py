@@ -94,4 +94,4 @@ class Books(Resource):
             "as_of_seq": found.as_of_seq,
         }
         # The standard encoder: sums of many accounts may exceed 64 bits.
-        return json_bytes(json.dumps(body).encode(), headers=next_link(call.request, following))
+        return json_bytes(json.dumps(body).encode(), headers=next_link(call.request.rel_url, following))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Annotated, Final, Literal
 
 from aiohttp import web
@@ -24,27 +26,31 @@ from bitnexus.errors import (
     Violation,
 )
 from bitnexus.http.answers import expect
-from bitnexus.http.api.accounts import visible_account
 from bitnexus.http.api.resource import Resource
-from bitnexus.http.api.transfer_commands import PATH, TransferCommands, answer_of, shown_now, tag_of
+from bitnexus.http.api.transfer_commands import PATH, TransferCommands, answer_of, tag_of
+from bitnexus.http.api.transfer_pages import asked_of, begins_at, shown_of
 from bitnexus.http.api.transfer_requests import MAX_DESCRIPTION, REQUIRED, account_id, canonical, id_of
 from bitnexus.http.described import LEDGER, Described
 from bitnexus.http.etags import is_known
 from bitnexus.http.fast_path import Answer, Finish, Headers
 from bitnexus.http.fields import IDEMPOTENCY_KEY
-from bitnexus.http.pages import PageQuery, Place, cursor_of, one_page, page, place_of
-from bitnexus.http.routes import ONE, Call, Route, data, json_bytes
+from bitnexus.http.gathering import Gathering, finishing
+from bitnexus.http.pages import PageQuery, page
+from bitnexus.http.read import Read
+from bitnexus.http.routes import JSON_TYPE, ONE, Call, Route, data_json, json_bytes
 from bitnexus.http.services import Services
 from bitnexus.http.shapes.base import One, PageAsOf
 from bitnexus.http.shapes.transactions import Transaction
 from bitnexus.http.validation import JsonObject, Model, UuidText
 from bitnexus.principal import Principal
-from bitnexus.storage import ledger
-from bitnexus.storage.ledger_transfer_now import transfer_now
+from bitnexus.storage import ledger_pages
+from bitnexus.storage.ledger_transfer_now import TransferNow, transfers_now
 from bitnexus.supervision.slots import slot_of
 
 #: What a plain transfer needs; what makes it another one.
 _NEEDED: Final = frozenset({"debit_account_id", "credit_account_id", "amount"})
+#: Transfers that are read by one query.
+_READ_TOGETHER: Final = 64
 _OTHER: Final = frozenset({"kind", "pending_id", "reverses_id", "timeout_s"})
 
 #: As the document says what `missing_fields` of transfer_requests does: what must be there, and what not together.
@@ -121,6 +127,7 @@ class Transactions(Resource):
         super().__init__(services)
         self._commands = TransferCommands(services)
         self._partition_names = services.partitions.names
+        self._transfers = Gathering(self._read_transfers, most=_READ_TOGETHER, timeout_s=services.call_timeout_s)
 
     def routes(self) -> list[Route]:
         """The routes of this resource."""
@@ -155,6 +162,7 @@ class Transactions(Resource):
                 PATH + ONE,
                 self.show,
                 "One transfer",
+                begin_read=self.begin_show,
                 described=Described({200: One[Transaction]}, errors=(NotFound,), if_none_match=True),
             ),
         ]
@@ -213,43 +221,57 @@ class Transactions(Resource):
 
     async def index(self, call: Call[None, TransactionsQuery]) -> web.Response:
         """The caller's transfers in either direction, newest first; of one account with ``?account_id=``."""
-        services, query = self._services, call.query
+        services, principal, query = self._services, call.principal, call.query
+        bound_to = f"transactions:{principal.user_id}" + (f":{query.account_id}" if query.account_id else "")
         if query.account_id is not None:
-            account = await visible_account(services, call.principal, query.account_id)
-            bound_to = f"transactions:{call.principal.user_id}:{account.account_id}"
+            asked = asked_of(services, principal, query.account_id, query, bound_to)
+            async with services.database.connection() as connection:
+                page_of = (await ledger_pages.histories(connection, [asked])).get(asked)
+            if page_of is None:
+                raise NotFound
         else:
-            account, bound_to = None, f"transactions:{call.principal.user_id}"
-        place = place_of(services.cursors, query.cursor, bound_to)
-        async with services.database.connection() as connection:
-            as_of_seq = place.as_of_seq if place else await ledger.last_seq(connection)
-            before = int(place.position) if place else as_of_seq + 1
-            accounts = [account] if account else await ledger.accounts_of(connection, call.principal.user_id)
-            ids = [item.account_id for item in accounts]
-            found = await ledger.history(connection, ids, before_seq=before, limit=query.limit + 1)
-            shown, next_place = one_page(found, query.limit, lambda last: Place(last.seq, as_of_seq))
-            items = await shown_now(connection, shown, as_of_seq=as_of_seq)
-        following = cursor_of(services.cursors, next_place, bound_to)
-        return page(call.request, items, following=following, as_of_seq=as_of_seq)
+            as_of_seq, before_seq = begins_at(services, query, bound_to)
+            async with services.database.connection() as connection:
+                page_of = await ledger_pages.transfers_of(
+                    connection,
+                    principal.user_id,
+                    as_of_seq=as_of_seq,
+                    before_seq=before_seq,
+                    limit=query.limit + 1,
+                )
+        found, following = shown_of(services, page_of, query, bound_to)
+        items = [representation.as_it_is(*each) for each in found]
+        return page(call.request, items, following=following, as_of_seq=page_of.as_of_seq)
 
     async def show(self, call: Call[None, None]) -> web.Response:
         """One transfer that touches an account of the caller, or that the caller posted; any for an admin.
 
         304 if the client has it as it is.
         """
-        wanted, principal = call.request.match_info["id"], call.principal
+        wanted = call.request.match_info["id"]
         if not canonical_uuid(wanted):
             raise NotFound
-        async with self._services.database.connection() as connection:
-            found = await transfer_now(connection, wanted)
-        if found is None:
-            raise NotFound
-        if not (principal.is_admin or principal.user_id in (found.transfer.user_id, found.payer, found.payee)):
-            raise NotFound
-        shown = representation.as_it_is(found.transfer, found.resolution, found.words)
-        headers = {"ETag": tag_of(shown)}
+        status, body, headers = _shown(call.principal, await self._transfers.get(wanted))
         if is_known(call.request.headers.get("If-None-Match"), headers["ETag"]):
-            return web.Response(status=304, headers=headers)
-        return data(shown, headers=headers)
+            return web.Response(status=304, headers={"ETag": headers["ETag"]})
+        return json_bytes(body, status=status, headers=headers)
+
+    def begin_show(self, read: Read[None], finish: Finish) -> None:
+        """As :meth:`show`, without a condition."""
+        self._transfers.ask(read.id, finishing(finish, partial(_shown, read.principal)))
+
+    async def _read_transfers(self, ids: Sequence[str]) -> Mapping[str, TransferNow]:
+        async with self._services.database.connection() as connection:
+            return await transfers_now(connection, ids)
+
+
+def _shown(principal: Principal, found: TransferNow | None) -> Answer:
+    if found is None:
+        raise NotFound
+    if not (principal.is_admin or principal.user_id in (found.as_it_is[0].user_id, found.payer, found.payee)):
+        raise NotFound
+    shown = representation.as_it_is(*found.as_it_is)
+    return 200, data_json(shown), {"Content-Type": JSON_TYPE, "ETag": tag_of(shown)}
 
 
 def _answer(message: PostTransfer, answer: Message) -> Answer:

@@ -41,8 +41,8 @@ from bitnexus.http.shapes.transactions import Transaction
 from bitnexus.http.validation import JsonObject, Model
 from bitnexus.principal import Principal
 from bitnexus.storage import ledger
-from bitnexus.storage.ledger import Executor
 from bitnexus.storage.ledger_annotations import annotations_of
+from bitnexus.storage.ledger_transfer_now import transfers_now
 
 PATH: Final = "/api/v1/transactions"
 REPLAYED: Final = {"Idempotent-Replayed": "true"}
@@ -190,7 +190,8 @@ class TransferCommands(Resource):
         timeout_s = self._services.call_timeout_s
         expect(TransferAnnotated, await self._services.node.call(target, command, timeout_s=timeout_s, retry=True))
         async with self._services.database.connection() as connection:
-            (shown,) = await shown_now(connection, [transfer])
+            now = await transfers_now(connection, [transfer.transfer_id])
+        shown = representation.as_it_is(*now[transfer.transfer_id].as_it_is)
         return data(shown, headers={"ETag": tag_of(shown)})
 
     async def _visible(self, caller: Principal, wanted: str) -> tuple[Transfer, str]:
@@ -251,19 +252,3 @@ def answer_of(transfer: Transfer, *, replayed: bool) -> Answer:
 def tag_of(shown: Mapping[str, Any]) -> str:
     """The entity tag of a transfer as it is shown: of its words, and of whether another one has resolved it."""
     return etag(shown.get("annotated_seq", shown["seq"]), int("resolved_by" in shown))
-
-
-async def shown_now(
-    db: Executor, transfers: Sequence[Transfer], *, as_of_seq: int = ledger.END
-) -> list[dict[str, Any]]:
-    """The transfers as answers show them, with what has become of them since, and what has been said of them.
-
-    That is, up to the event `as_of_seq`.
-    """
-    ids = [transfer.transfer_id for transfer in transfers]
-    since = await ledger.resolutions(db, ids, up_to_seq=as_of_seq)
-    said = await annotations_of(db, ids, up_to_seq=as_of_seq)
-    return [
-        representation.as_it_is(transfer, since.get(transfer.transfer_id), said.get(transfer.transfer_id))
-        for transfer in transfers
-    ]

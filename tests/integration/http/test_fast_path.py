@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 from prometheus_client.parser import text_string_to_metric_families
 
+from bitnexus.http.presentation import COMPRESSED_FROM_BYTES
 from tests.service import Service
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -37,8 +38,8 @@ class Raw:
             head = await self.reader.readuntil(b"\r\n\r\n")
             status_line, *lines = head.decode("latin-1").split("\r\n")[:-2]
             fields = dict(line.split(": ", 1) for line in lines)
-            body = await self.reader.readexactly(int(fields["Content-Length"]))
-        return int(status_line.split(" ")[1]), fields, json.loads(body)
+            body = await self.reader.readexactly(int(fields.get("Content-Length", 0)))
+        return int(status_line.split(" ")[1]), fields, json.loads(body or b"null")
 
     async def ask(self, request: bytes) -> tuple[int, dict[str, str], dict]:
         self.writer.write(request)
@@ -63,10 +64,10 @@ def request(payer, payee, amount, *, key=None, path=PATH, more=None, **fields) -
     return f"POST {path} HTTP/1.1\r\n{head}\r\n".encode() + body
 
 
-def reading(user, more=None) -> bytes:
+def reading(user, more=None, path="/api/v1/users/me", method="GET") -> bytes:
     headers = {"Host": "localhost", "Authorization": f"Bearer {user.token}", **(more or {})}
     fields = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    return f"GET /api/v1/users/me HTTP/1.1\r\n{fields}\r\n".encode()
+    return f"{method} {path} HTTP/1.1\r\n{fields}\r\n".encode()
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -83,15 +84,19 @@ async def raw(service):
     connection.close()
 
 
-async def fast_requests(service) -> float:
+async def total(service, name: str, **labels: str) -> float:
     async with service.session.get("/metrics") as response:
         families = text_string_to_metric_families(await response.text())
         return sum(
             sample.value
             for family in families
             for sample in family.samples
-            if sample.name == "bitnexus_http_fast_path_total"
+            if sample.name == name and sample.labels.items() >= labels.items()
         )
+
+
+async def fast_requests(service) -> float:
+    return await total(service, "bitnexus_http_fast_path_total")
 
 
 async def balance(service, user) -> int:
@@ -155,6 +160,109 @@ async def test_who_reads_oneself_again_takes_the_fast_path_and_is_told_the_same(
     assert set(again[1]) | {"Vary"} == set(usual[1]) | {"Vary"}
     assert again[1]["ETag"] == usual[1]["ETag"] == third[1]["ETag"]
     assert again[1]["Content-Type"] == usual[1]["Content-Type"]
+
+
+async def both_ways(service, raw, user, path) -> tuple[int, dict, dict]:
+    """What is read by the fast path, which was taken, and said the same as the usual one."""
+    before = await fast_requests(service)
+    fast = await raw.ask(reading(user, path=path))
+    assert await fast_requests(service) == before + 1, path
+    usual = await raw.ask(reading(user, USUAL_WAY, path=path))
+    assert await fast_requests(service) == before + 1, path
+    assert fast[0] == usual[0], path
+    for name in fast[1].keys() | usual[1].keys():
+        # A problem has the request's id in it.
+        if name not in {"X-Request-Id", "Date"}:
+            assert fast[1].get(name) == usual[1].get(name), (path, name)
+    for _, fields, body in (fast, usual):
+        assert body.pop("request_id", fields["X-Request-Id"]) == fields["X-Request-Id"]
+        body.pop("as_of_seq", None)  # other tests' events may come between
+    assert fast[2] == usual[2], path
+    return fast
+
+
+async def test_reads_by_id_take_the_fast_path_and_say_the_same(service, pair, raw):
+    ann, ben = pair
+    eve = await service.register()
+    one = f"/api/v1/accounts/{ann.account_id}/history"
+    await raw.ask(reading(ann))  # the first of a connection may come before it waits for one
+    assert (await both_ways(service, raw, ann, one))[1].get("Vary") is None
+    made = [(await raw.ask(request(ann, ben, amount)))[2]["data"]["id"] for amount in range(1, 21)]
+    _, _, pending = await raw.ask(request(ann, ben, 50, kind="pending"))
+    await raw.ask(request(ann, ben, 30, kind="post_pending", pending_id=pending["data"]["id"]))
+    for user in (ann, ben, await service.admin()):
+        status, fields, answer = await both_ways(service, raw, user, f"{PATH}/{made[3]}")
+        assert (status, answer["data"]["amount"], "ETag" in fields) == (200, 4, True)
+    _, _, answer = await both_ways(service, raw, ben, f"{PATH}/{pending['data']['id']}")
+    assert answer["data"]["status"] == "posted"
+    for user, path in (
+        (eve, f"{PATH}/{made[3]}"),
+        (ann, f"{PATH}/{uuid.uuid4()}"),
+        (ben, one),
+        (ann, f"/api/v1/accounts/{uuid.uuid4()}/history?limit=3"),
+    ):
+        status, _, answer = await both_ways(service, raw, user, path)
+        assert (status, answer["code"], answer["instance"]) == (404, "not_found", path.partition("?")[0])
+    seen, path = [], f"{one}?limit=9"
+    while path:
+        status, fields, answer = await both_ways(service, raw, ann, path)
+        assert status == 200
+        assert (fields.get("Vary") is not None) == (int(fields["Content-Length"]) >= COMPRESSED_FROM_BYTES)
+        seen += answer["data"]
+        path = fields["Link"].partition(">")[0][1:] if "Link" in fields else ""
+    assert [entry["amount"] for entry in seen] == [30, 50, *range(20, 0, -1), 100_000]
+    assert [entry["balance"] for entry in seen][:3] == [99_760, 99_790, 99_790]
+
+
+async def test_reads_out_of_the_ordinary_take_the_usual_way(service, pair, raw):
+    ann, ben = pair
+    _, _, answer = await raw.ask(request(ann, ben, 1))
+    one = f"{PATH}/{answer['data']['id']}"
+    history = f"/api/v1/accounts/{ann.account_id}/history"
+    _, fields, _ = await raw.ask(reading(ann, path=one))
+    before = await fast_requests(service)
+    for given, path, status in (
+        (reading(ann, {"If-None-Match": fields["ETag"]}, one), one, 304),
+        (reading(ann, {"If-None-Match": '"0"'}, one), one, 200),
+        (reading(ann, {"If-None-Match": "x"}, one), one, 400),
+        (reading(ann, {"Authorization": "Bearer x"}, one), one, 401),
+        (reading(ann, path=one.upper().replace("/API/V1/TRANSACTIONS", PATH)), one, 404),
+        (reading(ann, path=f"{PATH}/x"), PATH, 404),
+        (reading(ann, path=f"{one}/proof"), one, 200),
+        (reading(ann, path=f"{history}?limit=0"), history, 422),
+        (reading(ann, path=f"{history}?limit=1&limit=1"), history, 422),
+        (reading(ann, path=f"{history}?cursor=x"), history, 400),
+        (reading(ann, {"Accept-Encoding": "gzip"}, history), history, 200),
+        (reading(ann, path=one, method="OPTIONS"), one, 405),
+    ):
+        found, fields, body = await raw.ask(given)
+        assert found == status, path
+        if status == 304:
+            assert (body, fields["ETag"] != "") == (None, True)
+    assert await fast_requests(service) == before
+
+
+async def test_what_was_acknowledged_is_in_every_read_that_comes_after_it(service, pair):
+    ann, ben = pair
+    history = f"/api/v1/accounts/{ann.account_id}/history?limit=1"
+
+    async def pay_and_read(client: Raw) -> None:
+        last = -1
+        for _ in range(15):
+            _, _, paid = await client.ask(request(ann, ben, 1))
+            status, _, shown = await client.ask(reading(ann, path=f"{PATH}/{paid['data']['id']}"))
+            assert (status, shown["data"]) == (200, paid["data"])
+            _, _, page = await client.ask(reading(ann, path=history))
+            assert page["as_of_seq"] >= page["data"][0]["seq"] >= paid["data"]["seq"]
+            assert page["as_of_seq"] >= last
+            last = page["as_of_seq"]
+
+    clients = [await Raw.to(service) for _ in range(16)]
+    try:
+        await asyncio.gather(*map(pay_and_read, clients))
+    finally:
+        for client in clients:
+            client.close()
 
 
 async def test_the_request_id_of_the_client_comes_back(pair, raw):
@@ -232,10 +340,15 @@ async def test_requests_over_the_limit_are_refused_and_counted_once(fresh_databa
         BITNEXUS_REGISTER_LIMIT_ADDRESS="0",
     )
     try:
-        ann, ben, cid = [await limited.register() for _ in range(3)]
+        ann, ben, cid, dan = [await limited.register() for _ in range(4)]
         await limited.fund(ann, 1_000)
         raw = await Raw.to(limited)
         looks = [await raw.ask(reading(cid)) for _ in range(12)]
+        empty = f"/api/v1/accounts/{dan.account_id}/history"
+        reads = [await raw.ask(reading(dan, path=empty)) for _ in range(12)]
+        assert [status for status, _, _ in reads] == [200] * 10 + [429] * 2
+        assert "RateLimit" not in reads[0][1]
+        assert reads[9][1]["RateLimit"].startswith('"user";r=0;')
         assert [status for status, _, _ in looks] == [200] * 10 + [429] * 2
         assert "RateLimit" not in looks[0][1]
         assert looks[9][1]["RateLimit"].startswith('"user";r=0;')
@@ -246,6 +359,9 @@ async def test_requests_over_the_limit_are_refused_and_counted_once(fresh_databa
         assert "RateLimit" not in answers[0][1]
         assert answers[9][1]["RateLimit"].startswith('"user";r=0;')
         assert await balance(limited, ben) == 10
+        counted = {"method": "GET", "route": "/api/v1/accounts/{id}/history"}
+        assert await total(limited, "bitnexus_http_requests_total", **counted, status="200") == 10
+        assert await total(limited, "bitnexus_http_requests_total", **counted, status="429") == 2
     finally:
         assert await limited.stop() == 0
 
