@@ -147,7 +147,9 @@ async def test_the_four_phases_do_what_the_page_says(terminal, old_port):
     accounts = {}
     async with Client(url, tokens=terminal.token()) as api:
         for email in old_service.BALANCES:
-            accounts[email] = (await api.users.create(email, "another password")).account_id
+            account_id = (await api.users.create(email, "another password")).account_id
+            assert account_id is not None
+            accounts[email] = account_id
 
     # 2: everything passed on, tokens of the old service and all.
     told = await terminal.run(2)
