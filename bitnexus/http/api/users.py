@@ -26,13 +26,13 @@ from bitnexus.errors import (
 )
 from bitnexus.http.api.closing import close_accounts
 from bitnexus.http.api.opening import try_to_open_account
+from bitnexus.http.api.resource import Resource
 from bitnexus.http.api.user_fields import Email, GivenPassword, Password, UserName, shown
 from bitnexus.http.described import Described
 from bitnexus.http.etags import etag, is_known, versions_to_match
 from bitnexus.http.fast_path import Answer, Finish, Headers
 from bitnexus.http.pages import PageQuery, Place, cursor_of, one_page, page, place_of
 from bitnexus.http.routes import JSON_TYPE, ONE, Access, Call, Route, data, data_json, json_bytes
-from bitnexus.http.services import Services
 from bitnexus.http.shapes.base import One, Page
 from bitnexus.http.shapes.users import NewUser as NewUserShape
 from bitnexus.http.shapes.users import User as UserShape
@@ -77,11 +77,8 @@ class UpdateUser(Model):
     user: UserChanges
 
 
-class Users:
+class Users(Resource):
     """The resource."""
-
-    def __init__(self, services: Services) -> None:
-        self._services = services
 
     def routes(self) -> list[Route]:
         """The routes of this resource."""
