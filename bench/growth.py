@@ -20,7 +20,7 @@ from bench.servers import Server
 from bench.workloads import WORKLOADS, Shape
 from bitnexus.config import Settings
 from bitnexus.config.secret_file import read_or_create
-from bitnexus.config.settings import SECRET_FILE
+from bitnexus.config.sections.node import SECRET_FILE
 from bitnexus.http.client import Client
 from bitnexus.tokens import AccessTokens
 from tests.customers import session_with

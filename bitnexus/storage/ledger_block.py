@@ -19,7 +19,8 @@ NOTICES: Final = "bitnexus_blocks"
 
 # The division is the last line of defence: it aborts the block if a balance to be changed is not there.
 # For speed columns of ids and numbers come as the text of an array, which is made faster than asyncpg encodes one; a
-# column of defaults only comes as an empty array, which unnest fills up with NULLs; the salts come in one piece.
+# column of defaults only comes as an empty array, which unnest fills up with NULLs; of a column that the first value
+# tells (one asker, one asset, numbers without a gap) that value alone comes; the salts come in one piece.
 _TEMPLATE: Final = """
 WITH block AS (
     INSERT INTO ledger_blocks (height, prev_hash, hash, tree_size, tree_root, peaks, time_us)
@@ -40,8 +41,10 @@ WITH block AS (
     INSERT INTO ledger_transfers
         (id, debit_account_id, credit_account_id, user_id, amount, seq, debit_balance, credit_balance, code, asset,
          description, metadata, refusal, salt,{recorded_names} block, time_us)
-    SELECT n.id, n.debit, n.credit, n.asker, n.amount, n.seq, n.debit_balance, n.credit_balance, coalesce(n.code, 0),
-        n.asset, coalesce(n.description, ''), coalesce(n.metadata, ''), n.refusal,
+    SELECT n.id, n.debit, n.credit, coalesce(n.asker, (SELECT ($23::text::uuid[])[1])), n.amount,
+        coalesce(n.seq, (SELECT ($25::text::bigint[])[1]) + n.number - 1), n.debit_balance, n.credit_balance,
+        coalesce(n.code, 0), coalesce(n.asset, (SELECT ($29::text::text[])[1])),
+        coalesce(n.description, ''), coalesce(n.metadata, ''), n.refusal,
         substring($33::bytea FROM 16 * n.number::int - 15 FOR 16),{recorded_values} $1::bigint, $7::bigint
     FROM unnest($20::text::uuid[], $21::text::uuid[], $22::text::uuid[], $23::text::uuid[], $24::text::bigint[],
         $25::text::bigint[], $26::text::bigint[], $27::text::bigint[], $28::int[], $29::text::text[], $30::text[],
@@ -124,13 +127,13 @@ def plain_arguments(block: BlockToWrite) -> Sequence[Any]:
         _words([t.transfer_id for t in transfers]),
         _words([t.debit_account_id for t in transfers]),
         _words([t.credit_account_id for t in transfers]),
-        _words([t.user_id for t in transfers]),
+        _words(_one_for_all([t.user_id for t in transfers])),
         _numbers([t.amount for t in transfers]),
-        _numbers([t.seq for t in transfers]),
+        _numbers(_first_of_run([t.seq for t in transfers])),
         _numbers([t.debit_balance for t in transfers]),
         _numbers([t.credit_balance for t in transfers]),
         _unless_default([t.code for t in transfers]),
-        _words([t.asset for t in transfers]),
+        _words(_one_for_all([t.asset for t in transfers])),
         _unless_default([t.description for t in transfers]),
         _unless_default([t.metadata for t in transfers]),
         _unless_default(block.refusals),
@@ -182,6 +185,16 @@ def _words(values: list[str]) -> str:
 def _numbers(values: list[int]) -> str:
     """The text of an array of integers."""
     return "{" + str(values)[1:-1] + "}"
+
+
+def _one_for_all(values: list[str]) -> list[str]:
+    """The column, or its first value alone if all of them are the same."""
+    return values[:1] if len(set(values)) == 1 else values
+
+
+def _first_of_run(values: list[int]) -> list[int]:
+    """The ascending numbers, or the first alone if each of the others is the next one."""
+    return values[:1] if values and values[-1] - values[0] == len(values) - 1 else values
 
 
 def _unless_default(values: Sequence[int | str | None]) -> Sequence[int | str | None]:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.running import ROOT
 
-SECONDS = 45
+SECONDS = 60
 #: Of a run that has little of the machine, too.
 LEAST_FAULTS = 12
 

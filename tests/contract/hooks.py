@@ -15,13 +15,12 @@ OF_FORM = {"bad_request", "invalid_fields", "unsupported_media_type", "payload_t
 #: Rules that hold between two parts of a request, for a whole, or for what there is: no schema can say them.
 BEYOND_SCHEMAS = re.compile(
     r"""\#/(?:account|transaction|transactions/\d+)/id\ cannot\ be\ given\ together\ with\ an\ Idempotency-Key
-    |   \#/account/id\ must\ not\ be\ a\ UUID\ of\ version\ 5
     |   \#/account/asset\ There\ is\ no\ such\ asset
     |   \#/.*/metadata\ (?:Must\ not\ be\ nested\ that\ deep|must\ not\ exceed\ 4096\ bytes\ of\ JSON)
     |   \#/purchase/quantity\ the\ price\ of\ so\ many\ is\ beyond\ what\ can\ be\ paid\ at\ once
     |   \#/query/at\ (?:must\ not\ exceed\ the\ newest\ event,\ -?\d+|is\ not\ a\ date\ and\ time\ that\ exist)
     |   \#/notifications/read_up_to\ there\ are\ \d+\ notifications
-    |   \#/limits/\d+(?:/asset\ stands\ twice|\ needs\ per_transfer,\ per_day\ or\ both)
+    |   \#/limits/\d+/asset\ stands\ twice
     |   \#/query/old\ must\ not\ exceed\ new
     |   \#/webhook/url\ Must\ (?:be\ (?:a\ URL.*|https)|have\ no\ user,\ password\ or\ fragment|not\ lead\ to\ .*)
     |   \#/user/current_password\ (?:Field\ required|Is\ not\ your\ password)

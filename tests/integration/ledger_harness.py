@@ -151,7 +151,7 @@ async def audit(url: str) -> dict[str, int]:  # noqa: C901, PLR0912, PLR0915 - o
         recorded = Recorded(transfer_row(row), row["refusal"])
         t = recorded.transfer
         assert t.seq not in leaves
-        leaves[t.seq] = (t.block, t.time_us, leaf_of_transfer(*recorded, row["salt"]))
+        leaves[t.seq] = (t.block, t.time_us, leaf_of_transfer(t, recorded.refusal, row["salt"]))
         if recorded.refusal is None:
             posted.append(t)
     assert sorted(leaves) == list(range(len(leaves)))

@@ -209,7 +209,7 @@ async def test_a_client_that_breaks_the_rules_of_the_wire_is_cut_off_and_nothing
 
     marker = tmp_path / "unpickled"
     harmful = b"cos\nsystem\n(S'touch " + str(marker).encode() + b"'\ntR."
-    await cut_by(lambda connection: connection.write(encode(Kind.ENVELOPE, harmful)))
+    await cut_by(lambda connection: connection.write(encode(Kind.ENVELOPE, len(harmful).to_bytes(2, "big") + harmful)))
     await cut_by(lambda connection: connection.post(wire.encode_cast("", StopProcess(""))))
     await cut_by(lambda connection: connection.post(wire.encode_cast("", NamesChanged([], []))))
     await cut_by(lambda connection: connection.write(encode(Kind.HELLO, b"again")))

@@ -10,8 +10,9 @@ import asyncpg
 import pytest
 
 from bitnexus import errors
+from bitnexus.actors.ledger.accounts import world_account_id
 from bitnexus.actors.ledger.writer import Fenced
-from bitnexus.actors.messages import OpenAccount
+from bitnexus.actors.messages import OpenAccount, PostTransfer, TransferResult
 from tests.integration.ledger_harness import ASSET, USER, WORLD, audit, between, post, running
 
 
@@ -41,6 +42,36 @@ async def test_a_transfer_moves_its_amount_and_tells_both_balances(fresh_databas
         assert (event.height, event.first_seq, event.tree_size, event.events) == (5, 4, 5, [transfer])
         assert event.owners == {alice: USER, bob: USER}
     assert await audit(fresh_database_url) == {WORLD: -500, alice: 380, bob: 120}
+
+
+async def test_transfers_of_one_block_keep_their_own_askers_assets_and_places(fresh_database_url):
+    other_user, other_asset = str(uuid4()), "EUR/2"
+    async with running(fresh_database_url, assets=(ASSET, other_asset)) as ledger:
+        alice, bob = await ledger.funded(2, 100)
+        carol, dave = await ledger.open(asset=other_asset), await ledger.open(asset=other_asset)
+        moved: list[PostTransfer | OpenAccount] = [
+            PostTransfer(other_user, "user", str(uuid4()), alice, bob, 1, ASSET),
+            PostTransfer(USER, "user", str(uuid4()), world_account_id(other_asset), carol, 5, other_asset),
+            OpenAccount(str(uuid4()), USER, ASSET),
+            PostTransfer(USER, "user", str(uuid4()), carol, dave, 2, other_asset),
+        ]
+        callers = [ledger.submit(command) for command in moved]
+        answers = [await caller.answer for caller in callers]
+        posted = [answer.transfer for answer in answers if isinstance(answer, TransferResult) and answer.transfer]
+        assert len(posted) == 3
+        assert len({transfer.block for transfer in posted}) == 1
+    db = await asyncpg.connect(fresh_database_url)
+    try:
+        rows = await db.fetch("SELECT id::text, user_id::text, asset, seq FROM ledger_transfers")
+        stored = {row["id"]: tuple(row)[1:] for row in rows}
+        asked = {command.transfer_id: command for command in moved if isinstance(command, PostTransfer)}
+        for transfer in posted:
+            command = asked[transfer.transfer_id]
+            assert stored[transfer.transfer_id] == (command.user_id, command.asset, transfer.seq)
+    finally:
+        await db.close()
+    balances = await audit(fresh_database_url)
+    assert (balances[alice], balances[bob], balances[carol], balances[dave]) == (99, 101, 3, 2)
 
 
 async def test_hundreds_of_callers_at_once_share_blocks_and_every_one_gets_its_own_answer(fresh_database_url):

@@ -249,7 +249,8 @@ class Ledger(RuleBasedStateMachine):
         raise AssertionError("undecided after all its ids were looked up twice")
 
     def commit(self, block: Block, *, sealed: bool = False) -> None:
-        leaves = {t.seq: leaf_of_transfer(t, r, bytes(16)) for t, r in block.recorded.values()}
+        recorded = block.recorded.values()
+        leaves = {r.transfer.seq: leaf_of_transfer(r.transfer, r.refusal, bytes(16)) for r in recorded}
         leaves |= {a.opened_seq: leaf_of_account(a) for a in block.opened}
         leaves |= {c.seq: leaf_of_change(c, bytes(16)) for c in block.changes}
         assert sorted(leaves) == list(range(self.head.tree.size, block.head.tree.size))
@@ -259,7 +260,7 @@ class Ledger(RuleBasedStateMachine):
             self.stored[account.id] = copy_of(account)
         for id_, *totals in block.totals:
             self.stored[id_].totals = (totals[0], totals[1], totals[2], totals[3], totals[4])
-        for transfer, refusal in block.recorded.values():
+        for transfer, refusal in ((each.transfer, each.refusal) for each in recorded):
             subject = transfer.pending_id or transfer.reverses_id
             if subject and refusal is None:
                 assert subject not in self.resolutions, "resolved once"
@@ -326,7 +327,8 @@ class Ledger(RuleBasedStateMachine):
     @rule(later_us=st.sampled_from([0, 1_000_000]))
     def the_sweep_writes_what_has_expired(self, later_us):
         self.now_us += later_us
-        due = tuple(id_ for id_, (t, refusal) in self.ids.items() if refusal is None and t.kind == "pending")
+        ids = self.ids.items()
+        due = tuple(id_ for id_, r in ids if r.refusal is None and r.transfer.kind == "pending")
         block = self.decide([ExpirePending(due)])
         gone = self.model.expire(due, max(self.now_us, self.head.time_us + 1))
         assert [t.pending_id for t in block.transfers] == gone

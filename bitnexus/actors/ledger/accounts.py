@@ -95,6 +95,9 @@ def is_asset(value: str) -> bool:
 #: A match if the text is a UUID in its canonical lower-case form, else None.
 canonical_uuid = _UUID.fullmatch
 
+#: The same of three, with a space between each two, for half of what three matches take.
+three_canonical_uuids = re.compile(f"{_UUID.pattern} {_UUID.pattern} {_UUID.pattern}").fullmatch
+
 
 def uuid_bytes(value: str) -> bytes:
     """The 16 bytes of a canonical UUID; of "", which names nobody, zeros."""

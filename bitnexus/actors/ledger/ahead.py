@@ -10,17 +10,17 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Mapping
 from typing import Final
 
 from bitnexus import errors
 from bitnexus.actors.ledger.block import Block
 from bitnexus.actors.ledger.blocks import decide
 from bitnexus.actors.ledger.book import Book
-from bitnexus.actors.ledger.commands import Item, Recorded, weight
+from bitnexus.actors.ledger.commands import Item, weight
 from bitnexus.actors.ledger.intake import Intake
 from bitnexus.actors.ledger.loading import needs_nothing
 from bitnexus.actors.ledger.log import SALT_BYTES, Head
+from bitnexus.actors.ledger.recent import Recent
 from bitnexus.actors.ledger.stored import to_write
 from bitnexus.storage.ledger_writer import LedgerConnection
 
@@ -65,7 +65,7 @@ class Ahead:
         for item in self.take():
             item.caller.fail(error)
 
-    async def write(self, db: LedgerConnection, block: Block, recent: Mapping[str, Recorded]) -> None:
+    async def write(self, db: LedgerConnection, block: Block, recent: Recent) -> None:
         """Write a block; when as much waits as is in it, if it is a large one, decide the next one meanwhile.
 
         Raises what `LedgerConnection.write` does.
@@ -85,7 +85,7 @@ class Ahead:
         finally:
             writing.cancel()
 
-    def _decide(self, last: Block, recent: Mapping[str, Recorded]) -> None:
+    def _decide(self, last: Block, recent: Recent) -> None:
         self.items = self._intake.gather()
         if not needs_nothing(self._book, self.items):
             return

@@ -66,11 +66,12 @@ class Block:
         """The latest annotation of the transfer in this block."""
         return next((each for each in reversed(self.annotations.values()) if each.transfer_id == transfer_id), None)
 
-    def tell_owners(self, *accounts: Account) -> None:
+    def tell_owners(self, account: Account, other: Account | None = None) -> None:
         """Note whose accounts an event concerns."""
-        for account in accounts:
-            if account.owner_id:
-                self.owners[account.id] = account.owner_id
+        if account.owner_id:
+            self.owners[account.id] = account.owner_id
+        if other is not None and other.owner_id:
+            self.owners[other.id] = other.owner_id
 
     def mark(self) -> Mark:
         """Where the block stands."""

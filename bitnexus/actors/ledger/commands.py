@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
+import msgspec
+
 from bitnexus import errors
 from bitnexus.actors.ledger import purchases
 from bitnexus.actors.ledger.accounts import (
@@ -14,9 +16,10 @@ from bitnexus.actors.ledger.accounts import (
     MAX_TOTAL,
     canonical_uuid,
     is_asset,
+    three_canonical_uuids,
     world_account_id,
 )
-from bitnexus.actors.ledger.rules import BY_LIMIT, REQUESTED, Request
+from bitnexus.actors.ledger.rules import BY_LIMIT, POST, REQUESTED, Request
 from bitnexus.actors.messages import (
     ACCOUNT_ACTIONS,
     AnnotateTransfer,
@@ -28,6 +31,7 @@ from bitnexus.actors.messages import (
     Purchase,
     Transfer,
     TransferAnnotated,
+    TransferRequest,
     TransferResult,
 )
 from bitnexus.actors.runtime.message import Message
@@ -82,8 +86,11 @@ class Caller(Protocol):
         """Answer with an error."""
 
 
-class Recorded(NamedTuple):
-    """What the ledger holds under a transfer's id: a transfer, or a refused one (its balances are 0)."""
+class Recorded(msgspec.Struct, frozen=True, gc=False):
+    """What the ledger holds under a transfer's id: a transfer, or a refused one (its balances are 0).
+
+    Tens of thousands are kept, and none can be part of a cycle: the garbage collector need not walk them.
+    """
 
     transfer: Transfer
     refusal: str | None
@@ -151,14 +158,15 @@ def check_syntax(command: Command) -> None:
         BadRequest: naming the field.
     """
     if isinstance(command, PostTransfer):
-        _check_transfer(command, command.user_id)
+        _check_ids(command.user_id)
+        _check_transfer(command)
     elif isinstance(command, PostTransfers):
         _check_batch(command)
     elif isinstance(command, Purchase):
-        _check_ids(command.purchase_id)
+        _check_ids(command.purchase_id, command.user_id)
         _check_opening(purchases.opening_of(command))
         for request in purchases.transfers_of(command):
-            _check_transfer(request, command.user_id)
+            _check_transfer(request)
     elif isinstance(command, ChangeAccount):
         _check_ids(command.account_id, command.user_id)
         if command.action not in ACCOUNT_ACTIONS:
@@ -199,30 +207,32 @@ def _check_batch(batch: PostTransfers) -> None:
         raise errors.BadRequest(f"A batch must have 1 … {MAX_BATCH} transfers.")
     if batch.transfers[-1].linked:
         raise errors.BadRequest("The last transfer of a batch cannot be linked: there is no next one.")
+    _check_ids(batch.user_id)
     chain: set[str] = set()
     for request in batch.transfers:
-        if request.transfer_id in chain:
-            raise errors.BadRequest("An id stands twice in one chain of linked transfers.")
-        chain.add(request.transfer_id)
-        if not request.linked:
-            chain.clear()
-        _check_transfer(request, batch.user_id)
-        if request.kind not in REQUESTED:
-            raise errors.BadRequest(f"kind must be one of {', '.join(sorted(REQUESTED))}.")
-        if not 0 <= request.timeout_s <= MAX_TIMEOUT_S:
-            raise errors.BadRequest(f"timeout_s must be 0 … {MAX_TIMEOUT_S}.")
-        if request.pending_id and request.reverses_id:
-            raise errors.BadRequest("A transfer can refer to one other transfer only.")
-        _check_ids(*filter(None, (request.pending_id, request.reverses_id)))
+        if request.linked or chain:
+            if request.transfer_id in chain:
+                raise errors.BadRequest("An id stands twice in one chain of linked transfers.")
+            chain.add(request.transfer_id)
+            if not request.linked:
+                chain.clear()
+        _check_transfer(request)
+        if request.kind != POST or request.timeout_s or request.pending_id or request.reverses_id:
+            _check_kind(request)
 
 
-def _check_transfer(request: Request, user_id: str) -> None:
-    if not (
-        canonical_uuid(request.transfer_id)
-        and canonical_uuid(request.debit_account_id)
-        and canonical_uuid(request.credit_account_id)
-        and canonical_uuid(user_id)
-    ):
+def _check_kind(request: TransferRequest) -> None:
+    if request.kind not in REQUESTED:
+        raise errors.BadRequest(f"kind must be one of {', '.join(sorted(REQUESTED))}.")
+    if not 0 <= request.timeout_s <= MAX_TIMEOUT_S:
+        raise errors.BadRequest(f"timeout_s must be 0 … {MAX_TIMEOUT_S}.")
+    if request.pending_id and request.reverses_id:
+        raise errors.BadRequest("A transfer can refer to one other transfer only.")
+    _check_ids(*filter(None, (request.pending_id, request.reverses_id)))
+
+
+def _check_transfer(request: Request) -> None:
+    if not three_canonical_uuids(f"{request.transfer_id} {request.debit_account_id} {request.credit_account_id}"):
         raise errors.BadRequest("An id is not a canonical UUID.")
     if not 1 <= request.amount <= MAX_AMOUNT:
         raise errors.BadRequest(f"amount must be 1 … {MAX_AMOUNT}.")
@@ -264,7 +274,7 @@ def difference(recorded: Transfer, command: Request) -> str | None:
 
 def replay(recorded: Recorded, command: Request) -> TransferResult:
     """The answer to a command whose id the ledger holds."""
-    transfer, refusal = recorded
+    transfer, refusal = recorded.transfer, recorded.refusal
     different = difference(transfer, command)
     if different is not None:
         return TransferResult(command.transfer_id, None, different)

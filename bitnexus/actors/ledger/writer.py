@@ -28,7 +28,6 @@ import asyncio
 import os
 import random
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -50,13 +49,14 @@ from bitnexus.actors.ledger.expiries import Expiries
 from bitnexus.actors.ledger.intake import Intake
 from bitnexus.actors.ledger.loading import load
 from bitnexus.actors.ledger.log import SALT_BYTES, Head
+from bitnexus.actors.ledger.recent import Recent
 from bitnexus.actors.ledger.stored import head_of
 from bitnexus.actors.ledger.world import WorldAccount, openings
 from bitnexus.actors.messages import BlockCommitted
 from bitnexus.storage.ledger_rows import BlockRow
 from bitnexus.storage.ledger_writer import HeightTaken, IdTaken, LedgerConnection, OutcomeUnknown
 
-#: How many results are remembered, so that a repeated command is answered without asking the database.
+#: How many results are remembered at most, so that a repeated command is answered without asking the database.
 RECENT_RESULTS: Final = 32_768
 #: How many forms of one block are remembered while their outcome is unknown. An older one that is committed after all
 #: looks like another writer's: the writer ends, and starts again from it.
@@ -100,8 +100,7 @@ class Writer:
         self._intake = Intake(max_block=max_block, max_waiting=max_waiting)
         self._book = Book(balance_cache)
         self._head: Head | None = None
-        # A plain dict would be walked from its beginning, past all that was ever deleted there, for each block.
-        self._recent: OrderedDict[str, Recorded] = OrderedDict()
+        self._recent = Recent(RECENT_RESULTS)
         self._attempts: dict[bytes, Block] = {}
         self._ahead = Ahead(self._book, self._intake)
         self._db: LedgerConnection | None = None
@@ -242,7 +241,7 @@ class Writer:
                 row.transfer.transfer_id: Recorded(row.transfer, row.refusal) for row in await db.transfers(unknown)
             }
             looked_up.update((id_, found.get(id_)) for id_ in unknown)
-            self._remember(found)
+            self._recent.add(found)
 
     async def _write(self, db: LedgerConnection, block: Block) -> bool:
         """Write the block; False, and nothing is written, if an id in it is recorded already."""
@@ -281,7 +280,7 @@ class Writer:
         if block.head is not self._head:
             self._head = block.head
             self._attempts.clear()
-            self._remember(block.recorded)
+            self._recent.add(block.recorded)
             if not block.plain:
                 self._expiries.committed(block)
         for item, answer in zip(block.items, block.answers, strict=True):
@@ -293,12 +292,6 @@ class Writer:
                 item.caller.reply(answer)
         if block.events:
             self._on_commit(block.committed())
-
-    def _remember(self, results: dict[str, Recorded]) -> None:
-        recent = self._recent
-        recent.update(results)
-        while len(recent) > RECENT_RESULTS:
-            recent.popitem(last=False)
 
     # -- when the connection fails -----------------------------------------------------------------------------
 

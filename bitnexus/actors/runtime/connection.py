@@ -16,6 +16,7 @@ from typing import Protocol, cast
 import msgspec
 
 from bitnexus.actors.runtime import lanes, wire
+from bitnexus.actors.runtime.envelopes import Reader
 from bitnexus.actors.runtime.frames import FrameDecoder, FrameError, Kind, encode
 from bitnexus.actors.runtime.introduction import Host, Introduction
 from bitnexus.actors.runtime.lanes import Queue, Window
@@ -44,6 +45,7 @@ class Endpoint(Host, Protocol):
     """What a connection tells its owner."""
 
     frame_limit: int
+    is_brief: bool  # its loop runs for one answer at a time: whatever can wait should leave with the next question
 
     def established(self, connection: Connection) -> None:
         """The handshake is done."""
@@ -79,6 +81,7 @@ class Connection(asyncio.Protocol):
         self.silence_limit_s: float | None = None  # longer than this without a sign of life closes it
         self.taken: dict[int, Cancellable] = {}  # those calls, by their number
         self.cancelled_early: dict[int, None] = {}  # numbers of calls that the peer withdrew before they came
+        self.envelopes = Reader()  # for whoever takes them
         self._endpoint = endpoint
         self._loop = loop
         self._decoder = FrameDecoder(endpoint.frame_limit)
@@ -133,7 +136,8 @@ class Connection(asyncio.Protocol):
             self.close(str(error))
         if self._received != before:
             self._ack_due = True  # it leaves with what the handlers post, now or very soon
-            if self._received - before > len(batches) or self._received - self._ack_sent >= lanes.ACK_FRAMES:
+            is_urgent = self._received - before > len(batches) and not self._endpoint.is_brief
+            if is_urgent or self._received - self._ack_sent >= lanes.ACK_FRAMES:
                 self._schedule_flush()
             elif self._ack_timer is None:
                 self._ack_timer = self._loop.call_later(lanes.ACK_DELAY_S, self._ack_overdue)
@@ -227,7 +231,8 @@ class Connection(asyncio.Protocol):
             window.acknowledged(size)
             if delivery is not None:
                 delivery("rejected" if rejected and self._acked == count else "sent")
-        self._flush()
+        if self._envelopes or self._items or self._control:
+            self._flush()
 
     def _acknowledgement(self, kind: Kind) -> bytes:
         self._ack_sent = self._received
@@ -295,11 +300,12 @@ class Connection(asyncio.Protocol):
         elif self._pong_due:
             frames.append(encode(Kind.PONG, b""))
         self._pong_due = False
-        self._take_items(self._control, self._control_window, Kind.CONTROL, frames)
+        if self._control:
+            self._take_items(self._control, self._control_window, Kind.CONTROL, frames)
         while self._envelopes and self._envelope_window.is_open:
             body, delivery = self._envelopes.popleft()
             frames.append(self._numbered(self._envelope_window, Kind.ENVELOPE, body, delivery))
-        if not self._is_choked:
+        if self._items and not self._is_choked:
             self._take_items(self._items, self._batch_window, Kind.BATCH, frames)
         if frames:
             self.write(b"".join(frames))

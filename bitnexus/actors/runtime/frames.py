@@ -6,7 +6,7 @@ A connection is a stream of frames: a 4-byte big-endian length of the body, one 
     HELLO      dialler  → listener
     WELCOME    listener → dialler
     REFUSED    listener → dialler   instead of WELCOME, to a client that knows the cookie: why it may not come in
-    ENVELOPE   a message of Thespian's own: pickle of (sender's address, message); never read before the handshake
+    ENVELOPE   a message of Thespian's own and its sender, pickled (see envelopes.py); never read before the handshake
     BATCH      application messages: a msgpack array (see wire.py)
     ACK        8 bytes: how many ENVELOPE, BATCH and CONTROL frames its sender has taken from this connection so far
     REJECT     8 bytes: as ACK, and the last of them could not be understood
@@ -23,7 +23,7 @@ from __future__ import annotations
 import enum
 import struct
 
-PROTOCOL_VERSION = 3
+PROTOCOL_VERSION = 4
 HEADER = struct.Struct(">IB")
 HANDSHAKE_LIMIT = 4096
 #: Thespian hands whole files and large test messages to `send`; application batches stay far below.

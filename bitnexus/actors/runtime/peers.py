@@ -1,7 +1,9 @@
 """The connections of one process: its listening socket, those who dial it, those whom it dials.
 
-One connection leads to each peer that this process sends to; what the peer sends by itself comes over the connection
-that the peer dialled. Who has not shown the cookie yet is a stranger: strangers are few, and have a few seconds.
+One connection leads to each peer that this process calls; what the peer calls by itself comes over the connection that
+the peer dialled. Thespian's messages take whichever of the two was there first, and keep to it as long as it lasts (a
+change of way would be a change of order): so an answer leaves together with the acknowledgement of what it answers.
+Who has not shown the cookie yet is a stranger: strangers are few, and have a few seconds.
 """
 
 from __future__ import annotations
@@ -69,10 +71,12 @@ class Peers:
         self.tokens: Tokens | None = None
         self.instance = secrets.token_bytes(INSTANCE_SIZE)
         self.frame_limit = DEFAULT_LIMIT
+        self.is_brief = False  # see connection.Endpoint
         self.on_items: Callable[[Connection, list[wire.Item]], None] | None = None
         self.on_closed: Callable[[Connection, str], None] | None = None
         self._on_envelope = on_envelope
         self._to: dict[str, Connection] = {}
+        self._routes: dict[str, Connection] = {}  # of Thespian's messages
         self._all: set[Connection] = set()
         self._strangers = 0
         self._clients = 0
@@ -115,9 +119,16 @@ class Peers:
             connection.expected_instance = instance
         return connection
 
-    def known_connection_to(self, address: str) -> Connection | None:
-        """The connection to `address` if there is one."""
-        return self._to.get(address)
+    def route_to(self, address: str) -> Connection:
+        """The connection that Thespian's messages to `address` take; whichever side dialled it."""
+        route = self._routes.get(address)
+        if route is None:
+            route = self._routes[address] = self.connection_to(address)
+        return route
+
+    def known_connections_to(self, address: str) -> set[Connection]:
+        """Those over which this process sends to `address`."""
+        return {known for known in (self._to.get(address), self._routes.get(address)) if known is not None}
 
     def connections(self) -> list[Connection]:
         """All of them."""
@@ -156,6 +167,8 @@ class Peers:
             self._strangers -= 1
         if connection.client is not None:
             self._clients += 1
+        elif connection.peer_address:
+            self._routes.setdefault(connection.peer_address, connection)
 
     def complete(self, token: str) -> str:
         """The signed form of what a client says its token is. Raises Forbidden or Unauthorized."""
@@ -200,6 +213,8 @@ class Peers:
             self._clients -= 1
         if self._to.get(connection.peer_address) is connection:
             del self._to[connection.peer_address]
+        if self._routes.get(connection.peer_address) is connection:
+            del self._routes[connection.peer_address]
         if self.on_closed is not None and (connection.dialled or connection.is_established):
             self.on_closed(connection, reason)
 

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import psutil
-from thespian.system import multiprocCommon
+from thespian.system import multiprocCommon, systemCommon
 from thespian.system.multiprocCommon import multiprocessCommon
 
 from bitnexus.actors.runtime import thespian_log
@@ -21,9 +21,28 @@ from bitnexus.actors.runtime.addressing import ENDS_WITH_STARTER
 from bitnexus.actors.runtime.admin import Admin
 from bitnexus.actors.runtime.transport import Transport
 
+
+class Ungoverned:
+    """In the place of Thespian's governor: it limits nothing.
+
+    That one lets a process, and its loop, sleep for 0.1 s in `send` for each message beyond 4,480 a second. Here
+    windows and bounded queues say how much may be under way.
+    """
+
+    def __init__(self, maximumRate: int) -> None:
+        pass
+
+    def __str__(self) -> str:
+        return "not limited"
+
+    def eventRatePause(self, curtime: object) -> None:
+        """Asked before each message."""
+
+
 thespian_log.redirect()
-# Which class of admin `_startAdmin` forks cannot be said to it.
+# Which classes are used for these cannot be said to Thespian.
 multiprocCommon.MultiProcAdmin = Admin
+systemCommon.RateThrottle = Ungoverned
 
 
 class ActorSystemBase(multiprocessCommon):  # type: ignore[misc]  # Thespian has no type hints

@@ -7,7 +7,6 @@ See docs/adr/0002.
 from __future__ import annotations
 
 import asyncio
-import pickle
 import threading
 from collections import deque
 from typing import Any, Final
@@ -22,7 +21,7 @@ from thespian.system.transport import (
     TransmitIntent,
 )
 
-from bitnexus.actors.runtime import forking, membership, tls
+from bitnexus.actors.runtime import envelopes, forking, membership, tls
 from bitnexus.actors.runtime.addressing import ENDS_WITH_STARTER, Addressing, Endpoint, ExternalCopy
 from bitnexus.actors.runtime.connection import Connection
 from bitnexus.actors.runtime.loops import new_event_loop
@@ -65,8 +64,10 @@ class Transport(Addressing, Running):
         self.loop = new_event_loop(for_single_answers=is_external)
         keys = membership.keys(node_cookie(settings))
         self.peers = Peers(self.loop, keys, self._envelope_received, tls.contexts(settings.node_tls))
+        self._is_brief = self.peers.is_brief = is_external
         self.loop.run_until_complete(self.peers.listen(settings.node_host, port))
         self.myAddress = self.getAddressFromString((self.peers.host, self.peers.port))
+        self._pickled_sender = envelopes.pickled_sender(self.myAddress)
         self._posted: deque[tuple[TransmitIntent, bytes]] = deque()  # from whatever thread; the runner sends them
         self._unsent = 0  # envelopes under way: their fate is not known
         self._watched: set[int] = set()  # descriptors an actor of Thespian's wants to be told of
@@ -89,8 +90,7 @@ class Transport(Addressing, Running):
         self._close_to(address, "its system left the convention")
 
     def _close_to(self, address: ActorAddress, reason: str) -> None:
-        connection = self.peers.known_connection_to(self.address_behind(address))
-        if connection is not None:
+        for connection in self.peers.known_connections_to(self.address_behind(address)):
             connection.close(reason)
 
     # -- creating processes ----------------------------------------------------------------------------------
@@ -143,7 +143,7 @@ class Transport(Addressing, Running):
                 raise CannotPickleAddress(intent.targetAddr)
             intent.changeTargetAddr(target)
             intent.changeMessage(message)
-        self._posted.append((intent, pickle.dumps((self.myAddress, intent.message), pickle.HIGHEST_PROTOCOL)))
+        self._posted.append((intent, envelopes.encode(self._pickled_sender, intent.message)))
         if self._runner == threading.get_ident():
             self._transmit_posted()
         elif self._runner is not None:
@@ -163,7 +163,7 @@ class Transport(Addressing, Running):
         elif intent.expired():
             self._done(intent, "dead")
         else:
-            self.peers.connection_to(endpoint).send_envelope(body, lambda outcome: self._done(intent, outcome))
+            self.peers.route_to(endpoint).send_envelope(body, lambda outcome: self._done(intent, outcome))
 
     def _done(self, intent: TransmitIntent, outcome: str) -> None:
         self._unsent -= 1
@@ -178,7 +178,7 @@ class Transport(Addressing, Running):
             log.warning("inbox_full", peer=connection.peer_address)
             return False
         try:
-            sender, message = pickle.loads(body)  # noqa: S301  # after the handshake, from a process of this node
+            sender, message = connection.envelopes.read(body)  # after the handshake, from a process of this node
         except Exception:  # a message's own code runs: whatever it raises, this message is refused
             log.warning("unreadable_message", peer=connection.peer_address, exc_info=True)
             return False

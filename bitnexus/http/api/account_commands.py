@@ -7,7 +7,7 @@ from functools import partial
 from typing import Annotated, Final
 
 from aiohttp import web
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from bitnexus.actors.ledger.accounts import (
     ALL_FLAGS,
@@ -21,11 +21,11 @@ from bitnexus.errors import Conflict, Forbidden, InvalidFields, NotFound, TooMan
 from bitnexus.http.answers import expect
 from bitnexus.http.api.accounts import PATH, shown
 from bitnexus.http.api.opening import open_house_account
+from bitnexus.http.api.resource import Resource
 from bitnexus.http.api.transactions import AssetText
 from bitnexus.http.described import Described
 from bitnexus.http.idempotency import idempotency_key, transfer_id
 from bitnexus.http.routes import Access, Call, Route, data
-from bitnexus.http.services import Services
 from bitnexus.http.shapes.accounts import Account
 from bitnexus.http.shapes.base import One
 from bitnexus.http.validation import MAX_SAFE_INTEGER, Model, UuidText
@@ -35,6 +35,8 @@ from bitnexus.storage import ledger
 #: Where a UUID's version stands in its text; version 5: it follows from something else.
 _VERSION_AT: Final = 14
 _DERIVED: Final = "5"
+#: The same for the document.
+_IS_DERIVED: Final[dict[str, JsonValue]] = {"type": "string", "pattern": f"^.{{{_VERSION_AT}}}{_DERIVED}"}
 
 
 class AccountFields(Model):
@@ -46,7 +48,7 @@ class AccountFields(Model):
 
     asset: AssetText | None = None
     code: Annotated[int, Field(ge=0, le=MAX_CODE)] = 0
-    id: UuidText | None = None
+    id: Annotated[UuidText | None, Field(json_schema_extra={"not": _IS_DERIVED})] = None
     owner_id: UuidText | None = None
     flags: Annotated[int, Field(ge=0, le=ALL_FLAGS)] | None = None
     credit_limit: Annotated[int, Field(ge=0, le=MAX_SAFE_INTEGER)] | None = None
@@ -58,11 +60,8 @@ class CreateAccountBody(Model):
     account: AccountFields
 
 
-class AccountCommands:
+class AccountCommands(Resource):
     """The commands of the resource."""
-
-    def __init__(self, services: Services) -> None:
-        self._services = services
 
     def routes(self) -> list[Route]:
         """The routes of these commands."""

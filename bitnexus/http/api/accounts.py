@@ -19,6 +19,7 @@ from bitnexus.actors.ledger.accounts import (
 )
 from bitnexus.errors import BadCursor, NotFound
 from bitnexus.http.api.opening import account_id_of, open_account
+from bitnexus.http.api.resource import Resource
 from bitnexus.http.api.transfer_pages import asked_of, shown_of, viewer_of
 from bitnexus.http.described import Described
 from bitnexus.http.fast_path import Answer, Finish
@@ -47,11 +48,11 @@ class AccountQuery(QueryModel):
     at: Annotated[At | None, Field(description="an event's number, or a time of RFC 3339")] = None
 
 
-class Accounts:
+class Accounts(Resource):
     """The resource."""
 
     def __init__(self, services: Services) -> None:
-        self._services = services
+        super().__init__(services)
         self._pages = Gathering(self._read_pages, most=_PAGES_AT_ONCE, timeout_s=services.call_timeout_s)
 
     def routes(self) -> list[Route]:

@@ -36,10 +36,10 @@ from bitnexus.actors.runtime.message import Message
 from bitnexus.errors import AuditUnavailable, BadCursor, CommandRefused, UnknownPath
 from bitnexus.http.answers import expect
 from bitnexus.http.api.operated import operator_of
+from bitnexus.http.api.resource import Resource
 from bitnexus.http.described import Described
 from bitnexus.http.pages import PageQuery, page
 from bitnexus.http.routes import Access, Call, Route, data
-from bitnexus.http.services import Services
 from bitnexus.http.shapes.admin import Changed, Command, Exit, State, Trace
 from bitnexus.http.shapes.admin import PartitionsChanged as PartitionsChangedShape
 from bitnexus.http.shapes.admin import TreeRow as TreeRowShape
@@ -124,11 +124,8 @@ class ChangeOfPartitions(Model):
     partitions: PartitionsFields
 
 
-class Admin:
+class Admin(Resource):
     """The resource."""
-
-    def __init__(self, services: Services) -> None:
-        self._services = services
 
     def routes(self) -> list[Route]:
         """The routes of this resource."""

@@ -12,11 +12,11 @@ from pydantic import Field
 
 from bitnexus.errors import Conflict, DatabaseUnavailable, InvalidCredentials, InvalidRefreshToken, Unauthorized
 from bitnexus.http.api.opening import account_id_of, try_to_open_account
+from bitnexus.http.api.resource import Resource
 from bitnexus.http.api.user_fields import Email, GivenPassword, Password, UserName, shown
 from bitnexus.http.described import Described
 from bitnexus.http.refresh_tokens import RANDOM_BYTES, hash_of
 from bitnexus.http.routes import Access, Call, Route, authenticate, data
-from bitnexus.http.services import Services
 from bitnexus.http.shapes.base import One
 from bitnexus.http.shapes.users import NewUser as NewUserShape
 from bitnexus.http.shapes.users import Session
@@ -68,11 +68,8 @@ class Refresh(Model):
     session: RefreshFields
 
 
-class Auth:
+class Auth(Resource):
     """The resource."""
-
-    def __init__(self, services: Services) -> None:
-        self._services = services
 
     def routes(self) -> list[Route]:
         """The routes of this resource."""

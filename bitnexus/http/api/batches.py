@@ -27,6 +27,7 @@ from bitnexus.errors import (
     Violation,
 )
 from bitnexus.http.answers import expect
+from bitnexus.http.api.resource import Resource
 from bitnexus.http.api.transactions import EXAMPLE, TransactionFields
 from bitnexus.http.api.transfer_commands import PATH, REPLAYED, subjects_of
 from bitnexus.http.api.transfer_requests import request_of
@@ -55,11 +56,11 @@ class CreateBatch(Model):
     atomic: bool = False
 
 
-class Batches:
+class Batches(Resource):
     """The resource."""
 
     def __init__(self, services: Services) -> None:
-        self._services = services
+        super().__init__(services)
         self._under_way = Budget(MAX_UNDER_WAY)
 
     def routes(self) -> list[Route]:

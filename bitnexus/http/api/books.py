@@ -10,11 +10,11 @@ from pydantic import Field
 
 from bitnexus.actors import representation
 from bitnexus.errors import BadCursor
+from bitnexus.http.api.resource import Resource
 from bitnexus.http.described import Described
 from bitnexus.http.moments import At, seq_of
 from bitnexus.http.pages import PageQuery, Place, cursor_of, next_link, one_page, page, place_of
 from bitnexus.http.routes import Access, Call, Route, json_bytes
-from bitnexus.http.services import Services
 from bitnexus.http.shapes.base import PageAsOf
 from bitnexus.http.shapes.ledger import Block, TrialBalance
 from bitnexus.storage import ledger, ledger_accounting
@@ -28,11 +28,8 @@ class TrialBalanceQuery(PageQuery):
     at: Annotated[At | None, Field(description="an event's number, or a time of RFC 3339")] = None
 
 
-class Books:
+class Books(Resource):
     """The resource."""
-
-    def __init__(self, services: Services) -> None:
-        self._services = services
 
     def routes(self) -> list[Route]:
         """The routes of this resource."""

@@ -15,9 +15,9 @@ from bitnexus.actors.ledger.log import TILE_HEIGHT, TILE_WIDTH, leaf_hash
 from bitnexus.actors.messages import GetCheckpoint, SignedCheckpoint
 from bitnexus.errors import CheckpointRefused, InvalidFields, NotFound, Violation
 from bitnexus.http.answers import expect
+from bitnexus.http.api.resource import Resource
 from bitnexus.http.described import Described, Media
 from bitnexus.http.routes import Access, Call, Route, data
-from bitnexus.http.services import Services
 from bitnexus.http.shapes.base import One
 from bitnexus.http.shapes.ledger import Consistency, Inclusion
 from bitnexus.http.validation import QueryModel
@@ -40,11 +40,8 @@ class ConsistencyQuery(QueryModel):
     new: Annotated[int, Field(ge=1, le=2**63 - 1)]
 
 
-class Ledger:
+class Ledger(Resource):
     """The resource."""
-
-    def __init__(self, services: Services) -> None:
-        self._services = services
 
     def routes(self) -> list[Route]:
         """The routes of this resource."""

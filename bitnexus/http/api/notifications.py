@@ -10,6 +10,7 @@ from pydantic import Field
 
 from bitnexus.actors.notifier.events import NOTIFICATION, notification_topic, topic_events
 from bitnexus.errors import InvalidFields, Violation
+from bitnexus.http.api.resource import Resource
 from bitnexus.http.channels.feed import last_numbered
 from bitnexus.http.channels.topic_log import StoredTopicLog
 from bitnexus.http.described import Described
@@ -47,11 +48,11 @@ class MarkRead(Model):
     notifications: ReadFields
 
 
-class Notifications:
+class Notifications(Resource):
     """The resource."""
 
     def __init__(self, services: Services) -> None:
-        self._services = services
+        super().__init__(services)
         self._log = StoredTopicLog(services.database)
 
     def routes(self) -> list[Route]:

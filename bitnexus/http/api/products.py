@@ -22,12 +22,12 @@ from bitnexus.actors.messages import PostTransfer, TransferResult
 from bitnexus.errors import BadCursor, Conflict, NotFound, PreconditionFailed, Refused, UnknownMessage
 from bitnexus.http.answers import expect
 from bitnexus.http.api.opening import open_house_account
+from bitnexus.http.api.resource import Resource
 from bitnexus.http.api.transfer_requests import id_of
 from bitnexus.http.described import LEDGER, Described
 from bitnexus.http.etags import etag, is_known, versions_to_match
 from bitnexus.http.pages import PageQuery, Place, cursor_of, one_page, page, place_of
 from bitnexus.http.routes import Access, Call, Route, data
-from bitnexus.http.services import Services
 from bitnexus.http.shapes.base import One, PageAsOf
 from bitnexus.http.shapes.products import Product as ProductShape
 from bitnexus.http.shapes.products import Restock
@@ -102,11 +102,8 @@ class CreateRestock(Model):
     restock: NewUnits
 
 
-class Products:
+class Products(Resource):
     """The resource."""
-
-    def __init__(self, services: Services) -> None:
-        self._services = services
 
     def routes(self) -> list[Route]:
         """The routes of this resource."""

@@ -16,10 +16,10 @@ from bitnexus.errors import InvalidFields, NotFound, Refused, Violation
 from bitnexus.http.answers import expect
 from bitnexus.http.api.opening import account_id_of
 from bitnexus.http.api.products import PATH as PRODUCTS
+from bitnexus.http.api.resource import Resource
 from bitnexus.http.api.transfer_requests import id_of
 from bitnexus.http.described import SHOP, Described
 from bitnexus.http.routes import Call, Route, data
-from bitnexus.http.services import Services
 from bitnexus.http.shapes.base import One
 from bitnexus.http.shapes.products import Purchase as PurchaseShape
 from bitnexus.http.validation import Model, UuidText
@@ -43,11 +43,8 @@ class CreatePurchase(Model):
     purchase: NewPurchase
 
 
-class Purchases:
+class Purchases(Resource):
     """The resource."""
-
-    def __init__(self, services: Services) -> None:
-        self._services = services
 
     def routes(self) -> list[Route]:
         """The routes of this resource."""

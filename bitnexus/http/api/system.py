@@ -14,11 +14,11 @@ from bitnexus.actors.runtime.message import GetMetrics, Metrics
 from bitnexus.errors import BitNexusError, Overloaded
 from bitnexus.http import exposition
 from bitnexus.http.answers import expect
+from bitnexus.http.api.resource import Resource
 from bitnexus.http.described import Described, Media
 from bitnexus.http.fast_path import Answer, Finish, Headers
 from bitnexus.http.health import State
 from bitnexus.http.routes import JSON_TYPE, Access, Call, Route, json_bytes
-from bitnexus.http.services import Services
 from bitnexus.http.shapes.system import Health as HealthShape
 from bitnexus.http.shapes.system import Live, Ready
 from bitnexus.principal import Principal
@@ -27,11 +27,8 @@ METRICS_TIMEOUT_S: Final = 1.0
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
-class System:
+class System(Resource):
     """The resource."""
-
-    def __init__(self, services: Services) -> None:
-        self._services = services
 
     def routes(self) -> list[Route]:
         """The routes of this resource."""

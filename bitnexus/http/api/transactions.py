@@ -26,6 +26,7 @@ from bitnexus.errors import (
     Violation,
 )
 from bitnexus.http.answers import expect
+from bitnexus.http.api.resource import Resource
 from bitnexus.http.api.transfer_commands import PATH, TransferCommands, answer_of, tag_of
 from bitnexus.http.api.transfer_pages import asked_of, begins_at, shown_of
 from bitnexus.http.api.transfer_requests import MAX_DESCRIPTION, REQUIRED, account_id, canonical, id_of
@@ -119,11 +120,11 @@ class TransactionsQuery(PageQuery):
     account_id: UuidText | None = None
 
 
-class Transactions:
+class Transactions(Resource):
     """The resource."""
 
     def __init__(self, services: Services) -> None:
-        self._services = services
+        super().__init__(services)
         self._commands = TransferCommands(services)
         self._partition_names = services.partitions.names
         self._transfers = Gathering(self._read_transfers, most=_READ_TOGETHER, timeout_s=services.call_timeout_s)

@@ -20,6 +20,7 @@ from bitnexus.actors.messages import (
 )
 from bitnexus.errors import Conflict, Forbidden, NotFound, Refused, UnknownMessage
 from bitnexus.http.answers import expect
+from bitnexus.http.api.resource import Resource
 from bitnexus.http.api.transfer_requests import (
     MAX_DESCRIPTION,
     REVERSAL,
@@ -62,11 +63,8 @@ class AnnotateTransaction(Model):
     transaction: AnnotationFields
 
 
-class TransferCommands:
+class TransferCommands(Resource):
     """What can be done to transfers besides posting a plain one."""
-
-    def __init__(self, services: Services) -> None:
-        self._services = services
 
     def routes(self) -> list[Route]:
         """The routes of these commands."""

@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import Annotated, Any, Final
 
 from aiohttp import web
-from pydantic import Field
+from pydantic import ConfigDict, Field, JsonValue
 
 from bitnexus.actors.ledger.accounts import canonical_uuid
 from bitnexus.actors.messages import Limit, LimitsSet, SetLimits
 from bitnexus.errors import InvalidFields, NotFound, Violation
 from bitnexus.http.answers import expect
+from bitnexus.http.api.resource import Resource
 from bitnexus.http.api.transactions import AssetText
 from bitnexus.http.api.users import ME
 from bitnexus.http.api.users import PATH as USERS
 from bitnexus.http.described import Described
 from bitnexus.http.etags import etag, is_known, versions_to_match
 from bitnexus.http.routes import Access, Call, Route, data
-from bitnexus.http.services import Services
 from bitnexus.http.shapes.base import One
 from bitnexus.http.shapes.users import Limits
 from bitnexus.http.validation import MAX_SAFE_INTEGER, Model
@@ -28,10 +28,16 @@ PATH: Final = USERS + "/{id}/limits"
 MAX_LIMITS: Final = 100
 
 Bound = Annotated[int, Field(ge=0, le=MAX_SAFE_INTEGER)]
+#: A limit has to limit something: for the document, in the words of JSON Schema (see `_check`).
+_LIMITS_SOMETHING: Final[list[JsonValue]] = [
+    {"properties": {name: {"type": "integer"}}, "required": [name]} for name in ("per_transfer", "per_day")
+]
 
 
 class AssetLimit(Model):
     """What the user may transfer of one asset, in minor units: in one transfer, and on one day (UTC). null: all."""
+
+    model_config = ConfigDict(json_schema_extra={"anyOf": _LIMITS_SOMETHING})
 
     asset: AssetText
     per_transfer: Bound | None = None
@@ -44,11 +50,8 @@ class ReplaceLimits(Model):
     limits: Annotated[list[AssetLimit], Field(max_length=MAX_LIMITS)]
 
 
-class UserLimits:
+class UserLimits(Resource):
     """The resource."""
-
-    def __init__(self, services: Services) -> None:
-        self._services = services
 
     def routes(self) -> list[Route]:
         """The routes of this resource."""

@@ -26,13 +26,13 @@ from bitnexus.errors import (
 )
 from bitnexus.http.api.closing import close_accounts
 from bitnexus.http.api.opening import try_to_open_account
+from bitnexus.http.api.resource import Resource
 from bitnexus.http.api.user_fields import Email, GivenPassword, Password, UserName, shown
 from bitnexus.http.described import Described
 from bitnexus.http.etags import etag, is_known, versions_to_match
 from bitnexus.http.fast_path import Answer, Finish, Headers
 from bitnexus.http.pages import PageQuery, Place, cursor_of, one_page, page, place_of
 from bitnexus.http.routes import JSON_TYPE, ONE, Access, Call, Route, data, data_json, json_bytes
-from bitnexus.http.services import Services
 from bitnexus.http.shapes.base import One, Page
 from bitnexus.http.shapes.users import NewUser as NewUserShape
 from bitnexus.http.shapes.users import User as UserShape
@@ -77,18 +77,15 @@ class UpdateUser(Model):
     user: UserChanges
 
 
-class Users:
+class Users(Resource):
     """The resource."""
-
-    def __init__(self, services: Services) -> None:
-        self._services = services
 
     def routes(self) -> list[Route]:
         """The routes of this resource."""
         admin, one, body = Access.ADMIN, PATH + ONE, UpdateUser
         listed = Described({200: Page[UserShape]}, errors=(BadCursor,))
         made = Described({201: One[NewUserShape]}, errors=(Conflict,), tagged=True, example=_EXAMPLE)
-        oneself = Described({200: One[UserShape]}, tagged=True)
+        oneself = Described({200: One[UserShape]}, if_none_match=True)
         shown = Described({200: One[UserShape]}, errors=(NotFound,), if_none_match=True)
         changed = Described(
             {200: One[UserShape]}, errors=(NotFound, Conflict), if_match=True, example={"user": {"name": "Ann B."}}
@@ -141,7 +138,7 @@ class Users:
         return data({**shown(user), "account_id": account_id}, status=201, headers=headers)
 
     async def me(self, call: Call[None, None]) -> web.Response:
-        """The caller, as of the last half second; what was changed through the same connection is in it.
+        """The caller, as of the last half second; what was changed through the same connection is in it. 304: as known.
 
         Raises:
             Unauthorized: the token outlived its user.
@@ -156,16 +153,18 @@ class Users:
             answer = _whole(user)
             callers.keep(user_id, answer, reading)
         status, body, headers = answer
+        if is_known(call.request.headers.get("If-None-Match"), headers["ETag"]):
+            return web.Response(status=304, headers={"ETag": headers["ETag"]})
         return json_bytes(body, status=status, headers=headers)
 
-    def begin_me(self, _: Headers, principal: Principal, __: None, finish: Finish) -> None:
+    def begin_me(self, headers: Headers, principal: Principal, _: None, finish: Finish) -> None:
         """The same at once, for who asked a moment ago.
 
         Raises:
-            Overloaded: who did not; it must be read.
+            Overloaded: who did not; it must be read. Or there is a condition, which takes the usual way.
         """
         answer = self._services.callers.answer(principal.user_id)
-        if answer is None:
+        if answer is None or "If-None-Match" in headers:
             raise Overloaded
         finish(answer)
 

@@ -12,6 +12,7 @@ from aiohttp import web
 from bitnexus.actors.ledger.accounts import canonical_uuid
 from bitnexus.errors import BadCursor, Conflict, Forbidden, InvalidFields, NotFound, PreconditionFailed, Violation
 from bitnexus.http.api.operated import changing
+from bitnexus.http.api.resource import Resource
 from bitnexus.http.api.webhook_fields import (
     CreateReplay,
     CreateWebhook,
@@ -23,7 +24,6 @@ from bitnexus.http.described import Described
 from bitnexus.http.etags import etag, is_known, versions_to_match
 from bitnexus.http.pages import PageQuery, Place, cursor_of, one_page, page, place_of
 from bitnexus.http.routes import Call, Route, data
-from bitnexus.http.services import Services
 from bitnexus.http.shapes.base import One, Page
 from bitnexus.http.shapes.webhooks import DeadLetter, Listed, Replays, Webhook, WebhookWithSecret
 from bitnexus.operations.recorded import Outcome
@@ -44,11 +44,8 @@ _EXAMPLE: Final = {
 }
 
 
-class Webhooks:
+class Webhooks(Resource):
     """The resource."""
-
-    def __init__(self, services: Services) -> None:
-        self._services = services
 
     def routes(self) -> list[Route]:
         """The routes of this resource."""

@@ -168,7 +168,8 @@ class Holder:
             await self.do(f"{method}_users_id", user=admin, id=id_, body=body, headers=match)
             await self.do(f"{method}_users_me", user=ann, body=body, headers=match)
             await self.do(f"{method}_users_me", user=ann, body=body, wanted=(428,))
-        await self.do("get_users_me", user=ann)
+        _, got = await self.do("get_users_me", user=ann)
+        await self.do("get_users_me", user=ann, headers={"If-None-Match": got["ETag"]}, wanted=(304,))
         limits, match = {"limits": [{"asset": "USD/2", "per_day": 5}]}, {"If-Match": "*"}
         await self.do("put_users_id_limits", user=admin, id=ann.id, body=limits, headers=match)
         await self.do("get_users_id_limits", user=ann, id=ann.id)

@@ -101,6 +101,35 @@ async def test_another_users_pending_transfer_is_neither_posted_nor_voided(servi
         assert (status, answer["code"]) == (404, "not_found")
 
 
+async def test_another_users_notifications_are_neither_seen_nor_marked(service, ann, ben):
+    await paid(service, ann, ben)
+    carl = await service.register()
+
+    async def anns():
+        async with asyncio.timeout(10):
+            while True:  # the notifier is a little behind
+                _, answer, _ = await service.call("GET", f"{API}/notifications?after=0", user=ann)
+                if answer["seq"]:
+                    return answer
+                await asyncio.sleep(0.05)
+
+    before = await anns()
+    for asked in ("", f"&user_id={ann.id}"):
+        _, answer, _ = await service.call("GET", f"{API}/notifications?after=0{asked}", user=carl)
+        assert not answer.get("data"), answer
+    body = {"notifications": {"read_up_to": before["seq"]}}
+    status, _, _ = await service.call("POST", f"{API}/notifications/read", user=carl, json=body)
+    assert status == 422
+    body["notifications"]["user_id"] = ann.id
+    status, answer, _ = await service.call("POST", f"{API}/notifications/read", user=carl, json=body)
+    assert (status, list(answer["errors"])) == (422, ["user_id"])
+    assert (await anns())["read_up_to"] == before["read_up_to"]
+    async with service.session.ws_connect(f"/socket/websocket?vsn=2.0.0&token={carl.token}") as socket:
+        await socket.send_json(["1", "1", f"notification:{ann.id}", "phx_join", {}])
+        async with asyncio.timeout(10):
+            assert (await socket.receive_json())[4]["status"] == "error"
+
+
 async def test_another_users_channel_is_not_joined_nor_polled(service, ann, ben):
     async with service.session.ws_connect(f"/socket/websocket?vsn=2.0.0&token={ben.token}") as socket:
         for topic in (f"transaction:{ann.id}", f"transaction:{ann.id.upper()}", "transaction:*", "transaction:"):

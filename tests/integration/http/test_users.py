@@ -72,8 +72,9 @@ async def test_a_change_of_what_has_changed_meanwhile_is_refused(service):
         await delete(service, admin, who=ann, match=None),
     ):
         assert (answer[0], answer[1]["code"]) == (428, "precondition_required")
-    status, _, headers = await service.call("GET", f"{USERS}/{ann.id}", user=ann, headers={"If-None-Match": '"2"'})
-    assert (status, headers["ETag"]) == (304, '"2"')
+    for path in (ann.id, "me", "me"):
+        status, _, headers = await service.call("GET", f"{USERS}/{path}", user=ann, headers={"If-None-Match": '"2"'})
+        assert (status, headers["ETag"]) == (304, '"2"')
 
 
 async def test_an_email_that_is_taken_is_refused(service):

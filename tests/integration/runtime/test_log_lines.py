@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import subprocess
 import sys
 import textwrap
@@ -14,6 +13,7 @@ import pytest
 import structlog
 from thespian.system.messages.multiproc import EndpointConnected
 
+from bitnexus.actors.runtime import envelopes
 from bitnexus.config.line_writer import LineWriter
 from tests.tree.actors import Say
 from tests.tree.running import running, worker
@@ -39,7 +39,8 @@ def test_what_thespian_notes_comes_to_our_log_and_to_no_file(journal, log, tmp_p
     )
     with running(worker("a", journal)) as tree:
         ours = tree.launcher.transport
-        unknown = pickle.dumps((ours.myAddress, EndpointConnected(99)))  # the admin has no such child, and says so
+        # The admin has no such child, and says so.
+        unknown = envelopes.encode(envelopes.pickled_sender(ours.myAddress), EndpointConnected(99))
         to_admin = ours.peers.connection_to(ours.address_behind(ours._adminAddr))
         to_admin.send_envelope(unknown, lambda _: None)
         tree.until(lambda: log("thespian"), "Thespian's note")

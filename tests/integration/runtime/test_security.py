@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bitnexus.actors.runtime import membership
+from bitnexus.actors.runtime import envelopes, membership
 from bitnexus.actors.runtime.frames import HEADER, FrameDecoder, Kind, encode
 from bitnexus.actors.runtime.handshake import HANDSHAKE_TIMEOUT_S, NONCE_SIZE, PROOF_SIZE, Dialler, Keys
 from bitnexus.config import node_cookie
@@ -122,6 +122,7 @@ def test_the_bomb_works(crater):
 
 def attacks(crater: Path) -> dict[str, bytes]:
     bomb = pickle.dumps(Bomb(crater))
+    envelope = envelopes.encode(envelopes.pickled_sender(None), Bomb(crater))
     gigabyte = 1 << 30
     return {
         "noise": random.Random(7).randbytes(8192),
@@ -129,7 +130,7 @@ def attacks(crater: Path) -> dict[str, bytes]:
         "http": b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" + bytes(512),
         "a pickle": bomb,
         "a pickle as Thespian frames it": b"%d\0" % len(bomb) + bomb,
-        "a pickle in an envelope": encode(Kind.ENVELOPE, bomb),
+        "a pickle in an envelope": encode(Kind.ENVELOPE, envelope),
         "a pickle in a batch": encode(Kind.BATCH, bomb),
         "a pickle in a hello": encode(Kind.HELLO, bomb),
         "a pickle in a long hello": encode(Kind.HELLO, bomb.ljust(2 + NONCE_SIZE + PROOF_SIZE + 40, b".")),
@@ -152,7 +153,7 @@ def test_who_shows_no_cookie_is_closed_and_nothing_is_unpickled(tree, crater, wh
 
 
 def test_who_shows_a_wrong_cookie_is_closed_and_logged_and_nothing_is_unpickled(journal, crater, log, settings):
-    bomb = encode(Kind.ENVELOPE, pickle.dumps((None, Bomb(crater))))
+    bomb = encode(Kind.ENVELOPE, envelopes.encode(envelopes.pickled_sender(None), Bomb(crater)))
     with some_tree(journal) as tree:
         before = {name: tree.ping(name).pid for name in ("a", "b", "c")}
         wrong = [b"", b"x", node_cookie(settings)[:-1], node_cookie(settings) + b"x", b"x" * 4096]
@@ -172,7 +173,7 @@ def test_who_shows_a_wrong_cookie_is_closed_and_logged_and_nothing_is_unpickled(
 def test_who_knows_the_cookie_alone_is_no_process_and_nothing_that_it_sends_is_unpickled(
     journal, crater, log, settings
 ):
-    bomb = encode(Kind.ENVELOPE, pickle.dumps((None, Bomb(crater))))
+    bomb = encode(Kind.ENVELOPE, envelopes.encode(envelopes.pickled_sender(None), Bomb(crater)))
     cookie = node_cookie(settings)
     with some_tree(journal) as tree:
         before = {name: tree.ping(name).pid for name in ("a", "b", "c")}

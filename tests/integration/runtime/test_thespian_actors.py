@@ -9,10 +9,13 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import psutil
 import pytest
-from thespian.actors import Actor, ActorSystem, ActorTypeDispatcher, ChildActorExited, PoisonMessage
+from thespian.actors import Actor, ActorAddress, ActorSystem, ActorTypeDispatcher, ChildActorExited, PoisonMessage
+from thespian.system.messages.status import Thespian_StatusReq
 
 from bitnexus.actors.runtime.admin import LOGGER_EVERY_S
+from bitnexus.actors.runtime.connection import Connection
 from bitnexus.actors.runtime.loops import new_event_loop
 from bitnexus.actors.runtime.system import start_system
 from bitnexus.supervision.admin_process import is_alive, listener
@@ -52,6 +55,8 @@ class Willing(Actor):  # type: ignore[misc]  # Thespian has no type hints
                 self.send(self.createActor(Dying), "die")
             case ChildActorExited():
                 self.send(self._asker, "the child has exited")
+            case "who are you":
+                self.send(sender, os.getpid())
             case "fail":
                 raise ValueError("it fails")
             case ("wake me", payload):
@@ -133,3 +138,37 @@ def test_a_logger_killed_before_it_could_say_that_it_is_there_is_replaced_as_wel
     assert time.monotonic() - began > 4 * LOGGER_EVERY_S  # the first one, which had lived, was replaced at once
     # The admin hears: it makes an actor, and sees it die.
     assert system.ask(system.createActor(Willing), "end the child", PATIENCE_S) == "the child has exited"
+
+
+def connections_to(system: ActorSystem, actor: ActorAddress) -> list[Connection]:
+    transport = system._systemBase.transport
+    address = transport.address_behind(actor)
+    return [each for each in transport.peers.connections() if each.peer_address == address]
+
+
+def test_an_answer_comes_over_the_connection_that_the_question_took(system):
+    actor = system.createActor(Willing)
+    for _ in range(3):
+        assert isinstance(system.ask(actor, "who are you", PATIENCE_S), int)
+    (connection,) = connections_to(system, actor)
+    assert connection.dialled
+    # When it is gone, the next question makes another one.
+    connection.close("the test wants it")
+    assert isinstance(system.ask(actor, "who are you", PATIENCE_S), int)
+    (another,) = connections_to(system, actor)
+    assert another is not connection
+
+
+def test_no_actor_is_made_to_sleep_for_what_it_sends(system):
+    # Its bounds are those of its connections.
+    assert system.ask(system.createActor(Willing), Thespian_StatusReq(), PATIENCE_S).governer == "not limited"
+
+
+def test_an_actor_whom_nobody_asks_any_more_sleeps(system):
+    actor = system.createActor(Willing)
+    pids = {system.ask(actor, "who are you", PATIENCE_S) for _ in range(100)}
+    process = psutil.Process(pids.pop())
+    before = process.cpu_times()
+    time.sleep(0.2)  # that is what is measured
+    after = process.cpu_times()
+    assert after.user + after.system - before.user - before.system < 0.05

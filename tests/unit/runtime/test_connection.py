@@ -29,6 +29,7 @@ class Owner:
     """An endpoint that writes down what its connections report."""
 
     frame_limit = 1 << 20
+    is_brief = False
 
     def __init__(self, name: str, cookie: bytes = COOKIE) -> None:
         self.keys = Keys.derive(cookie, SECRET)
@@ -390,6 +391,30 @@ async def test_an_acknowledgement_of_what_was_not_sent_closes_the_connection(cou
     await peer.hear(1)
     await peer.acknowledge(count)
     await until(lambda: peer.owner.closed_because == ["acknowledgement of what was not sent"])
+
+
+async def test_an_envelope_is_acknowledged_at_once():
+    peer = await Peer().meet()
+    await peer.say(Kind.ENVELOPE, b"one")
+    assert (await peer.hear(1))[0][0] is Kind.ACK
+
+
+async def test_who_runs_its_loop_for_single_answers_acknowledges_one_with_the_next_question():
+    peer = Peer()
+    peer.owner.is_brief = True
+    await peer.meet()
+    await peer.say(Kind.ENVELOPE, b"an answer")
+    await until(lambda: peer.owner.envelopes == [b"an answer"])
+    peer.connection.send_envelope(b"a question", ignore)
+    assert [kind for kind, _ in await peer.hear(2)] == [Kind.ACK, Kind.ENVELOPE]
+
+
+async def test_who_runs_its_loop_for_single_answers_acknowledges_what_comes_without_a_question_all_the_same():
+    peer = Peer()
+    peer.owner.is_brief = True
+    await peer.meet()
+    await peer.say(Kind.ENVELOPE, b"an answer")
+    assert (await peer.hear(1))[0] == (Kind.ACK, (1).to_bytes(8, "big"))
 
 
 async def test_an_acknowledgement_cannot_be_taken_back():
