@@ -7,6 +7,7 @@ nothing of it is written.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, Self
@@ -105,6 +106,12 @@ class LedgerConnection:
     def closed(self) -> bool:
         """Whether it is known to be of no more use."""
         return bool(self._connection.is_closed())
+
+    @property
+    def has_sent(self) -> bool:
+        """Whether all that was asked has left this process: a large statement goes in pieces, as the server reads."""
+        transport: asyncio.Transport | None = self._connection._transport  # noqa: SLF001 - asyncpg does not tell
+        return transport is None or not transport.get_write_buffer_size()
 
     @property
     def backend_pid(self) -> int:

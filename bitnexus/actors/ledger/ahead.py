@@ -26,9 +26,7 @@ from bitnexus.storage.ledger_writer import LedgerConnection
 
 #: Events of a block from which on the next one is decided ahead.
 LARGE: Final = 512
-#: How long a large block's statement has at least for leaving this process, which deciding keeps from sending; and how
-#: often it is looked whether enough is waiting.
-LEAVES_S: Final = 0.005
+#: How often it is looked whether enough is waiting, and the statement has left: deciding would keep it from being sent.
 LOOK_S: Final = 0.001
 
 
@@ -76,10 +74,9 @@ class Ahead:
             return
         writing = asyncio.ensure_future(db.write(to_write(block)))
         try:
-            wait_s = LEAVES_S
-            while not (await asyncio.wait((writing,), timeout=wait_s))[0]:
-                wait_s = LOOK_S
-                if not self.items and self._intake.events >= min(events, self._intake.max_block):
+            while not (await asyncio.wait((writing,), timeout=LOOK_S))[0]:
+                enough = min(events, self._intake.max_block)
+                if not self.items and self._intake.events >= enough and db.has_sent:
                     self._decide(block, recent)
             await writing
         finally:
