@@ -9,6 +9,10 @@ PIP := $(PY) -m pip --disable-pip-version-check --no-input --require-virtualenv
 # `make lock` takes the uv of the environment, else the machine's.
 UV  = $(firstword $(wildcard $(VENV)/bin/uv) uv)
 
+# Many tests wait for processes, with deadlines: what failed is run once more, without others beside it. What fails
+# again has failed, and both are printed. 1: tests failed; anything else, Ctrl-C too, ends it.
+AGAIN = { test $$? -eq 1 && $(PY) -m pytest --last-failed --last-failed-no-failures none -m "not chaos"; }
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
@@ -27,7 +31,7 @@ run: $(VENV)/.run-installed ## Start the service (Ctrl-C or SIGTERM stops it)
 
 test: $(VENV)/.dev-installed ## Run the tests, in random order: long files first, three at a time, then chaos alone (ARGS=…: these)
 ifeq ($(ARGS),)
-	$(PY) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder -m "not chaos"
+	$(PY) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder -m "not chaos" || $(AGAIN)
 	$(PY) -m pytest -m chaos
 else
 	$(PY) -m pytest $(ARGS)

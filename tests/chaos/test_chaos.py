@@ -13,7 +13,7 @@ import pytest
 
 from tests.running import ROOT
 
-SECONDS = 60
+SECONDS = 45
 #: Of a run that has little of the machine, too.
 LEAST_FAULTS = 12
 
