@@ -11,8 +11,8 @@ from bitnexus.principal import Principal
 ACCOUNT_ACTIONS: Final = {"freeze": 1, "unfreeze": 2, "close": 3}
 #: Where a UUID's version stands in its text, and the version of ids that follow from something else: a user's first
 #: account, say. A client that chose such an id could take the place of what it will be needed for.
-_VERSION_AT: Final = 14
-_DERIVED: Final = "5"
+VERSION_AT: Final = 14
+DERIVED: Final = "5"
 
 
 class OpenAccount(Message, frozen=True, tag="OpenAccount/1"):
@@ -25,7 +25,7 @@ class OpenAccount(Message, frozen=True, tag="OpenAccount/1"):
 
     def permits(self, sender: Principal) -> bool:
         """For oneself; an admin or a service for any user. Not under an id that follows from something else."""
-        if not sender.user_id or self.account_id[_VERSION_AT : _VERSION_AT + 1] in ("", _DERIVED):
+        if not sender.user_id or self.account_id[VERSION_AT : VERSION_AT + 1] in ("", DERIVED):
             return False
         return self.owner_id == sender.user_id or (bool(self.owner_id) and sender.role in ("admin", "service"))
 

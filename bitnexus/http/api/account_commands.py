@@ -17,6 +17,7 @@ from bitnexus.actors.ledger.accounts import (
     world_account_id,
 )
 from bitnexus.actors.messages import AccountOpened, AccountStatus, ChangeAccount, CreateAccount, OpenAccount
+from bitnexus.actors.messages.accounts import DERIVED, VERSION_AT
 from bitnexus.errors import Conflict, Forbidden, InvalidFields, NotFound, TooManyAccounts, Violation
 from bitnexus.http.answers import expect
 from bitnexus.http.api.accounts import PATH, shown
@@ -32,11 +33,8 @@ from bitnexus.http.validation import MAX_SAFE_INTEGER, Model, UuidText
 from bitnexus.principal import Principal
 from bitnexus.storage import ledger
 
-#: Where a UUID's version stands in its text; version 5: it follows from something else.
-_VERSION_AT: Final = 14
-_DERIVED: Final = "5"
-#: The same for the document.
-_IS_DERIVED: Final[dict[str, JsonValue]] = {"type": "string", "pattern": f"^.{{{_VERSION_AT}}}{_DERIVED}"}
+#: That an id follows from something else, for the document.
+_IS_DERIVED: Final[dict[str, JsonValue]] = {"type": "string", "pattern": f"^.{{{VERSION_AT}}}{DERIVED}"}
 
 
 class AccountFields(Model):
@@ -167,7 +165,7 @@ def _account_id(key: str | None, given: str | None, user_id: str) -> str:
     if given is not None and key is not None:
         raise InvalidFields(violations=(Violation("#/account/id", "cannot be given together with an Idempotency-Key"),))
     if given is not None:
-        if given[_VERSION_AT] == _DERIVED:
+        if given[VERSION_AT] == DERIVED:
             # Such ids follow from something: a client could take the place of what one will be needed for.
             raise InvalidFields(violations=(Violation("#/account/id", "must not be a UUID of version 5"),))
         return given
