@@ -161,7 +161,7 @@ def commands(accounts: Sequence[str], batch: int) -> Iterator[PostTransfer | Pos
         else:
             pairs = [pick(accounts, 2) for _ in range(batch)]
             requests = [TransferRequest(new_id(), debit, credit, 1, ASSET) for debit, credit in pairs]
-            yield PostTransfers(USER, "user", requests)
+            yield PostTransfers(USER, "user", requests, brief=True)
 
 
 def made_before(accounts: Sequence[str], batch: int, seconds: float) -> Iterator[PostTransfer | PostTransfers]:

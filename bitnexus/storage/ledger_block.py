@@ -9,6 +9,7 @@ beyond the noise (a transaction of four round trips), and took 1.6 to 6 times th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from bitnexus.actors.messages import ACCOUNT_ACTIONS, TRANSFER_KINDS
@@ -101,7 +102,22 @@ FULL: Final = _TEMPLATE.format(
 )
 
 
-def plain_arguments(block: BlockToWrite) -> Sequence[Any]:
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What a block is written by: `PLAIN` or `FULL`, and its parameters."""
+
+    height: int
+    plain: bool
+    arguments: Sequence[Any]
+
+
+def statement_of(block: BlockToWrite) -> Statement:
+    """The statement that writes the block. To make it takes a tenth of what the server needs to carry it out."""
+    arguments = _plain_arguments(block) if block.plain else _full_arguments(block)
+    return Statement(block.row.height, block.plain, arguments)
+
+
+def _plain_arguments(block: BlockToWrite) -> Sequence[Any]:
     """The parameters of `PLAIN`, in order."""
     row, opened, totals, transfers = block.row, block.opened, block.totals, block.transfers
     return (
@@ -142,12 +158,12 @@ def plain_arguments(block: BlockToWrite) -> Sequence[Any]:
     )
 
 
-def full_arguments(block: BlockToWrite) -> Sequence[Any]:
+def _full_arguments(block: BlockToWrite) -> Sequence[Any]:
     """The parameters of `FULL`, in order."""
     totals, transfers, changes, nodes = block.totals, block.transfers, block.changes, block.nodes
     annotations = block.annotations
     return (
-        *plain_arguments(block),
+        *_plain_arguments(block),
         [a.credit_limit for a in block.opened],
         _numbers([each[3] for each in totals]),
         _numbers([each[4] for each in totals]),

@@ -19,8 +19,8 @@ from bitnexus.errors import DatabaseUnavailable
 from bitnexus.storage.database import application_name, reachable
 from bitnexus.storage.ledger import ACCOUNT_COLUMNS, END, KINDS, TRANSFER_COLUMNS, account_row, transfer_row
 from bitnexus.storage.ledger_annotations import BY_ID, LATEST, annotation_row
-from bitnexus.storage.ledger_block import FULL, PLAIN, full_arguments, plain_arguments
-from bitnexus.storage.ledger_rows import AccountRow, BlockRow, BlockToWrite, TransferRow
+from bitnexus.storage.ledger_block import FULL, PLAIN, Statement
+from bitnexus.storage.ledger_rows import AccountRow, BlockRow, TransferRow
 
 #: Every statement here finds its rows by key. The planner, which sees a table before it has grown, must not choose
 #: otherwise, nor plan again for every block. And an acknowledged transfer is durable, whatever the server's default.
@@ -219,7 +219,7 @@ class LedgerConnection:
             rows = await self._connection.fetch(_EXPIRED, now_us, limit, timeout=self._timeout_s)
         return [row[0] for row in rows]
 
-    async def write(self, block: BlockToWrite) -> None:
+    async def write(self, block: Statement) -> None:
         """Write a block: all of it, durably, or nothing. One round trip.
 
         Raises:
@@ -240,15 +240,13 @@ class LedgerConnection:
             if error.constraint_name in _BY_TRANSFER_ID:
                 raise IdTaken from error
             # The height, or with it a sequence number or a new account's id: PostgreSQL names what it meets first.
-            raise HeightTaken(f"Block {block.row.height} is written already ({error.constraint_name}).") from error
+            raise HeightTaken(f"Block {block.height} is written already ({error.constraint_name}).") from error
 
-    async def _write_block(self, block: BlockToWrite) -> None:
-        if block.plain:
-            await self._write.fetchval(*plain_arguments(block), timeout=self._timeout_s)
-            return
-        if self._write_full is None:
+    async def _write_block(self, block: Statement) -> None:
+        if not block.plain and self._write_full is None:
             self._write_full = await self._connection.prepare(FULL, timeout=self._timeout_s)
-        await self._write_full.fetchval(*full_arguments(block), timeout=self._timeout_s)
+        statement = self._write if block.plain else self._write_full
+        await statement.fetchval(*block.arguments, timeout=self._timeout_s)
 
 
 #: Query cancelled by an operator, out of disk or memory, deadlock: like a lost connection they pass, and nothing of it

@@ -6,6 +6,7 @@ from bitnexus.actors.ledger.accounts import Account
 from bitnexus.actors.ledger.block import Block
 from bitnexus.actors.ledger.book import InvariantBroken, Subject
 from bitnexus.actors.ledger.log import HASH_BYTES, Head, Tree
+from bitnexus.storage.ledger_block import Statement, statement_of
 from bitnexus.storage.ledger_rows import AccountRow, BlockRow, BlockToWrite, TransferRow
 
 
@@ -45,13 +46,13 @@ def account_of(row: AccountRow) -> Account:
     )
 
 
-def to_write(block: Block) -> BlockToWrite:
-    """What is written of a decided block."""
+def to_write(block: Block) -> Statement:
+    """What writes a decided block."""
     head = block.head
     peaks = b"".join(head.tree.peaks)
     row = BlockRow(head.height, block.before.hash, head.hash, head.tree.size, head.root, peaks, head.time_us)
     timers, stopped = ([], []) if block.plain else _timers(block)
-    return BlockToWrite(
+    rows = BlockToWrite(
         row=row,
         plain=block.plain and not block.nodes,
         transfers=block.transfers,
@@ -67,6 +68,7 @@ def to_write(block: Block) -> BlockToWrite:
         timers=timers,
         stopped_timers=stopped,
     )
+    return statement_of(rows)
 
 
 def _timers(block: Block) -> tuple[list[tuple[str, int]], list[str]]:

@@ -6,7 +6,8 @@ at once. Nobody is answered before the commit. One task (:meth:`Writer.run`) doe
 1. take the waiting commands, at most `max_block`, without those whose callers have given up;
 2. load the accounts, and the transfers referred to, that are not in memory, in one query each;
 3. decide in memory (`blocks.decide`), of large blocks while the last one is being written (`ahead`);
-4. write the block in one round trip; answer; tell `on_commit`.
+4. write the block in one round trip; answer; tell `on_commit`: at once, unless the next block has been decided, which
+   is sent before.
 
 What can go wrong at 4, and what is true then:
 
@@ -36,7 +37,7 @@ import structlog
 from bitnexus import errors
 from bitnexus.actors.ledger.ahead import Ahead
 from bitnexus.actors.ledger.block import Block
-from bitnexus.actors.ledger.blocks import decide
+from bitnexus.actors.ledger.blocks import NOTHING_ANNOTATED, decide
 from bitnexus.actors.ledger.book import Book, InvariantBroken
 from bitnexus.actors.ledger.commands import (
     Caller,
@@ -102,6 +103,7 @@ class Writer:
         self._head: Head | None = None
         self._recent = Recent(RECENT_RESULTS)
         self._attempts: dict[bytes, Block] = {}
+        self._untold: Block | None = None  # it is durable, and nobody has been told
         self._ahead = Ahead(self._book, self._intake)
         self._db: LedgerConnection | None = None
         self._failures = 0
@@ -166,6 +168,8 @@ class Writer:
             await self._reconnect()
             await self._open_world_accounts()
             while True:
+                if not self._ahead.ready:
+                    self._tell()
                 items = self._ahead.take() or await self._intake.take(self._until_sweep_s())
                 if not items and self._intake.stopping:
                     break
@@ -179,6 +183,7 @@ class Writer:
                 raise
             _log.warning("stopped_without_database", cause=repr(error.__cause__))
         finally:
+            self._tell()
             self._ready.clear()
             if self._db is not None:
                 self._db.abort()
@@ -191,18 +196,21 @@ class Writer:
             try:
                 block = await self._commit(items, looked_up)
             except (errors.DatabaseUnavailable, HeightTaken) as trouble:
+                self._tell()
                 self._ahead.roll_back()
                 late = await self._reconnect(trouble, items)
                 if late is None and isinstance(trouble, HeightTaken):
                     raise InvariantBroken("the next height is taken, but there is no such block") from trouble
                 if late is not None:
-                    self._answer(late, among={id(item) for item in items})
+                    self._advance(late)
+                    self._tell(among={id(item) for item in items})
                     answered = {id(item) for item in late.items}
                     items = [item for item in items if id(item) not in answered]
                 if not items:
                     return
             else:
-                self._answer(block)
+                self._book.commit()
+                self._advance(block)
                 return
 
     async def _commit(self, items: list[Item], looked_up: dict[str, Recorded | None]) -> Block:
@@ -212,10 +220,12 @@ class Writer:
             raise errors.DatabaseUnavailable
         now_us = time.time_ns() // 1_000
         ahead = self._ahead.decided(items, head)
-        if ahead is None and self._expiries.is_due(now_us):
-            items = [*items, await self._expiries.due(db, now_us)]
-        annotated = await load(db, self._book, items)
-        entropy = os.urandom(SALT_BYTES * sum(weight(command) for command, _ in items))
+        annotated = NOTHING_ANNOTATED
+        if ahead is None:
+            self._tell()
+            if self._expiries.is_due(now_us):
+                items = [*items, await self._expiries.due(db, now_us)]
+            annotated = await load(db, self._book, items)
         while True:
             block = ahead or decide(
                 self._book,
@@ -224,7 +234,7 @@ class Writer:
                 recent=self._recent,
                 looked_up=looked_up,
                 now_us=now_us,
-                entropy=entropy,
+                entropy=os.urandom(SALT_BYTES * sum(weight(command) for command, _ in items)),
                 annotated=annotated,
             )
             ahead = None
@@ -250,7 +260,7 @@ class Writer:
         if len(attempts) > MOST_ATTEMPTS:
             del attempts[next(iter(attempts))]
         try:
-            await self._ahead.write(db, block, self._recent)
+            await self._ahead.write(db, block, self._recent, self._tell)
         except IdTaken as taken:
             del attempts[attempt]
             if attempts:
@@ -269,20 +279,26 @@ class Writer:
         """How long it is until a pending transfer expires; None if none will."""
         return None if self._db is None else self._expiries.until_s()
 
-    def _answer(self, block: Block, among: set[int] | None = None) -> None:
-        """The block is durable: make it the head, answer its callers, tell of it.
-
-        `among`: the identities of the items that have not been given up, if some may have been.
-        """
+    def _advance(self, block: Block) -> None:
+        """The block is durable: make it the head. It remains to be told."""
+        self._tell()
         self._failures = 0
-        if among is None:  # else what is in memory was loaded anew
-            self._book.commit()
+        self._untold = block
         if block.head is not self._head:
             self._head = block.head
             self._attempts.clear()
             self._recent.add(block.recorded)
             if not block.plain:
                 self._expiries.committed(block)
+
+    def _tell(self, among: set[int] | None = None) -> None:
+        """Answer the callers of the last durable block, and tell of it, unless that has been done.
+
+        `among`: the identities of the items that have not been given up, if some may have been.
+        """
+        block, self._untold = self._untold, None
+        if block is None:
+            return
         for item, answer in zip(block.items, block.answers, strict=True):
             if among is not None and id(item) not in among:
                 continue
@@ -378,6 +394,7 @@ class Writer:
         missing = [WorldAccount(asset) for asset in self._assets]
         while missing:
             await self._settle(openings(missing))
+            self._tell()
             missing = [each for each in missing if not each.is_open]
 
 
