@@ -32,7 +32,7 @@ NOTIFIER: Final = "notifier"
 #: Transfers that are asked for at a time, over all callers; the ledger lets 32,768 wait.
 IN_FLIGHT: Final = 16_384
 MOST_CALLERS: Final = 64
-LIKELY_PER_SECOND: Final = 50_000
+LIKELY_PER_SECOND: Final = 100_000
 _TIMEOUT_S: Final = 60.0
 
 

@@ -16,6 +16,8 @@ import asyncpg
 
 from bitnexus.actors.messages import TransferAnnotated
 from bitnexus.errors import DatabaseUnavailable
+from bitnexus.storage import binary_arrays
+from bitnexus.storage.binary_arrays import uuid_array
 from bitnexus.storage.database import application_name, reachable
 from bitnexus.storage.ledger import ACCOUNT_COLUMNS, END, KINDS, TRANSFER_COLUMNS, account_row, transfer_row
 from bitnexus.storage.ledger_annotations import BY_ID, LATEST, annotation_row
@@ -97,6 +99,7 @@ class LedgerConnection:
         with _passing():
             connection = await asyncpg.connect(url, timeout=timeout_s, server_settings=settings)
             try:
+                binary_arrays.use(connection)
                 return cls(connection, await connection.prepare(PLAIN, timeout=timeout_s), timeout_s)
             except BaseException:
                 connection.terminate()
@@ -154,7 +157,7 @@ class LedgerConnection:
             DatabaseUnavailable: it cannot be reached now.
         """
         with _passing():
-            rows = await self._connection.fetch(_ACCOUNTS, list(ids), timeout=self._timeout_s)
+            rows = await self._connection.fetch(_ACCOUNTS, uuid_array(list(ids)), timeout=self._timeout_s)
         return [account_row(row) for row in rows]
 
     async def transfers(self, ids: Iterable[str]) -> list[TransferRow]:
@@ -164,7 +167,7 @@ class LedgerConnection:
             DatabaseUnavailable: it cannot be reached now.
         """
         with _passing():
-            rows = await self._connection.fetch(_TRANSFERS, list(ids), timeout=self._timeout_s)
+            rows = await self._connection.fetch(_TRANSFERS, uuid_array(list(ids)), timeout=self._timeout_s)
         return [TransferRow(transfer_row(row), row["refusal"], row["salt"]) for row in rows]
 
     async def subjects(self, ids: Iterable[str]) -> list[TransferRow]:
@@ -174,7 +177,7 @@ class LedgerConnection:
             DatabaseUnavailable: it cannot be reached now.
         """
         with _passing():
-            rows = await self._connection.fetch(_SUBJECTS, list(ids), timeout=self._timeout_s)
+            rows = await self._connection.fetch(_SUBJECTS, uuid_array(list(ids)), timeout=self._timeout_s)
         return [TransferRow(transfer_row(row), None, row["salt"], KINDS.get(row["resolution"], "")) for row in rows]
 
     async def annotations(self, ids: Iterable[str]) -> dict[str, TransferAnnotated]:
@@ -184,7 +187,7 @@ class LedgerConnection:
             DatabaseUnavailable: it cannot be reached now.
         """
         with _passing():
-            rows = await self._connection.fetch(BY_ID, list(ids), timeout=self._timeout_s)
+            rows = await self._connection.fetch(BY_ID, uuid_array(list(ids)), timeout=self._timeout_s)
         found = map(annotation_row, rows)
         return {each.annotation_id: each for each in found}
 
@@ -195,7 +198,7 @@ class LedgerConnection:
             DatabaseUnavailable: it cannot be reached now.
         """
         with _passing():
-            rows = await self._connection.fetch(LATEST, list(transfer_ids), END, timeout=self._timeout_s)
+            rows = await self._connection.fetch(LATEST, uuid_array(list(transfer_ids)), END, timeout=self._timeout_s)
         found = map(annotation_row, rows)
         return {each.transfer_id: each for each in found}
 

@@ -54,7 +54,7 @@ def to_write(block: Block) -> Statement:
     timers, stopped = ([], []) if block.plain else _timers(block)
     rows = BlockToWrite(
         row=row,
-        plain=block.plain and not block.nodes,
+        plain=block.plain,
         transfers=block.transfers,
         refusals=block.refusals,
         salts=block.salts,
