@@ -9,6 +9,7 @@ money paid in an asset, and the one that has a product's units in stock, whose a
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final, TypeAlias
 from uuid import UUID, uuid5
@@ -95,13 +96,27 @@ def is_asset(value: str) -> bool:
 #: A match if the text is a UUID in its canonical lower-case form, else None.
 canonical_uuid = _UUID.fullmatch
 
-#: The same of three, with a space between each two, for half of what three matches take.
-three_canonical_uuids = re.compile(f"{_UUID.pattern} {_UUID.pattern} {_UUID.pattern}").fullmatch
+_DIGITS_TO_ZERO: Final = bytes(
+    ord("0") if byte in b"0123456789abcdef" else byte if byte in b"-," else ord("x") for byte in range(256)
+)
+_ALL_ZERO: Final = str(UUID(int=0)).encode()
+
+
+def are_canonical_uuids(values: Sequence[str]) -> bool:
+    """As `canonical_uuid`, of all of them, for a fifth of what that takes."""
+    shape = ",".join(values).encode(errors="replace").translate(_DIGITS_TO_ZERO)
+    return shape == b",".join([_ALL_ZERO] * len(values))
 
 
 def uuid_bytes(value: str) -> bytes:
     """The 16 bytes of a canonical UUID; of "", which names nobody, zeros."""
     return bytes.fromhex(value.replace("-", "")) if value else bytes(16)
+
+
+def all_uuid_bytes(values: Sequence[str]) -> list[bytes]:
+    """As `uuid_bytes`, of all of them; none may be ""."""
+    joined = bytes.fromhex("".join(values).replace("-", ""))
+    return [joined[at : at + 16] for at in range(0, len(joined), 16)]
 
 
 class Account:

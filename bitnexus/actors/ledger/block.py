@@ -62,6 +62,14 @@ class Block:
         self.recorded[transfer.transfer_id] = Recorded(transfer, refusal)
         self.events.append(transfer if refusal is None else None)
 
+    def extend(self, transfers: Sequence[Transfer], salts: Sequence[bytes], leaf_hashes: Sequence[bytes]) -> None:
+        """Take in transfers that were carried out, and which stand in `recorded` already."""
+        self.leaves += leaf_hashes
+        self.transfers += transfers
+        self.refusals += [None] * len(transfers)
+        self.salts += salts
+        self.events += transfers
+
     def words_of(self, transfer_id: str) -> TransferAnnotated | None:
         """The latest annotation of the transfer in this block."""
         return next((each for each in reversed(self.annotations.values()) if each.transfer_id == transfer_id), None)

@@ -16,15 +16,24 @@ from collections.abc import Mapping, Sequence
 from typing import Final, TypeAlias
 
 from bitnexus.actors.ledger import account_events, transfer_events
-from bitnexus.actors.ledger.accounts import Account, uuid_bytes
 from bitnexus.actors.ledger.block import Block
 from bitnexus.actors.ledger.book import Book, InvariantBroken, Subject
 from bitnexus.actors.ledger.commands import Annotated, ExpirePending, Item, Recorded, replay
-from bitnexus.actors.ledger.leaves import leaf_of_transfer
-from bitnexus.actors.ledger.log import SALT_BYTES, Head, leaf_hash, private_hash, transfer_leaf
+from bitnexus.actors.ledger.leaves import Posted, hashes_of_posts, leaf_of_transfer
+from bitnexus.actors.ledger.log import SALT_BYTES, Head, leaf_hash
 from bitnexus.actors.ledger.purchases import opening_of, transfers_of
 from bitnexus.actors.ledger.recent import Recent
-from bitnexus.actors.ledger.rules import BURNING, MOVED, PENDING, POST, Request, expire, expiry, post
+from bitnexus.actors.ledger.rules import (
+    BURNING,
+    MOVED,
+    PENDING,
+    POST,
+    Request,
+    exceeded_limit,
+    expire,
+    expiry,
+    post,
+)
 from bitnexus.actors.messages import (
     AnnotateTransfer,
     ChangeAccount,
@@ -100,13 +109,12 @@ class _Decision:
         self.drawn = 0
         self.moved: dict[str, int] = {}
         self.reserved: dict[str, int] = {}
-        self.asking = ("", uuid_bytes(""))
 
     def run(self) -> Block:
         book, block = self.book, self.block
         for command, _ in block.items:
             if isinstance(command, PostTransfer):
-                block.answers.append(self.single(command, command.user_id))
+                block.answers += self.posts((command,), command.user_id)
             elif isinstance(command, PostTransfers):
                 results = self.batch(command)
                 block.answers.append(_receipts(results) if command.brief else TransferResults(results))
@@ -124,7 +132,10 @@ class _Decision:
                 block.answers.append(account_events.open_account(book, block, command, self.salt()))
         book.check(self.moved, self.reserved)
         block.guessed.difference_update(block.recorded)
-        block.totals = [(account.id, *account.totals) for account in book.changed()]
+        changed = book.changed()
+        block.totals = [(account.id, *account.totals) for account in changed]
+        for account in changed:
+            block.tell_owners(account)
         if block.leaves:
             block.head = block.before.extend(block.leaves, self.time_us, block.nodes)
         return block
@@ -133,12 +144,6 @@ class _Decision:
         begin = self.drawn
         self.drawn += SALT_BYTES
         return self.entropy[begin : self.drawn]
-
-    def asker(self, user_id: str) -> bytes:
-        """The bytes of the user's id: one user's transfers mostly follow each other."""
-        if self.asking[0] != user_id:
-            self.asking = user_id, uuid_bytes(user_id)
-        return self.asking[1]
 
     def known(self, transfer_id: str) -> Recorded | None:
         return self.block.recorded.get(transfer_id) or self.recent.get(transfer_id) or self.looked_up.get(transfer_id)
@@ -159,7 +164,75 @@ class _Decision:
 
     # -- transfers --------------------------------------------------------------------------------------------------
 
+    def posts(self, requests: Sequence[Request], user_id: str) -> list[TransferResult]:
+        """Decide transfers, each alone. Nearly all are of kind "post", new, and allowed: they are carried out here."""
+        book, recorded, moved = self.book, self.block.recorded, self.moved
+        account_of, recent, looked_up = book.get, self.recent.get, self.looked_up
+        seq, height, time_us = self.block.place()
+        results: list[TransferResult] = []
+        posted: list[Posted] = []
+        for request in requests:
+            transfer_id, amount, asset = request.transfer_id, request.amount, request.asset
+            debit, credit = account_of(request.debit_account_id), account_of(request.credit_account_id)
+            if (
+                debit is None
+                or credit is None
+                or debit is credit
+                or debit.state
+                or credit.state
+                or debit.asset != asset
+                or credit.asset != asset
+                or request.kind != POST
+                or request.refuse
+                or request.pending_id
+                or request.reverses_id
+                or request.timeout_s
+                or transfer_id in recorded
+                or recent(transfer_id) is not None
+                or looked_up.get(transfer_id) is not None
+                or exceeded_limit(debit, credit, amount)
+            ):
+                self.record_posts(posted, user_id)
+                posted.clear()
+                results.append(self.single(request, user_id))
+                seq = self.block.place()[0]
+                continue
+            book.post(debit, credit, amount)
+            moved[asset] = moved.get(asset, 0) + amount
+            transfer = Transfer(
+                transfer_id,
+                debit.id,
+                credit.id,
+                amount,
+                asset,
+                request.code,
+                request.description,
+                request.metadata,
+                user_id,
+                seq,
+                height,
+                time_us,
+                debit.credits_posted - debit.debits_posted,
+                credit.credits_posted - credit.debits_posted,
+            )
+            recorded[transfer_id] = Recorded(transfer, None)
+            posted.append((transfer, debit, credit))
+            results.append(TransferResult(transfer_id, transfer))
+            seq += 1
+        self.record_posts(posted, user_id)
+        return results
+
+    def record_posts(self, posted: list[Posted], user_id: str) -> None:
+        """Append transfers of kind "post" that were carried out to the block."""
+        if posted:
+            begin = self.drawn
+            self.drawn += SALT_BYTES * len(posted)
+            salts = [self.entropy[at : at + SALT_BYTES] for at in range(begin, self.drawn, SALT_BYTES)]
+            transfers = [transfer for transfer, _, _ in posted]
+            self.block.extend(transfers, salts, hashes_of_posts(posted, salts, user_id))
+
     def single(self, request: Request, user_id: str) -> TransferResult:
+        """Decide a transfer alone, whatever it asks for."""
         salt = self.salt()
         transfer_id = request.transfer_id
         recorded = self.known(transfer_id)
@@ -173,6 +246,8 @@ class _Decision:
         return self.record(request, user_id, salt, refusal)
 
     def batch(self, batch: PostTransfers) -> list[TransferResult]:
+        if not any([request.linked for request in batch.transfers]):  # noqa: C419 - a list is faster
+            return self.posts(batch.transfers, batch.user_id)
         results: list[TransferResult] = []
         chain: list[Request] = []
         for request in batch.transfers:
@@ -182,7 +257,7 @@ class _Decision:
                     results += self.chain(chain, batch.user_id)
                     chain = []
             else:
-                results.append(self.single(request, batch.user_id))
+                results += self.posts((request,), batch.user_id)
         return results
 
     def purchase(self, purchase: Purchase) -> list[TransferResult]:
@@ -279,8 +354,6 @@ class _Decision:
     def record(self, request: Request, user_id: str, salt: bytes, refusal: str | None) -> TransferResult:
         """Append a decided transfer to the block."""
         debit, credit = self.book.get(request.debit_account_id), self.book.get(request.credit_account_id)
-        if refusal is None and request.kind == POST and debit is not None and credit is not None:
-            return self.record_plain(request, user_id, salt, debit, credit)
         block = self.block
         debit_balance = credit_balance = 0
         if refusal is None and debit is not None and credit is not None:
@@ -307,50 +380,6 @@ class _Decision:
         block.plain = block.plain and type(request) is PostTransfer
         block.append(transfer, refusal, salt, leaf_hash(leaf_of_transfer(transfer, refusal, salt)))
         return TransferResult(request.transfer_id, transfer if refusal is None else None, refusal)
-
-    def record_plain(
-        self, request: Request, user_id: str, salt: bytes, debit: Account, credit: Account
-    ) -> TransferResult:
-        """As `record`, faster, for a carried out "post", which refers to no other: most transfers are these."""
-        block = self.block
-        seq, height, time_us = block.place()
-        transfer_id, amount, code = request.transfer_id, request.amount, request.code
-        description, metadata = request.description, request.metadata
-        debit_balance = debit.credits_posted - debit.debits_posted
-        credit_balance = credit.credits_posted - credit.debits_posted
-        transfer = Transfer(
-            transfer_id,
-            debit.id,
-            credit.id,
-            amount,
-            debit.asset,
-            code,
-            description,
-            metadata,
-            user_id,
-            seq,
-            height,
-            time_us,
-            debit_balance,
-            credit_balance,
-        )
-        leaf = transfer_leaf(
-            seq,
-            height,
-            time_us,
-            uuid_bytes(transfer_id),
-            debit.raw,
-            credit.raw,
-            amount,
-            code,
-            debit_balance,
-            credit_balance,
-            private_hash(salt, self.asker(user_id), description, metadata),
-            debit.asset_text,
-        )
-        block.tell_owners(debit, credit)
-        block.append(transfer, None, salt, leaf_hash(leaf))
-        return TransferResult(transfer_id, transfer, None)
 
 
 def _receipts(results: list[TransferResult]) -> TransferReceipts:

@@ -85,8 +85,11 @@ class Book:
 
     def post(self, debit: Account, credit: Account, amount: int) -> None:
         """Move the amount."""
-        self._touch(debit)
-        self._touch(credit)
+        before = self._before
+        if self._chain is not None or debit.id not in before:
+            self._touch(debit)
+        if self._chain is not None or credit.id not in before:
+            self._touch(credit)
         debit.debits_posted += amount
         credit.credits_posted += amount
 

@@ -14,9 +14,8 @@ from bitnexus.actors.ledger.accounts import (
     MAX_AMOUNT,
     MAX_CODE,
     MAX_TOTAL,
-    canonical_uuid,
+    are_canonical_uuids,
     is_asset,
-    three_canonical_uuids,
     world_account_id,
 )
 from bitnexus.actors.ledger.rules import BY_LIMIT, POST, REQUESTED, Request
@@ -208,17 +207,50 @@ def _check_batch(batch: PostTransfers) -> None:
     if batch.transfers[-1].linked:
         raise errors.BadRequest("The last transfer of a batch cannot be linked: there is no next one.")
     _check_ids(batch.user_id)
+    _check_chains(batch.transfers)
+    for request in batch.transfers if not _are_sound(batch.transfers) else filter(_says_more, batch.transfers):
+        _check_transfer(request)
+        if request.kind != POST or request.timeout_s or request.pending_id or request.reverses_id:
+            _check_kind(request)
+
+
+def _check_chains(transfers: Sequence[TransferRequest]) -> None:
     chain: set[str] = set()
-    for request in batch.transfers:
+    for request in transfers:
         if request.linked or chain:
             if request.transfer_id in chain:
                 raise errors.BadRequest("An id stands twice in one chain of linked transfers.")
             chain.add(request.transfer_id)
             if not request.linked:
                 chain.clear()
-        _check_transfer(request)
-        if request.kind != POST or request.timeout_s or request.pending_id or request.reverses_id:
-            _check_kind(request)
+
+
+def _are_sound(transfers: Sequence[TransferRequest]) -> bool:
+    """Whether what every transfer must say is well-formed, by columns: a third of what it takes one by one."""
+    ids = [request.transfer_id for request in transfers]
+    ids += [request.debit_account_id for request in transfers]
+    ids += [request.credit_account_id for request in transfers]
+    amounts = [request.amount for request in transfers]
+    return (
+        1 <= min(amounts)
+        and max(amounts) <= MAX_AMOUNT
+        and all(map(is_asset, {request.asset for request in transfers}))
+        and are_canonical_uuids(ids)
+    )
+
+
+def _says_more(request: TransferRequest) -> bool:
+    """Whether it says anything that it need not."""
+    return bool(
+        request.description
+        or request.metadata
+        or request.code
+        or request.refuse
+        or request.kind != POST
+        or request.timeout_s
+        or request.pending_id
+        or request.reverses_id
+    )
 
 
 def _check_kind(request: TransferRequest) -> None:
@@ -232,8 +264,7 @@ def _check_kind(request: TransferRequest) -> None:
 
 
 def _check_transfer(request: Request) -> None:
-    if not three_canonical_uuids(f"{request.transfer_id} {request.debit_account_id} {request.credit_account_id}"):
-        raise errors.BadRequest("An id is not a canonical UUID.")
+    _check_ids(request.transfer_id, request.debit_account_id, request.credit_account_id)
     if not 1 <= request.amount <= MAX_AMOUNT:
         raise errors.BadRequest(f"amount must be 1 … {MAX_AMOUNT}.")
     if request.description:
@@ -253,7 +284,7 @@ def _check_asset_and_code(command: Request | Opening) -> None:
 
 
 def _check_ids(*ids: str) -> None:
-    if not all(map(canonical_uuid, ids)):
+    if not are_canonical_uuids(ids):
         raise errors.BadRequest("An id is not a canonical UUID.")
 
 

@@ -2,17 +2,49 @@
 
 from __future__ import annotations
 
-from bitnexus.actors.ledger.accounts import Account, uuid_bytes
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from bitnexus.actors.ledger.accounts import Account, all_uuid_bytes, uuid_bytes
 from bitnexus.actors.ledger.log import (
     account_leaf,
     annotation_leaf,
     change_leaf,
     other_kind,
+    post_leaf_hash,
     private_hash,
+    private_hashes,
     text,
     transfer_leaf,
 )
 from bitnexus.actors.messages import AccountChanged, Transfer, TransferAnnotated
+
+#: A transfer of kind "post" that was carried out, its debit and its credit account.
+Posted: TypeAlias = tuple[Transfer, Account, Account]
+
+
+def hashes_of_posts(posted: Sequence[Posted], salts: Sequence[bytes], user_id: str) -> list[bytes]:
+    """The leaf hashes of these transfers, all of them asked for by one user."""
+    texts = [(transfer.description, transfer.metadata) for transfer, _, _ in posted]
+    privates = private_hashes(salts, uuid_bytes(user_id), texts if any(map(any, texts)) else ())
+    ids = all_uuid_bytes([transfer.transfer_id for transfer, _, _ in posted])
+    return [
+        post_leaf_hash(
+            transfer.seq,
+            transfer.block,
+            transfer.time_us,
+            id_,
+            debit.raw,
+            credit.raw,
+            transfer.amount,
+            transfer.code,
+            transfer.debit_balance,
+            transfer.credit_balance,
+            private,
+            debit.asset_text,
+        )
+        for (transfer, debit, credit), id_, private in zip(posted, ids, privates, strict=True)
+    ]
 
 
 def leaf_of_account(account: Account) -> bytes:

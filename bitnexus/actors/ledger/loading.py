@@ -30,8 +30,8 @@ def needs_nothing(book: Book, items: Collection[Item]) -> bool:
     """Whether the commands are transfers that refer to no other, and all their accounts are in the book already."""
     return all(
         isinstance(command, PostTransfer | PostTransfers)
-        and all(id_ in book for id_ in accounts_of(command))
-        and not any(True for _ in subjects_of(command))
+        and all(map(book.__contains__, accounts_of(command)))
+        and not any(subjects_of(command))
         for command, _ in items
     )
 

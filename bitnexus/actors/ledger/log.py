@@ -34,7 +34,7 @@ has height 1 and a `prev_hash` of 32 zero bytes. `tree_size` and `tree_root` are
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, NamedTuple
@@ -63,6 +63,7 @@ NO_HASH: Final = bytes(32)
 
 _ACCOUNT = struct.Struct(">BBQQQ16sII32s")
 _TRANSFER = struct.Struct(">BBQQQ16s16s16sQIqq32s")
+_HASHED_TRANSFER = struct.Struct(">xBBQQQ16s16s16sQIqq32s")  # behind the zero byte of a leaf's hash
 _OTHER = struct.Struct(">B16sI")
 _CHANGE = struct.Struct(">BBQQQ16sB32s")
 _ANNOTATION = struct.Struct(">BBQQQ16s16s32s")
@@ -155,6 +156,14 @@ def private_hash(salt: bytes, user: bytes, description: str = "", metadata: str 
     return sha256(b"".join((salt, user, len(one).to_bytes(4, "big"), one, len(two).to_bytes(4, "big"), two))).digest()
 
 
+def private_hashes(salts: Sequence[bytes], user: bytes, texts: Sequence[tuple[str, str]]) -> list[bytes]:
+    """`private_hash` for each salt and its pair of texts; there may be no pairs, if there are no texts."""
+    if texts:
+        return [private_hash(salt, user, *pair) for salt, pair in zip(salts, texts, strict=True)]
+    rest = user + _NO_TEXTS
+    return [sha256(salt + rest).digest() for salt in salts]
+
+
 def text(value: str) -> bytes:
     """An ASCII text of at most 255 characters behind its length."""
     return bytes((len(value),)) + value.encode("ascii")
@@ -217,6 +226,41 @@ def transfer_leaf(  # noqa: PLR0917 - a record's fields, by position because it 
     fields = (transfer, debit, credit, amount, code, debit_balance, credit_balance, private)
     leaf = _TRANSFER.pack(LEAF_VERSION, kind, seq, block, time_us, *fields) + asset
     return leaf if refusal is None else leaf + text(refusal)
+
+
+def post_leaf_hash(  # noqa: PLR0917 - as above
+    seq: int,
+    block: int,
+    time_us: int,
+    transfer: bytes,
+    debit: bytes,
+    credit: bytes,
+    amount: int,
+    code: int,
+    debit_balance: int,
+    credit_balance: int,
+    private: bytes,
+    asset: bytes,
+) -> bytes:
+    """`leaf_hash` of the `transfer_leaf` of a carried out "post", which nearly every transfer is: in one step."""
+    return sha256(
+        _HASHED_TRANSFER.pack(
+            LEAF_VERSION,
+            KIND_TRANSFER,
+            seq,
+            block,
+            time_us,
+            transfer,
+            debit,
+            credit,
+            amount,
+            code,
+            debit_balance,
+            credit_balance,
+            private,
+        )
+        + asset
+    ).digest()
 
 
 def other_kind(kind: str, timeout_s: int, *, pending: bytes, reverses: bytes) -> bytes:

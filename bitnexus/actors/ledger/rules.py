@@ -111,7 +111,7 @@ def post(  # noqa: C901, PLR0911, PLR0912 - one return per refusal, in the order
             return refusal
     refusal = _of_states(debit, credit) if debit.state or credit.state else None
     if refusal is None:
-        refusal = _of_limits(debit, credit, request.amount)
+        refusal = exceeded_limit(debit, credit, request.amount)
     if refusal is not None:
         return refusal
     if kind == PENDING:
@@ -226,7 +226,7 @@ def _of_states(debit: Account, credit: Account) -> str | None:
     return "account_frozen" if debit.state or credit.state else None
 
 
-def _of_limits(debit: Account, credit: Account, amount: int) -> str | None:
+def exceeded_limit(debit: Account, credit: Account, amount: int) -> str | None:
     debits = debit.debits_posted + debit.debits_pending + amount
     credits_ = credit.credits_posted + credit.credits_pending + amount
     if debits > MAX_TOTAL or credits_ > MAX_TOTAL:
