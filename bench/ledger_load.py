@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -20,6 +19,7 @@ from bitnexus.actors.messages import OpenAccount, PostTransfer, PostTransfers, T
 from bitnexus.actors.runtime.message import Message
 from bitnexus.config import Settings, use
 from bitnexus.errors import BitNexusError
+from bitnexus.identifiers import new_transfer_id
 from bitnexus.storage.ledger_writer import LedgerConnection
 from bitnexus.supervision.launcher import Launcher
 from bitnexus.supervision.spec import ChildSpec, ProcessStart, SupervisorFlags
@@ -140,15 +140,9 @@ async def open_accounts(ledger: Ledger, count: int) -> list[str]:
     for at in range(0, count, 1_000):
         page = ids[at : at + 1_000]
         await asyncio.gather(*(ledger.ask(OpenAccount(id_, USER, ASSET)) for id_ in page))
-        funding = [TransferRequest(new_id(), world, id_, FUNDS, ASSET) for id_ in page]
+        funding = [TransferRequest(new_transfer_id(), world, id_, FUNDS, ASSET) for id_ in page]
         check(await ledger.ask(PostTransfers(USER, "admin", funding)))
     return ids
-
-
-def new_id() -> str:
-    """A random UUID, for a third of what `uuid4` takes."""
-    digits = os.urandom(16).hex()
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-8{digits[17:20]}-{digits[20:]}"
 
 
 def commands(accounts: Sequence[str], batch: int) -> Iterator[PostTransfer | PostTransfers]:
@@ -157,15 +151,15 @@ def commands(accounts: Sequence[str], batch: int) -> Iterator[PostTransfer | Pos
     while True:
         if batch == 1:
             debit, credit = pick(accounts, 2)
-            yield PostTransfer(USER, "user", new_id(), debit, credit, 1, ASSET)
+            yield PostTransfer(USER, "user", new_transfer_id(), debit, credit, 1, ASSET)
         else:
             pairs = [pick(accounts, 2) for _ in range(batch)]
-            requests = [TransferRequest(new_id(), debit, credit, 1, ASSET) for debit, credit in pairs]
+            requests = [TransferRequest(new_transfer_id(), debit, credit, 1, ASSET) for debit, credit in pairs]
             yield PostTransfers(USER, "user", requests, brief=True)
 
 
 def made_before(accounts: Sequence[str], batch: int, seconds: float) -> Iterator[PostTransfer | PostTransfers]:
-    """As `commands`; those that are likely to be needed are made now: an id costs as much as deciding a transfer."""
+    """As `commands`; those that are likely to be needed are made now: to make an id costs a tenth of a transfer."""
     endless = commands(accounts, batch)
     return itertools.chain(list(itertools.islice(endless, int(LIKELY_PER_SECOND * seconds / batch) + 1)), endless)
 

@@ -10,6 +10,7 @@ import pstats
 import resource
 import time
 from collections.abc import Callable
+from uuid import uuid4
 
 from rich.console import Console
 from rich.table import Table
@@ -22,12 +23,12 @@ from bench.ledger_load import (
     WriterHere,
     load,
     made_before,
-    new_id,
     open_accounts,
     writer_here,
 )
 from bitnexus.actors.messages import PostTransfer
 from bitnexus.actors.runtime.message import Message
+from bitnexus.identifiers import new_transfer_id
 
 
 class Echo:
@@ -48,7 +49,7 @@ def cpu_s() -> float:
 
 async def callers_cpu_s(batch: int) -> float:
     """CPU seconds per transfer of the callers."""
-    one = PostTransfer(USER, "user", new_id(), new_id(), new_id(), 1, ASSET)
+    one = PostTransfer(USER, "user", new_transfer_id(), str(uuid4()), str(uuid4()), 1, ASSET)
     before, stop_at = cpu_s(), time.perf_counter() + 0.3
     seen = await load(Echo(), itertools.repeat(one), callers=64, batch=batch, until=_at(stop_at))
     return (cpu_s() - before) / seen.transfers

@@ -4,8 +4,8 @@ Two forms, since it is a matter of taste which one is "the" SQL: five statements
 application would send them, and one call of a function in the server, which is one round trip.
 
 What is done to make it fast: prepared statements; accounts by small integers (the ledger's are UUIDs); no index but the
-two primary keys; room on the accounts' pages for HOT updates; rows locked in the order of their keys, so that no
-transaction is ever rolled back by a deadlock.
+two primary keys; transfers' ids in the order of time, as the ledger's are; room on the accounts' pages for HOT updates;
+rows locked in the order of their keys, so that no transaction is ever rolled back by a deadlock.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ BEGIN
     UPDATE accounts SET balance = balance - amount WHERE id = debit RETURNING balance INTO debit_balance;
     UPDATE accounts SET balance = balance + amount WHERE id = credit RETURNING balance INTO credit_balance;
     INSERT INTO transfers (id, debit_account_id, credit_account_id, amount, debit_balance, credit_balance)
-    VALUES (gen_random_uuid(), debit, credit, amount, debit_balance, credit_balance);
+    VALUES (uuidv7(), debit, credit, amount, debit_balance, credit_balance);
 END $$;
 """
 _TWO: Final = """
@@ -74,7 +74,7 @@ SELECT FROM accounts WHERE id IN (:debit, :credit) ORDER BY id FOR UPDATE;
 UPDATE accounts SET balance = balance - 1 WHERE id = :debit RETURNING balance AS debit_balance \\gset
 UPDATE accounts SET balance = balance + 1 WHERE id = :credit RETURNING balance AS credit_balance \\gset
 INSERT INTO transfers (id, debit_account_id, credit_account_id, amount, debit_balance, credit_balance)
-VALUES (gen_random_uuid(), :debit, :credit, 1, :debit_balance, :credit_balance);
+VALUES (uuidv7(), :debit, :credit, 1, :debit_balance, :credit_balance);
 COMMIT;
 """,
     "function": "SELECT transfer(:debit, :credit, 1);\n",

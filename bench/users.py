@@ -28,6 +28,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from uuid import uuid4
 
 import asyncpg
 import psutil
@@ -35,7 +36,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from bench.ledger_load import ASSET, LEDGER, NOTIFIER, USER, check, new_id
+from bench.ledger_load import ASSET, LEDGER, NOTIFIER, USER, check
 from bitnexus.actors.ledger.accounts import world_account_id
 from bitnexus.actors.messages import (
     GetMetrics,
@@ -49,6 +50,7 @@ from bitnexus.actors.messages import (
 from bitnexus.actors.runtime.message import Message
 from bitnexus.config import Settings, use
 from bitnexus.errors import NotFound
+from bitnexus.identifiers import new_transfer_id
 from bitnexus.storage import migrator
 from bitnexus.storage.embedded import EmbeddedPostgres
 from bitnexus.supervision.launcher import Launcher
@@ -137,7 +139,7 @@ def tree(url: str, directory: Path) -> Iterator[Node]:
 
 async def open_accounts(node: Node, count: int, console: Console) -> list[Owner]:
     """So many users with an account; the first `SPREAD` have funds."""
-    owners = [Owner(new_id(), new_id()) for _ in range(count)]
+    owners = [Owner(str(uuid4()), str(uuid4())) for _ in range(count)]
     pages = range(0, count, PAGE)
     for at in track(pages, "accounts", console=console, disable=not console.is_terminal):
         page = owners[at : at + PAGE]
@@ -145,7 +147,7 @@ async def open_accounts(node: Node, count: int, console: Console) -> list[Owner]
         await asyncio.gather(*opened)
     world = world_account_id(ASSET)
     rich = owners[:SPREAD]
-    funding = [TransferRequest(new_id(), world, owner.account_id, FUNDS, ASSET) for owner in rich]
+    funding = [TransferRequest(new_transfer_id(), world, owner.account_id, FUNDS, ASSET) for owner in rich]
     check(await node.ask(LEDGER, PostTransfers(USER, "admin", funding)))
     return owners
 
@@ -181,7 +183,7 @@ async def activate(node: Node, owners: Sequence[Owner], at_once: int) -> tuple[f
             asked_at = time.perf_counter()
             try:
                 await node.ask(
-                    PARTITION, PostTransfer(owner.user_id, "user", new_id(), USER, owner.account_id, 1, ASSET)
+                    PARTITION, PostTransfer(owner.user_id, "user", new_transfer_id(), USER, owner.account_id, 1, ASSET)
                 )
             except NotFound:
                 waited.append(time.perf_counter() - asked_at)
@@ -203,7 +205,9 @@ async def transfers(node: Node, owners: Sequence[Owner], seconds: float, *, hot:
     async def caller(payer: Callable[[], tuple[Owner, Owner]], seen: list[float]) -> None:
         while time.perf_counter() < stop_at:
             debit, credit = payer()
-            command = PostTransfer(debit.user_id, "user", new_id(), debit.account_id, credit.account_id, 1, ASSET)
+            command = PostTransfer(
+                debit.user_id, "user", new_transfer_id(), debit.account_id, credit.account_id, 1, ASSET
+            )
             asked_at = time.perf_counter()
             answer = await node.ask(PARTITION, command)
             seen.append(time.perf_counter() - asked_at)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-import uuid
 from types import TracebackType
 from typing import Final, Self
 
@@ -33,6 +32,7 @@ from bitnexus.errors import (
     Unauthorized,
     UnknownMessage,
 )
+from bitnexus.identifiers import new_transfer_id
 from bitnexus.supervision.slots import partition_name, slot_of
 
 #: How long to wait for the node at first.
@@ -235,7 +235,7 @@ class Client:
         message = PostTransfer(
             user_id=caller.user_id,
             role=caller.role,
-            transfer_id=transfer_id or str(uuid.uuid4()),
+            transfer_id=transfer_id or new_transfer_id(),
             debit_account_id=debit,
             credit_account_id=credit,
             amount=amount,

@@ -3,55 +3,34 @@
 A block is decided on what is known: the ids of recent transfers in memory, and ids looked up in the database. An id
 about which nothing is known is taken for new. That is a guess, and the database is its judge: ids are unique there, so
 a block with a wrong guess cannot be written; the writer then looks its ids up and decides the same commands again.
-
-**Chains.** A chain of linked transfers succeeds or fails together: the first one that is refused keeps its code, the
-others get ``linked_event_failed``, and all its ids that were free are burned. An id that was used before, by anything
-but this chain, cannot succeed with it: ``chain_id_taken``. A purchase is a chain of two, and an account may be opened
-with it: if the chain fails, that was never opened.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final, TypeAlias
+from typing import Final
 
 from bitnexus.actors.ledger import account_events, transfer_events
 from bitnexus.actors.ledger.block import Block
-from bitnexus.actors.ledger.book import Book, InvariantBroken, Subject
-from bitnexus.actors.ledger.commands import Annotated, ExpirePending, Item, Recorded, replay
-from bitnexus.actors.ledger.leaves import Posted, hashes_of_posts, leaf_of_transfer
-from bitnexus.actors.ledger.log import SALT_BYTES, Head, leaf_hash
+from bitnexus.actors.ledger.book import Book
+from bitnexus.actors.ledger.commands import Annotated, Command, ExpirePending, Item, Recorded
+from bitnexus.actors.ledger.log import Head
 from bitnexus.actors.ledger.purchases import opening_of, transfers_of
 from bitnexus.actors.ledger.recent import Recent
-from bitnexus.actors.ledger.rules import (
-    BURNING,
-    MOVED,
-    PENDING,
-    POST,
-    Request,
-    exceeded_limit,
-    expire,
-    expiry,
-    post,
-)
+from bitnexus.actors.ledger.rules import Request
+from bitnexus.actors.ledger.transfer_decisions import TransferDecisions
 from bitnexus.actors.messages import (
     AnnotateTransfer,
     ChangeAccount,
-    OpenAccount,
     PostTransfer,
     PostTransfers,
     Purchase,
-    Transfer,
     TransferAnnotated,
     TransferReceipts,
     TransferResult,
     TransferResults,
 )
 from bitnexus.errors import BitNexusError
-
-#: An account that a chain needs, and the salt of its leaf.
-Opening: TypeAlias = tuple[OpenAccount, bytes]
-
 
 NOTHING_ANNOTATED: Final = Annotated({}, {})
 
@@ -85,51 +64,13 @@ def decide(
     return _Decision(book, head, items, recent, looked_up, time_us, entropy, annotated).run()
 
 
-class _Decision:
+class _Decision(TransferDecisions):
     """One block in the making."""
 
-    def __init__(  # noqa: PLR0917 - the arguments of `decide`
-        self,
-        book: Book,
-        head: Head,
-        items: Sequence[Item],
-        recent: Mapping[str, Recorded] | Recent,
-        looked_up: Mapping[str, Recorded | None],
-        time_us: int,
-        entropy: bytes,
-        annotated: Annotated,
-    ) -> None:
-        self.book = book
-        self.block = Block(head, items, head, time_us)
-        self.recent = recent
-        self.looked_up = looked_up
-        self.time_us = time_us
-        self.entropy = entropy
-        self.annotated = annotated
-        self.drawn = 0
-        self.moved: dict[str, int] = {}
-        self.reserved: dict[str, int] = {}
-
     def run(self) -> Block:
+        for command, _ in self.block.items:
+            self.decide(command)
         book, block = self.book, self.block
-        for command, _ in block.items:
-            if isinstance(command, PostTransfer):
-                block.answers += self.posts((command,), command.user_id)
-            elif isinstance(command, PostTransfers):
-                results = self.batch(command)
-                block.answers.append(_receipts(results) if command.brief else TransferResults(results))
-            elif isinstance(command, ExpirePending):
-                for id_ in command.transfer_ids:
-                    self.expire(id_)
-                block.answers.append(TransferResults([]))
-            elif isinstance(command, AnnotateTransfer):
-                block.answers.append(self.annotate(command))
-            elif isinstance(command, ChangeAccount):
-                block.answers.append(account_events.change(book, block, command, self.salt()))
-            elif isinstance(command, Purchase):
-                block.answers.append(TransferResults(self.purchase(command)))
-            else:
-                block.answers.append(account_events.open_account(book, block, command, self.salt()))
         book.check(self.moved, self.reserved)
         block.guessed.difference_update(block.recorded)
         changed = book.changed()
@@ -140,110 +81,26 @@ class _Decision:
             block.head = block.before.extend(block.leaves, self.time_us, block.nodes)
         return block
 
-    def salt(self) -> bytes:
-        begin = self.drawn
-        self.drawn += SALT_BYTES
-        return self.entropy[begin : self.drawn]
-
-    def known(self, transfer_id: str) -> Recorded | None:
-        return self.block.recorded.get(transfer_id) or self.recent.get(transfer_id) or self.looked_up.get(transfer_id)
-
-    def subject(self, transfer_id: str) -> Subject | None:
-        """The transfer that another one refers to."""
-        subject = self.book.subject(transfer_id)
-        if subject is None:
-            recorded = self.block.recorded.get(transfer_id)
-            if recorded is not None and recorded.refusal is None:
-                subject = self.book.add_subject(recorded.transfer)
-        return subject
-
-    def annotate(self, command: AnnotateTransfer) -> TransferAnnotated | BitNexusError:
-        """Give a transfer other words."""
-        subject = self.subject(command.transfer_id)
-        return transfer_events.annotate(self.block, command, subject, self.annotated, self.salt())
-
-    # -- transfers --------------------------------------------------------------------------------------------------
-
-    def posts(self, requests: Sequence[Request], user_id: str) -> list[TransferResult]:
-        """Decide transfers, each alone. Nearly all are of kind "post", new, and allowed: they are carried out here."""
-        book, recorded, moved = self.book, self.block.recorded, self.moved
-        account_of, recent, looked_up = book.get, self.recent.get, self.looked_up
-        seq, height, time_us = self.block.place()
-        results: list[TransferResult] = []
-        posted: list[Posted] = []
-        for request in requests:
-            transfer_id, amount, asset = request.transfer_id, request.amount, request.asset
-            debit, credit = account_of(request.debit_account_id), account_of(request.credit_account_id)
-            if (
-                debit is None
-                or credit is None
-                or debit is credit
-                or debit.state
-                or credit.state
-                or debit.asset != asset
-                or credit.asset != asset
-                or request.kind != POST
-                or request.refuse
-                or request.pending_id
-                or request.reverses_id
-                or request.timeout_s
-                or transfer_id in recorded
-                or recent(transfer_id) is not None
-                or looked_up.get(transfer_id) is not None
-                or exceeded_limit(debit, credit, amount)
-            ):
-                self.record_posts(posted, user_id)
-                posted.clear()
-                results.append(self.single(request, user_id))
-                seq = self.block.place()[0]
-                continue
-            book.post(debit, credit, amount)
-            moved[asset] = moved.get(asset, 0) + amount
-            transfer = Transfer(
-                transfer_id,
-                debit.id,
-                credit.id,
-                amount,
-                asset,
-                request.code,
-                request.description,
-                request.metadata,
-                user_id,
-                seq,
-                height,
-                time_us,
-                debit.credits_posted - debit.debits_posted,
-                credit.credits_posted - credit.debits_posted,
-            )
-            recorded[transfer_id] = Recorded(transfer, None)
-            posted.append((transfer, debit, credit))
-            results.append(TransferResult(transfer_id, transfer))
-            seq += 1
-        self.record_posts(posted, user_id)
-        return results
-
-    def record_posts(self, posted: list[Posted], user_id: str) -> None:
-        """Append transfers of kind "post" that were carried out to the block."""
-        if posted:
-            begin = self.drawn
-            self.drawn += SALT_BYTES * len(posted)
-            salts = [self.entropy[at : at + SALT_BYTES] for at in range(begin, self.drawn, SALT_BYTES)]
-            transfers = [transfer for transfer, _, _ in posted]
-            self.block.extend(transfers, salts, hashes_of_posts(posted, salts, user_id))
-
-    def single(self, request: Request, user_id: str) -> TransferResult:
-        """Decide a transfer alone, whatever it asks for."""
-        salt = self.salt()
-        transfer_id = request.transfer_id
-        recorded = self.known(transfer_id)
-        if recorded is not None:
-            return replay(recorded, request)
-        refusal = self.carry_out(request)
-        if refusal is not None and refusal not in BURNING:
-            if transfer_id not in self.looked_up:
-                self.block.guessed.add(transfer_id)
-            return TransferResult(transfer_id, None, refusal)
-        return self.record(request, user_id, salt, refusal)
+    def decide(self, command: Command) -> None:
+        """One command."""
+        book, block, answers = self.book, self.block, self.block.answers
+        if isinstance(command, PostTransfer):
+            answers += self.posts((command,), command.user_id)
+        elif isinstance(command, PostTransfers):
+            results = self.batch(command)
+            answers.append(_receipts(results) if command.brief else TransferResults(results))
+        elif isinstance(command, ExpirePending):
+            for id_ in command.transfer_ids:
+                self.expire(id_)
+            answers.append(TransferResults([]))
+        elif isinstance(command, AnnotateTransfer):
+            answers.append(self.annotate(command))
+        elif isinstance(command, ChangeAccount):
+            answers.append(account_events.change(book, block, command, self.salt()))
+        elif isinstance(command, Purchase):
+            answers.append(TransferResults(self.purchase(command)))
+        else:
+            answers.append(account_events.open_account(book, block, command, self.salt()))
 
     def batch(self, batch: PostTransfers) -> list[TransferResult]:
         if not any([request.linked for request in batch.transfers]):  # noqa: C419 - a list is faster
@@ -264,122 +121,10 @@ class _Decision:
         opening = (opening_of(purchase), self.salt())
         return self.chain(list(transfers_of(purchase)), purchase.user_id, opening)
 
-    def chain(self, requests: list[Request], user_id: str, opening: Opening | None = None) -> list[TransferResult]:
-        """Decide linked transfers; if they succeed, an account is opened before them unless it is there."""
-        salts = [self.salt() for _ in requests]
-        known = [self.known(request.transfer_id) for request in requests]
-        refused = {recorded.refusal is not None for recorded in known if recorded is not None}
-        if None not in known and len(refused) == 1:
-            return [replay(recorded, request) for recorded, request in zip(known, requests, strict=True) if recorded]
-        if refused:
-            refusals = [
-                None if recorded is None else _taken(recorded, request)
-                for recorded, request in zip(known, requests, strict=True)
-            ]
-        else:
-            results, culprit = self.attempt(requests, user_id, salts, opening)
-            if culprit is None:
-                return results
-            refusals = [culprit if at == len(results) else None for at in range(len(requests))]
-        return [
-            TransferResult(request.transfer_id, None, refusal, replayed=recorded.refusal == refusal)
-            if recorded is not None
-            else self.record(request, user_id, salt, refusal or "linked_event_failed")
-            for request, recorded, salt, refusal in zip(requests, known, salts, refusals, strict=True)
-        ]
-
-    def attempt(
-        self, requests: list[Request], user_id: str, salts: list[bytes], opening: Opening | None
-    ) -> tuple[list[TransferResult], str | None]:
-        """All results; or those before the first that is refused, and its refusal, as if none had been tried."""
-        block, moved, reserved = self.block, self.moved, self.reserved
-        self.moved, self.reserved = dict(moved), dict(reserved)
-        mark = block.mark()
-        self.book.begin_chain()
-        if opening is not None and opening[0].account_id not in self.book:
-            account_events.open_account(self.book, block, *opening)
-        results: list[TransferResult] = []
-        for request, salt in zip(requests, salts, strict=True):
-            refusal = self.carry_out(request)
-            if refusal is not None:
-                self.book.end_chain(undo=True)
-                block.cut(mark)
-                self.moved, self.reserved = moved, reserved
-                return results, refusal
-            results.append(self.record(request, user_id, salt, None))
-        self.book.end_chain(undo=False)
-        return results, None
-
-    def carry_out(self, request: Request) -> str | None:
-        """Have the book do what the rules allow, and count what it did; the refusal if they do not."""
-        if request.refuse:
-            return request.refuse
-        kind, asset = request.kind, request.asset
-        if kind == POST and not request.reverses_id:
-            refusal = post(self.book, request, None, self.time_us)
-            if refusal is None:
-                self.moved[asset] = self.moved.get(asset, 0) + request.amount
-            return refusal
-        subject_id = request.pending_id or request.reverses_id
-        subject = self.subject(subject_id) if subject_id else None
-        refusal = post(self.book, request, subject, self.time_us)
-        if refusal is not None:
-            return refusal
-        if kind in MOVED:
-            self.moved[asset] = self.moved.get(asset, 0) + request.amount
-        if kind == PENDING:
-            self.reserved[asset] = self.reserved.get(asset, 0) + request.amount
-        elif request.pending_id and subject is not None:
-            self.reserved[asset] = self.reserved.get(asset, 0) - subject.transfer.amount
-        return None
-
-    def expire(self, pending_id: str) -> None:
-        """Write that a pending transfer's time is over, if it is and nothing else has resolved it."""
-        salt = self.salt()
-        subject = self.subject(pending_id)
-        if subject is None:
-            raise InvariantBroken(f"transfer {pending_id} is to expire, but it is not there")
-        if not expire(self.book, subject, self.time_us):
-            return
-        pending, block = subject.transfer, self.block
-        self.reserved[pending.asset] = self.reserved.get(pending.asset, 0) - pending.amount
-        debit, credit = self.book.get(pending.debit_account_id), self.book.get(pending.credit_account_id)
-        assert debit is not None
-        assert credit is not None
-        transfer = expiry(pending, block.place(), debit.balance, credit.balance)
-        block.plain = False
-        block.tell_owners(debit, credit)
-        block.append(transfer, None, salt, leaf_hash(leaf_of_transfer(transfer, None, salt)))
-
-    def record(self, request: Request, user_id: str, salt: bytes, refusal: str | None) -> TransferResult:
-        """Append a decided transfer to the block."""
-        debit, credit = self.book.get(request.debit_account_id), self.book.get(request.credit_account_id)
-        block = self.block
-        debit_balance = credit_balance = 0
-        if refusal is None and debit is not None and credit is not None:
-            debit_balance, credit_balance = debit.balance, credit.balance
-            block.tell_owners(debit, credit)
-        transfer = Transfer(
-            request.transfer_id,
-            request.debit_account_id,
-            request.credit_account_id,
-            request.amount,
-            request.asset,
-            request.code,
-            request.description,
-            request.metadata,
-            user_id,
-            *block.place(),
-            debit_balance,
-            credit_balance,
-            request.kind,
-            request.pending_id,
-            request.reverses_id,
-            request.timeout_s,
-        )
-        block.plain = block.plain and type(request) is PostTransfer
-        block.append(transfer, refusal, salt, leaf_hash(leaf_of_transfer(transfer, refusal, salt)))
-        return TransferResult(request.transfer_id, transfer if refusal is None else None, refusal)
+    def annotate(self, command: AnnotateTransfer) -> TransferAnnotated | BitNexusError:
+        """Give a transfer other words."""
+        subject = self.subject(command.transfer_id)
+        return transfer_events.annotate(self.block, command, subject, self.annotated, self.salt())
 
 
 def _receipts(results: list[TransferResult]) -> TransferReceipts:
@@ -391,8 +136,3 @@ def _receipts(results: list[TransferResult]) -> TransferReceipts:
         {at: result.refusal for at, result in enumerate(results) if result.refusal is not None},
         [at for at, result in enumerate(results) if result.replayed],
     )
-
-
-def _taken(recorded: Recorded, request: Request) -> str:
-    """The refusal of a transfer in a chain whose id was used before, though not all of the chain's were."""
-    return replay(recorded, request).refusal or "chain_id_taken"

@@ -232,7 +232,7 @@ def _are_sound(transfers: Sequence[TransferRequest]) -> bool:
     ids += [request.credit_account_id for request in transfers]
     amounts = [request.amount for request in transfers]
     return (
-        1 <= min(amounts)
+        min(amounts) >= 1
         and max(amounts) <= MAX_AMOUNT
         and all(map(is_asset, {request.asset for request in transfers}))
         and are_canonical_uuids(ids)

@@ -227,6 +227,7 @@ def _of_states(debit: Account, credit: Account) -> str | None:
 
 
 def exceeded_limit(debit: Account, credit: Account, amount: int) -> str | None:
+    """The refusal if the amount would take either account beyond what its totals may be; both are open."""
     debits = debit.debits_posted + debit.debits_pending + amount
     credits_ = credit.credits_posted + credit.credits_pending + amount
     if debits > MAX_TOTAL or credits_ > MAX_TOTAL:

@@ -6,7 +6,6 @@ refused, before any effect, when one of its transfers breaks the form or is not 
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Final
 
@@ -39,6 +38,7 @@ from bitnexus.http.services import Services
 from bitnexus.http.shapes.base import One
 from bitnexus.http.shapes.transactions import Batch
 from bitnexus.http.validation import Model
+from bitnexus.identifiers import new_transfer_id
 
 #: With these the message to the ledger stays below the bound of messages (wire.MAX_MESSAGE_BYTES).
 MAX_BATCH_BYTES: Final = 3 * 1024 * 1024
@@ -151,7 +151,7 @@ class Batches(Resource):
 def _ids(all_asked: Sequence[TransactionFields], key: str | None, user_id: str) -> list[str]:
     """The transfers' ids: from the Idempotency-Key, those in the body, or new ones."""
     if key is None:
-        return [asked.id or str(uuid.uuid4()) for asked in all_asked]
+        return [asked.id or new_transfer_id() for asked in all_asked]
     mixed = next((at for at, asked in enumerate(all_asked) if asked.id is not None), None)
     if mixed is not None:
         violation = Violation(f"#/transactions/{mixed}/id", "cannot be given together with an Idempotency-Key")

@@ -6,7 +6,6 @@ the amount, if it is the whole.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
@@ -16,6 +15,7 @@ from bitnexus.actors.ledger.accounts import world_account_id
 from bitnexus.actors.messages import Transfer, TransferRequest
 from bitnexus.errors import Forbidden, InvalidFields, NotFound, Violation
 from bitnexus.http.idempotency import idempotency_key, transfer_id
+from bitnexus.identifiers import new_transfer_id
 from bitnexus.principal import Principal
 
 WORLD: Final = "world"
@@ -143,7 +143,7 @@ def id_of(key: str | None, given: str | None, user_id: str) -> str:
         InvalidFields: both are given, or the key is none.
     """
     if key is None:
-        return given or str(uuid.uuid4())
+        return given or new_transfer_id()
     if given is not None:
         # One of the two would be ignored, and its sender would trust it.
         raise _invalid("#/transaction", "id", "cannot be given together with an Idempotency-Key")
