@@ -14,6 +14,7 @@ from bitnexus.actors.ledger.blocks import decide
 from bitnexus.actors.ledger.book import Book
 from bitnexus.actors.ledger.commands import Item, Recorded, check_syntax
 from bitnexus.actors.ledger.leaves import leaf_of_transfer
+from bitnexus.actors.ledger.loading import Sweeper
 from bitnexus.actors.ledger.log import SALT_BYTES, Head, Tree, leaf_hash
 from bitnexus.actors.ledger.recent import Recent
 from bitnexus.actors.ledger.transfer_decisions import TransferDecisions
@@ -82,9 +83,8 @@ def batches(draws: list[tuple[str, list[TransferRequest]]]) -> list[PostTransfer
     for user, requests in draws:
         first, last = requests[0], requests[-1]
         if len(requests) == 1 and first.kind == "post":
-            words = (first.code, first.description, first.metadata, first.refuse)
-            ids = (first.transfer_id, first.debit_account_id, first.credit_account_id)
-            made.append(PostTransfer(user, "user", *ids, first.amount, first.asset, *words))
+            fields = {name: getattr(first, name) for name in PostTransfer.__struct_fields__[2:]}
+            made.append(PostTransfer(user, "user", **fields))
         else:
             fields = {name: getattr(last, name) for name in last.__struct_fields__} | {"linked": False}
             made.append(PostTransfers(user, "user", [*requests[:-1], TransferRequest(**fields)]))
@@ -96,8 +96,9 @@ def decided(commands: list[PostTransfers | PostTransfer], *, known: bool) -> Blo
     book, recent = book_of_all_sorts(), Recent(100)
     looked_up: dict[str, Recorded | None] = {LOOKED_UP: None}
     if known:
-        earlier = [PostTransfer(USERS[0], "user", id_, *ACCOUNTS[:2], 1, "USD/2") for id_ in (KNOWN, LOOKED_UP)]
-        items = [Item(command, None) for command in earlier]
+        debit, credit = ACCOUNTS[:2]
+        earlier = [PostTransfer(USERS[0], "user", id_, debit, credit, 1, "USD/2") for id_ in (KNOWN, LOOKED_UP)]
+        items = [Item(command, Sweeper()) for command in earlier]
         salts = bytes(SALT_BYTES * 2)
         made = decide(book, Head(), items, recent=recent, looked_up={}, now_us=1, entropy=salts)
         book.seal()
@@ -105,7 +106,7 @@ def decided(commands: list[PostTransfers | PostTransfer], *, known: bool) -> Blo
         recent.add({KNOWN: made.recorded[KNOWN]})
         looked_up[LOOKED_UP] = made.recorded[LOOKED_UP]
     head = Head(5, bytes(32), Tree(3, (bytes(32), bytes(32))), bytes(32), 7)
-    items = [Item(command, None) for command in commands]
+    items = [Item(command, Sweeper()) for command in commands]
     salts = bytes(SALT_BYTES * 200)
     return decide(book, head, items, recent=recent, looked_up=looked_up, now_us=50, entropy=salts)
 
