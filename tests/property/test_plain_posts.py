@@ -17,8 +17,9 @@ from bitnexus.actors.ledger.leaves import leaf_of_transfer
 from bitnexus.actors.ledger.loading import Sweeper
 from bitnexus.actors.ledger.log import SALT_BYTES, Head, Tree, leaf_hash
 from bitnexus.actors.ledger.recent import Recent
+from bitnexus.actors.ledger.rules import Request
 from bitnexus.actors.ledger.transfer_decisions import TransferDecisions
-from bitnexus.actors.messages import PostTransfer, PostTransfers, TransferRequest
+from bitnexus.actors.messages import PostTransfer, PostTransfers, TransferRequest, TransferResult
 from bitnexus.errors import BadRequest
 
 USERS = [str(UUID(int=900 + number)) for number in range(2)]
@@ -111,6 +112,11 @@ def decided(commands: list[PostTransfers | PostTransfer], *, known: bool) -> Blo
     return decide(book, head, items, recent=recent, looked_up=looked_up, now_us=50, entropy=salts)
 
 
+def alone_each(decisions: TransferDecisions, requests: list[Request], user_ids: list[str]) -> list[TransferResult]:
+    """In the place of `posts`."""
+    return [decisions.single(request, user_id) for request, user_id in zip(requests, user_ids, strict=True)]
+
+
 def is_well_formed(command: PostTransfers | PostTransfer) -> bool:
     """Whether the ledger takes it."""
     try:
@@ -129,7 +135,7 @@ def test_a_run_of_transfers_is_decided_as_each_of_them_alone(draws, known):
     commands = batches(draws)
     assume(all(map(is_well_formed, commands)))
     together = decided(commands, known=known)
-    with patch.object(TransferDecisions, "posts", lambda self, all_, user: [self.single(each, user) for each in all_]):
+    with patch.object(TransferDecisions, "posts", alone_each):
         alone = decided(commands, known=known)
     for name in together.__slots__:
         if name not in {"items", "plain"}:

@@ -68,8 +68,14 @@ class _Decision(TransferDecisions):
     """One block in the making."""
 
     def run(self) -> Block:
+        single: list[PostTransfer] = []
         for command, _ in self.block.items:
+            if isinstance(command, PostTransfer):
+                single.append(command)
+                continue
+            self.decide_posts(single)
             self.decide(command)
+        self.decide_posts(single)
         book, block = self.book, self.block
         book.check(self.moved, self.reserved)
         block.guessed.difference_update(block.recorded)
@@ -81,12 +87,16 @@ class _Decision(TransferDecisions):
             block.head = block.before.extend(block.leaves, self.time_us, block.nodes)
         return block
 
+    def decide_posts(self, commands: list[PostTransfer]) -> None:
+        """These commands, which came in a row; the list is emptied."""
+        if commands:
+            self.block.answers += self.posts(commands, [command.user_id for command in commands])
+            commands.clear()
+
     def decide(self, command: Command) -> None:
-        """One command."""
+        """Any other command."""
         book, block, answers = self.book, self.block, self.block.answers
-        if isinstance(command, PostTransfer):
-            answers += self.posts((command,), command.user_id)
-        elif isinstance(command, PostTransfers):
+        if isinstance(command, PostTransfers):
             results = self.batch(command)
             answers.append(_receipts(results) if command.brief else TransferResults(results))
         elif isinstance(command, ExpirePending):
@@ -104,7 +114,7 @@ class _Decision(TransferDecisions):
 
     def batch(self, batch: PostTransfers) -> list[TransferResult]:
         if not any([request.linked for request in batch.transfers]):  # noqa: C419 - a list is faster
-            return self.posts(batch.transfers, batch.user_id)
+            return self.posts(batch.transfers, [batch.user_id] * len(batch.transfers))
         results: list[TransferResult] = []
         chain: list[Request] = []
         for request in batch.transfers:
@@ -114,7 +124,7 @@ class _Decision(TransferDecisions):
                     results += self.chain(chain, batch.user_id)
                     chain = []
             else:
-                results += self.posts((request,), batch.user_id)
+                results += self.posts([request], [batch.user_id])
         return results
 
     def purchase(self, purchase: Purchase) -> list[TransferResult]:

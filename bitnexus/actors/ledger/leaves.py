@@ -23,10 +23,11 @@ from bitnexus.actors.messages import AccountChanged, Transfer, TransferAnnotated
 Posted: TypeAlias = tuple[Transfer, Account, Account]
 
 
-def hashes_of_posts(posted: Sequence[Posted], salts: Sequence[bytes], user_id: str) -> list[bytes]:
-    """The leaf hashes of these transfers, all of them asked for by one user."""
+def hashes_of_posts(posted: Sequence[Posted], salts: Sequence[bytes]) -> list[bytes]:
+    """The leaf hashes of these transfers."""
     texts = [(transfer.description, transfer.metadata) for transfer, _, _ in posted]
-    privates = private_hashes(salts, uuid_bytes(user_id), texts if any(map(any, texts)) else ())
+    users = all_uuid_bytes([transfer.user_id for transfer, _, _ in posted])
+    privates = private_hashes(salts, users, texts if any(map(any, texts)) else ())
     ids = all_uuid_bytes([transfer.transfer_id for transfer, _, _ in posted])
     return [
         post_leaf_hash(

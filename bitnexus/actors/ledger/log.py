@@ -156,12 +156,13 @@ def private_hash(salt: bytes, user: bytes, description: str = "", metadata: str 
     return sha256(b"".join((salt, user, len(one).to_bytes(4, "big"), one, len(two).to_bytes(4, "big"), two))).digest()
 
 
-def private_hashes(salts: Sequence[bytes], user: bytes, texts: Sequence[tuple[str, str]]) -> list[bytes]:
-    """`private_hash` for each salt and its pair of texts; there may be no pairs, if there are no texts."""
+def private_hashes(
+    salts: Sequence[bytes], users: Sequence[bytes], texts: Sequence[tuple[str, str]] = ()
+) -> list[bytes]:
+    """`private_hash` of each salt, its user and its pair of texts; without texts, no pairs need be given."""
     if texts:
-        return [private_hash(salt, user, *pair) for salt, pair in zip(salts, texts, strict=True)]
-    rest = user + _NO_TEXTS
-    return [sha256(salt + rest).digest() for salt in salts]
+        return [private_hash(salt, user, *pair) for salt, user, pair in zip(salts, users, texts, strict=True)]
+    return [sha256(salt + user + _NO_TEXTS).digest() for salt, user in zip(salts, users, strict=True)]
 
 
 def text(value: str) -> bytes:

@@ -81,14 +81,17 @@ class TransferDecisions:
 
     # -- each alone ---------------------------------------------------------------------------------------------------
 
-    def posts(self, requests: Sequence[Request], user_id: str) -> list[TransferResult]:
-        """Decide transfers, each alone. Nearly all are of kind "post", new, and allowed: they are carried out here."""
+    def posts(self, requests: Sequence[Request], user_ids: Sequence[str]) -> list[TransferResult]:
+        """Decide transfers, each alone, for its user.
+
+        Nearly all are of kind "post", new, and allowed: these are carried out here, any other one by `single`.
+        """
         book, recorded, moved = self.book, self.block.recorded, self.moved
         account_of, recent, looked_up = book.get, self.recent.get, self.looked_up
         seq, height, time_us = self.block.place()
         results: list[TransferResult] = []
         posted: list[Posted] = []
-        for request in requests:
+        for request, user_id in zip(requests, user_ids, strict=True):
             transfer_id, amount, asset = request.transfer_id, request.amount, request.asset
             debit, credit = account_of(request.debit_account_id), account_of(request.credit_account_id)
             if (
@@ -109,7 +112,7 @@ class TransferDecisions:
                 or looked_up.get(transfer_id) is not None
                 or exceeded_limit(debit, credit, amount)
             ):
-                self.record_posts(posted, user_id)
+                self.record_posts(posted)
                 posted.clear()
                 results.append(self.single(request, user_id))
                 seq = self.block.place()[0]
@@ -136,7 +139,7 @@ class TransferDecisions:
             posted.append((transfer, debit, credit))
             results.append(TransferResult(transfer_id, transfer))
             seq += 1
-        self.record_posts(posted, user_id)
+        self.record_posts(posted)
         return results
 
     def single(self, request: Request, user_id: str) -> TransferResult:
@@ -244,14 +247,14 @@ class TransferDecisions:
         block.tell_owners(debit, credit)
         block.append(transfer, None, salt, leaf_hash(leaf_of_transfer(transfer, None, salt)))
 
-    def record_posts(self, posted: list[Posted], user_id: str) -> None:
+    def record_posts(self, posted: list[Posted]) -> None:
         """Append transfers of kind "post" that were carried out to the block."""
         if posted:
             begin = self.drawn
             self.drawn += SALT_BYTES * len(posted)
             salts = [self.entropy[at : at + SALT_BYTES] for at in range(begin, self.drawn, SALT_BYTES)]
             transfers = [transfer for transfer, _, _ in posted]
-            self.block.extend(transfers, salts, hashes_of_posts(posted, salts, user_id))
+            self.block.extend(transfers, salts, hashes_of_posts(posted, salts))
 
     def record(self, request: Request, user_id: str, salt: bytes, refusal: str | None) -> TransferResult:
         """Append a decided transfer to the block."""
