@@ -22,6 +22,8 @@ from bitnexus.actors.ledger.transfer_decisions import TransferDecisions
 from bitnexus.actors.messages import (
     AnnotateTransfer,
     ChangeAccount,
+    CreateAccount,
+    OpenAccount,
     PostTransfer,
     PostTransfers,
     Purchase,
@@ -109,7 +111,7 @@ class _Decision(TransferDecisions):
             answers.append(account_events.change(book, block, command, self.salt()))
         elif isinstance(command, Purchase):
             answers.append(TransferResults(self.purchase(command)))
-        else:
+        elif isinstance(command, OpenAccount | CreateAccount):
             answers.append(account_events.open_account(book, block, command, self.salt()))
 
     def batch(self, batch: PostTransfers) -> list[TransferResult]:
