@@ -26,19 +26,29 @@ _NULL_LENGTH: Final = "ffffffff"
 _BIGINT_LENGTH: Final = array("I", struct.pack(">i", 8))
 
 
-def uuid_array(values: Sequence[str]) -> bytes:
-    """Canonical UUIDs; "", which names nobody, is NULL."""
+def uuid_array(values: Sequence[str], *, nullable: bool = False) -> bytes:
+    """Canonical UUIDs; and, if it is `nullable`, "" for NULL.
+
+    Raises:
+        ValueError: one of them is neither.
+    """
     if not values:
         return _EMPTY.pack(0, 0, _UUID)
     if all(values):
         digits, nulls = _UUID_LENGTH + _UUID_LENGTH.join(values), 0
+    elif not nullable:
+        raise ValueError("an id is empty")
     else:
         digits, nulls = "".join([_UUID_LENGTH + value if value else _NULL_LENGTH for value in values]), 1
     return _HEADER.pack(1, nulls, _UUID, len(values), 1) + bytes.fromhex(digits.replace("-", ""))
 
 
 def bigint_array(values: Sequence[int]) -> bytes:
-    """Signed 64-bit integers."""
+    """Signed 64-bit integers.
+
+    Raises:
+        OverflowError: one of them is none.
+    """
     if not values:
         return _EMPTY.pack(0, 0, _BIGINT)
     numbers = array("q", values)

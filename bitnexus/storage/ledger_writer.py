@@ -86,6 +86,7 @@ class LedgerConnection:
         self._connection = connection
         self._write = write
         self._write_full: Any = None  # prepared when it is needed first
+        self._preparing = False
         self._timeout_s = timeout_s
 
     @classmethod
@@ -114,7 +115,7 @@ class LedgerConnection:
     def has_sent(self) -> bool:
         """Whether all that was asked has left this process: a large statement goes in pieces, as the server reads."""
         transport: asyncio.Transport | None = self._connection._transport  # noqa: SLF001 - asyncpg does not tell
-        return transport is None or not transport.get_write_buffer_size()
+        return not self._preparing and (transport is None or not transport.get_write_buffer_size())
 
     @property
     def backend_pid(self) -> int:
@@ -247,7 +248,9 @@ class LedgerConnection:
 
     async def _write_block(self, block: Statement) -> None:
         if not block.plain and self._write_full is None:
+            self._preparing = True
             self._write_full = await self._connection.prepare(FULL, timeout=self._timeout_s)
+            self._preparing = False
         statement = self._write if block.plain else self._write_full
         await statement.fetchval(*block.arguments, timeout=self._timeout_s)
 

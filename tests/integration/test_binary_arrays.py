@@ -31,7 +31,7 @@ async def test_bigints(connection, values):
 
 @pytest.mark.parametrize("values", UUIDS, ids=len)
 async def test_uuids_of_which_nobody_s_is_null(connection, values):
-    rows = await connection.fetch("SELECT unnest($1::uuid[])", uuid_array(values))
+    rows = await connection.fetch("SELECT unnest($1::uuid[])", uuid_array(values, nullable=True))
     assert [row[0] for row in rows] == [UUID(value) if value else None for value in values]
 
 
@@ -49,3 +49,8 @@ def test_what_is_no_bigint_is_refused():
 def test_what_is_no_uuid_is_refused():
     with pytest.raises(ValueError, match="non-hexadecimal"):
         uuid_array(["not one"])
+
+
+def test_nobody_s_is_refused_where_somebody_must_be():
+    with pytest.raises(ValueError, match="empty"):
+        uuid_array([str(uuid4()), ""])

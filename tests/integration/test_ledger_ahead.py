@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import chain
 from uuid import uuid4
 
 import asyncpg
+import pytest
 
 from bitnexus import errors
 from bitnexus.actors.ledger.ahead import LARGE
 from bitnexus.actors.messages import PostTransfers, TransferRequest, TransferResults
-from tests.integration.ledger_harness import ASSET, USER, audit, running
+from tests.integration.ledger_harness import ASSET, USER, Caller, audit, running
 
 DEADLINE_S = 60
 CALLERS, BATCHES = 6, 8
@@ -47,6 +53,95 @@ async def test_batches_that_come_while_a_large_block_is_written_are_decided_mean
         seqs = [event.first_seq + at for event in ledger.committed for at in range(len(event.events))]
         assert seqs == list(range(ledger.writer.head.tree.size))
     await audit(fresh_database_url)
+
+
+@asynccontextmanager
+async def no_block_can_be_written(url: str) -> AsyncIterator[None]:
+    """Blocks wait for a lock until the end of this one."""
+    connection = await asyncpg.connect(url)
+    try:
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE ledger_blocks IN SHARE MODE")
+            yield
+    finally:
+        await connection.close()
+
+
+def moves(count: int, debit: str, credit: str, amount: int = 1) -> list[TransferRequest]:
+    return [TransferRequest(str(uuid4()), debit, credit, amount, ASSET) for _ in range(count)]
+
+
+async def test_callers_are_answered_though_all_who_came_meanwhile_have_given_up(fresh_database_url):
+    async with running(fresh_database_url, max_block=2 * LARGE) as ledger:
+        payer, payee = await ledger.funded(2, 10_000)
+        await ledger.ask(PostTransfers(USER, "user", moves(LARGE, payer, payee)))  # the statement is prepared
+        async with no_block_can_be_written(fresh_database_url):
+            first = ledger.submit(PostTransfers(USER, "user", moves(LARGE, payer, payee)))
+            await asyncio.sleep(0.1)
+            gone = Caller()
+            gone.expired = True
+            ledger.writer.submit(PostTransfers(USER, "user", moves(LARGE, payer, payee)), gone)
+            async with asyncio.timeout(DEADLINE_S):
+                with pytest.raises(errors.CallTimeout):
+                    await gone.answer
+            assert not first.answer.done()
+        async with asyncio.timeout(DEADLINE_S):
+            answer = await first.answer
+        assert [each.refusal for each in answer.results] == [None] * LARGE
+
+
+async def test_accounts_that_left_memory_are_loaded_when_a_block_is_decided_again(fresh_database_url):
+    async with running(fresh_database_url, max_block=2 * LARGE, balance_cache=4) as ledger:
+        poor, pauper = [await ledger.open() for _ in range(2)]
+        rich = await ledger.funded(6, 100_000)
+        (known,) = moves(1, poor, pauper)
+        (answer,) = (await ledger.ask(PostTransfers(USER, "user", [known]))).results
+        assert answer.refusal == "exceeds_credits"
+        ledger.writer._recent.clear()  # as if tens of thousands of others had come since
+        async with no_block_can_be_written(fresh_database_url):
+            others = [
+                moves(LARGE, rich[0], rich[1]),
+                moves(1, rich[2], rich[3]),
+                moves(1, rich[4], rich[5]),
+                moves(1, poor, pauper),
+            ]
+            first = ledger.submit(PostTransfers(USER, "user", list(chain.from_iterable(others))))
+            await asyncio.sleep(0.1)
+            second = ledger.submit(PostTransfers(USER, "user", [*moves(LARGE + 10, poor, pauper), known]))
+            await asyncio.sleep(0.3)
+        async with asyncio.timeout(DEADLINE_S):
+            await first.answer
+            answer = await second.answer
+        assert ledger.writer.decided_ahead == 1
+        assert {each.refusal for each in answer.results} == {"exceeds_credits"}
+    await audit(fresh_database_url)
+
+
+async def test_callers_are_answered_though_the_next_statement_does_not_leave(fresh_database_url):
+    async with running(fresh_database_url, max_block=2 * LARGE) as ledger:
+        payer, payee = await ledger.funded(2, 10_000)
+        await ledger.ask(PostTransfers(USER, "user", moves(LARGE, payer, payee)))  # the statement is prepared
+        metadata = '"' + "m" * 9_000 + '"'
+        large = [TransferRequest(str(uuid4()), payer, payee, 1, ASSET, metadata=metadata) for _ in range(LARGE)]
+        async with no_block_can_be_written(fresh_database_url):
+            first = ledger.submit(PostTransfers(USER, "user", moves(LARGE, payer, payee)))
+            await asyncio.sleep(0.1)
+            second = ledger.submit(PostTransfers(USER, "user", large))
+            await asyncio.sleep(0.3)
+        height = ledger.writer.head.height
+        while ledger.writer.head.height == height:
+            await asyncio.sleep(0)
+        backend = ledger.connections[0].backend_pid
+        os.kill(backend, signal.SIGSTOP)
+        try:
+            async with asyncio.timeout(5):
+                await first.answer
+            assert not second.answer.done()
+        finally:
+            os.kill(backend, signal.SIGCONT)
+        async with asyncio.timeout(DEADLINE_S):
+            await second.answer
+        assert ledger.writer.decided_ahead == 1
 
 
 async def test_what_was_decided_on_a_block_that_was_never_written_is_decided_again(fresh_database_url):

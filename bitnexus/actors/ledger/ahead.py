@@ -18,6 +18,7 @@ from bitnexus.actors.ledger.block import Block
 from bitnexus.actors.ledger.blocks import decide
 from bitnexus.actors.ledger.book import Book
 from bitnexus.actors.ledger.commands import Item, weight
+from bitnexus.actors.ledger.expiries import Expiries
 from bitnexus.actors.ledger.intake import Intake
 from bitnexus.actors.ledger.loading import needs_nothing
 from bitnexus.actors.ledger.log import SALT_BYTES, Head
@@ -30,23 +31,21 @@ from bitnexus.storage.ledger_writer import LedgerConnection
 LARGE: Final = 512
 #: How often it is looked whether enough is waiting, and the statement has left: deciding would keep it from being sent.
 LOOK_S: Final = 0.001
+#: How long a statement may take to leave before those who wait for the last block's answers are told all the same.
+LEAVES_WITHIN_S: Final = 0.05
 
 
 class Ahead:
     """Commands taken for the next block, and the block if they have been decided."""
 
-    def __init__(self, book: Book, intake: Intake) -> None:
+    def __init__(self, book: Book, intake: Intake, expiries: Expiries) -> None:
         self.items: list[Item] = []
         self.used = 0  # blocks that were decided ahead, and needed not be decided again
         self._book = book
         self._intake = intake
+        self._expiries = expiries
         self._block: Block | None = None
-        self._statement: Statement | None = None
-
-    @property
-    def ready(self) -> bool:
-        """Whether there is a block that can be written as soon as the last one is durable."""
-        return self._block is not None
+        self._statement: tuple[Block, Statement] | None = None
 
     def take(self) -> list[Item]:
         """The commands, which are the writer's now."""
@@ -57,7 +56,6 @@ class Ahead:
         """The block if it is of these commands, and stands on this head; it is asked for once."""
         block, self._block = self._block, None
         if block is None or block.items != tuple(items) or block.before is not head:
-            self._statement = None
             return None
         self.used += 1
         return block
@@ -75,10 +73,11 @@ class Ahead:
     async def write(self, db: LedgerConnection, block: Block, recent: Recent, on_sent: Callable[[], None]) -> None:
         """Write a block; when as much waits as is in it, if it is a large one, decide the next one meanwhile.
 
-        `on_sent` is called once in any case, as soon as what it does keeps nothing from being written.
+        `on_sent` is called once in any case: as soon as the statement has left, or should have.
         Raises what `LedgerConnection.write` does.
         """
-        statement, self._statement = self._statement or to_write(block), None
+        made, self._statement = self._statement, None
+        statement = made[1] if made is not None and made[0] is block else to_write(block)
         events = len(block.leaves)
         if events < LARGE:
             on_sent()
@@ -86,22 +85,28 @@ class Ahead:
             return
         writing = asyncio.ensure_future(db.write(statement))
         try:
-            has_sent = False
+            told, give_up_at = False, time.monotonic() + LEAVES_WITHIN_S
             while not (await asyncio.wait((writing,), timeout=LOOK_S))[0]:
-                if not has_sent and db.has_sent:
-                    has_sent = True
-                    on_sent()
-                elif has_sent and not self.items and self._intake.events >= min(events, self._intake.max_block):
+                if not told:
+                    told = db.has_sent or time.monotonic() > give_up_at
+                    if told:
+                        on_sent()
+                elif self._is_worth_it(events) and db.has_sent:
                     self._decide(block, recent)
-            if not has_sent:
+            if not told:
                 on_sent()
             await writing
         finally:
             writing.cancel()
 
+    def _is_worth_it(self, events: int) -> bool:
+        """Whether the block after one of so many events should be decided now. What is to expire goes before it."""
+        enough = self._intake.events >= min(events, self._intake.max_block)
+        return enough and not self.items and not self._expiries.is_due(time.time_ns() // 1_000)
+
     def _decide(self, last: Block, recent: Recent) -> None:
         self.items = self._intake.gather()
-        if not needs_nothing(self._book, self.items):
+        if not self.items or not needs_nothing(self._book, self.items):
             return
         block = decide(
             self._book,
@@ -115,4 +120,4 @@ class Ahead:
         if block.guessed:
             self._book.drop()  # ids must be looked up first
         else:
-            self._block, self._statement = block, to_write(block)
+            self._block, self._statement = block, (block, to_write(block))

@@ -37,7 +37,7 @@ import structlog
 from bitnexus import errors
 from bitnexus.actors.ledger.ahead import Ahead
 from bitnexus.actors.ledger.block import Block
-from bitnexus.actors.ledger.blocks import NOTHING_ANNOTATED, decide
+from bitnexus.actors.ledger.blocks import decide
 from bitnexus.actors.ledger.book import Book, InvariantBroken
 from bitnexus.actors.ledger.commands import (
     Caller,
@@ -104,10 +104,10 @@ class Writer:
         self._recent = Recent(RECENT_RESULTS)
         self._attempts: dict[bytes, Block] = {}
         self._untold: Block | None = None  # it is durable, and nobody has been told
-        self._ahead = Ahead(self._book, self._intake)
         self._db: LedgerConnection | None = None
         self._failures = 0
         self._expiries = Expiries()
+        self._ahead = Ahead(self._book, self._intake, self._expiries)
         self._ready = asyncio.Event()
 
     # -- the commands' side ----------------------------------------------------------------------------------
@@ -168,9 +168,10 @@ class Writer:
             await self._reconnect()
             await self._open_world_accounts()
             while True:
-                if not self._ahead.ready:
+                items = self._ahead.take()
+                if not items:
                     self._tell()
-                items = self._ahead.take() or await self._intake.take(self._until_sweep_s())
+                    items = await self._intake.take(self._until_sweep_s())
                 if not items and self._intake.stopping:
                     break
                 if items or self._until_sweep_s() == 0:
@@ -219,25 +220,14 @@ class Writer:
         if db is None or head is None:
             raise errors.DatabaseUnavailable
         now_us = time.time_ns() // 1_000
-        ahead = self._ahead.decided(items, head)
-        annotated = NOTHING_ANNOTATED
-        if ahead is None:
+        block = self._ahead.decided(items, head)
+        if block is None:
             self._tell()
             if self._expiries.is_due(now_us):
                 items = [*items, await self._expiries.due(db, now_us)]
-            annotated = await load(db, self._book, items)
         while True:
-            block = ahead or decide(
-                self._book,
-                head,
-                tuple(items),
-                recent=self._recent,
-                looked_up=looked_up,
-                now_us=now_us,
-                entropy=os.urandom(SALT_BYTES * sum(weight(command) for command, _ in items)),
-                annotated=annotated,
-            )
-            ahead = None
+            if block is None:
+                block = await self._decide(db, head, items, looked_up, now_us)
             unknown = block.guessed
             if not unknown:
                 self._book.seal()
@@ -247,11 +237,32 @@ class Writer:
                 if not unknown:
                     raise InvariantBroken("an id is taken that was looked up and not there")
             self._ahead.roll_back()
+            block = None
             found = {
                 row.transfer.transfer_id: Recorded(row.transfer, row.refusal) for row in await db.transfers(unknown)
             }
             looked_up.update((id_, found.get(id_)) for id_ in unknown)
             self._recent.add(found)
+
+    async def _decide(
+        self,
+        db: LedgerConnection,
+        head: Head,
+        items: list[Item],
+        looked_up: dict[str, Recorded | None],
+        now_us: int,
+    ) -> Block:
+        annotated = await load(db, self._book, items)
+        return decide(
+            self._book,
+            head,
+            tuple(items),
+            recent=self._recent,
+            looked_up=looked_up,
+            now_us=now_us,
+            entropy=os.urandom(SALT_BYTES * sum(weight(command) for command, _ in items)),
+            annotated=annotated,
+        )
 
     async def _write(self, db: LedgerConnection, block: Block) -> bool:
         """Write the block; False, and nothing is written, if an id in it is recorded already."""
