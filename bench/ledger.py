@@ -244,7 +244,7 @@ def compare(options: argparse.Namespace, console: Console) -> int:
         if goal["goal"] is not None:
             verdict = "met" if goal["met"] else "missed"
             console.print(
-                f"Batches of {goal['batch']:,}: {goal['median']:.2f} × pgbench, goal {goal['goal']}: {verdict}"
+                f"Batches of {goal['batch']:,}: {goal['median']:.2f} × {goal['against']}, goal {goal['goal']}: {verdict}"
             )
     write(RESULTS, found)
     for complaint in complaints:
