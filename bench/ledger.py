@@ -243,9 +243,8 @@ def compare(options: argparse.Namespace, console: Console) -> int:
     for goal in found["goals"]:
         if goal["goal"] is not None:
             verdict = "met" if goal["met"] else "missed"
-            console.print(
-                f"Batches of {goal['batch']:,}: {goal['median']:.2f} × {goal['against']}, goal {goal['goal']}: {verdict}"
-            )
+            against, ratio = goal["against"], goal["median"]
+            console.print(f"Batches of {goal['batch']:,}: {ratio:.2f} × {against}, goal {goal['goal']}: {verdict}")
     write(RESULTS, found)
     for complaint in complaints:
         console.print(complaint, style="bold red")
