@@ -26,7 +26,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from bench.ledger_load import LedgerProcess, Load, commands, ledger_process, load, open_accounts
+from bench.ledger_load import LedgerProcess, Load, callers_for, commands, ledger_process, load, open_accounts
 from bitnexus.actors.ledger.stored import head_of
 from bitnexus.actors.messages import GetHead, Head
 from bitnexus.storage import migrator
@@ -36,7 +36,7 @@ from tests.running import ROOT
 
 STEPS: Final = 20
 BATCH: Final = 1_000
-CALLERS: Final = 8
+CALLERS: Final = callers_for(BATCH)
 #: At these steps everything is verified.
 VERIFIED_AT: Final = (1, 2, 5, 10, 20)
 #: From here on the ledger's memory must be flat: its cache of results is full, and so are the allocator's pools.
