@@ -7,7 +7,7 @@ import os
 import random
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import chain
 from uuid import uuid4
 
@@ -123,15 +123,16 @@ async def test_callers_are_answered_though_the_next_statement_does_not_leave(fre
         await ledger.ask(PostTransfers(USER, "user", moves(LARGE, payer, payee)))  # the statement is prepared
         metadata = '"' + "m" * 9_000 + '"'
         large = [TransferRequest(str(uuid4()), payer, payee, 1, ASSET, metadata=metadata) for _ in range(LARGE)]
-        async with no_block_can_be_written(fresh_database_url):
-            first = ledger.submit(PostTransfers(USER, "user", moves(LARGE, payer, payee)))
-            await asyncio.sleep(0.1)
-            second = ledger.submit(PostTransfers(USER, "user", large))
-            await asyncio.sleep(0.3)
-        height = ledger.writer.head.height
+        backend, height = ledger.connections[0].backend_pid, ledger.writer.head.height
+        locked = AsyncExitStack()
+        await locked.enter_async_context(no_block_can_be_written(fresh_database_url))
+        first = ledger.submit(PostTransfers(USER, "user", moves(LARGE, payer, payee)))
+        await asyncio.sleep(0.1)
+        second = ledger.submit(PostTransfers(USER, "user", large))
+        await asyncio.sleep(0.3)
+        unlocking = asyncio.create_task(locked.aclose())
         while ledger.writer.head.height == height:
             await asyncio.sleep(0)
-        backend = ledger.connections[0].backend_pid
         os.kill(backend, signal.SIGSTOP)
         try:
             async with asyncio.timeout(5):
@@ -141,6 +142,7 @@ async def test_callers_are_answered_though_the_next_statement_does_not_leave(fre
             os.kill(backend, signal.SIGCONT)
         async with asyncio.timeout(DEADLINE_S):
             await second.answer
+            await unlocking
         assert ledger.writer.decided_ahead == 1
 
 

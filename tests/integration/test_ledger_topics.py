@@ -59,7 +59,8 @@ async def something_of_everything(running_ledger, chance: random.Random, owners:
             by = {"pending_id": "" if back else made.transfer_id, "reverses_id": made.transfer_id if back else ""}
             more = structs.replace(TransferRequest(str(uuid4()), *accounts_of, 2, ASSET, kind=kind), **by)
             await running_ledger.ask(PostTransfers(USER, "admin", [more]))
-    # However the dice fell: one that expires.
+    # However the dice fell: one that expires, to an account that is not frozen.
+    await running_ledger.ask(ChangeAccount(USER, "admin", accounts[0], "unfreeze"))
     short = TransferRequest(str(uuid4()), WORLD, accounts[0], 2, ASSET, kind="pending", timeout_s=1)
     await running_ledger.ask(PostTransfers(USER, "admin", [short]))
     async with asyncio.timeout(10):

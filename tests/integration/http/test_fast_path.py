@@ -152,9 +152,11 @@ async def test_both_ways_answer_alike(pair, raw, amount, fields, status):
 
 
 async def test_who_reads_oneself_again_takes_the_fast_path_and_is_told_the_same(service, pair, raw):
-    before = await fast_requests(service)
-    first, again, usual, third = [await raw.ask(reading(pair[0], more)) for more in ({}, {}, USUAL_WAY, {})]
-    assert await fast_requests(service) > before
+    before, taken = await fast_requests(service), 0.0
+    async with asyncio.timeout(10):
+        while not taken:  # on a busy machine, half a second may pass between two of them
+            first, again, usual, third = [await raw.ask(reading(pair[0], more)) for more in ({}, {}, USUAL_WAY, {})]
+            taken = await fast_requests(service) - before
     assert first[0] == again[0] == usual[0] == third[0] == 200
     assert first[2] == again[2] == usual[2] == third[2]
     assert set(again[1]) | {"Vary"} == set(usual[1]) | {"Vary"}
