@@ -68,7 +68,10 @@ async def test_it_joins_hears_of_transfers_pushes_and_leaves_and_its_heartbeats_
     await service.transfer(ann, ben, 3)
     assert await asyncio.to_thread(listener.join) == {}
     _, answer, _ = await service.transfer(ann, ben, 4)
-    assert await asyncio.to_thread(listener.next) == answer["data"]
+    heard = await asyncio.to_thread(listener.next)
+    if heard["amount"] == 3:  # the notifier may have heard of it after the join
+        heard = await asyncio.to_thread(listener.next)
+    assert heard == answer["data"]
     assert listener.closed.empty()
     await asyncio.to_thread(listener.close)
 
