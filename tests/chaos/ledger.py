@@ -52,6 +52,7 @@ from tests.integration.small_tree import Tree, run
 KINDS: Final = ("committed", "committed", "sent", "any", "any")
 USERS: Final = 24
 BATCHES: Final = 3
+LARGE_BATCHES: Final = 4
 #: How long the moment for a kill is waited for; then it is one of any kind.
 MOMENT_S: Final = 5.0
 #: Within this the next ledger must be up and have answered a caller.
@@ -106,7 +107,7 @@ class Chaos:
             while not await self._has_head():  # it was started before the gate was
                 await asyncio.sleep(0.02)
         await callers.open(USERS)
-        tasks = callers.start(BATCHES)
+        tasks = callers.start(BATCHES, LARGE_BATCHES)
         restart_before = {each * kills // restarts + kills // (2 * restarts) for each in range(restarts)}
         try:
             for number in range(kills):

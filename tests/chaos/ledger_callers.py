@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
+from bitnexus.actors.ledger.ahead import LARGE
 from bitnexus.actors.messages import PostTransfer, PostTransfers, TransferRequest, TransferResult
 from bitnexus.errors import DatabaseUnavailable, RuntimeFault
 from tests.integration.small_tree import ADMIN, ASSET, PARTITION, Tree
@@ -80,10 +81,12 @@ class Callers:
         self._accounts.update(zip(users, accounts, strict=True))
         await asyncio.gather(*(self._tree.fund(account, FUNDS) for account in accounts))
 
-    def start(self, batches: int) -> list[asyncio.Task[None]]:
-        """A task for each user, and so many that send batches."""
+    def start(self, batches: int, large: int) -> list[asyncio.Task[None]]:
+        """A task for each user, so many that send batches of all kinds, and so many that send large plain ones."""
         users = [self._pay_for_ever(user) for user in self._accounts]
-        return [asyncio.create_task(work) for work in (*users, *(self._send_for_ever() for _ in range(batches)))]
+        mixed = [self._send_for_ever() for _ in range(batches)]
+        plain = [self._send_large_for_ever() for _ in range(large)]
+        return [asyncio.create_task(work) for work in (*users, *mixed, *plain)]
 
     def stop(self) -> None:
         """Let each of them get the answer that it waits for, and end."""
@@ -112,6 +115,16 @@ class Callers:
             batch[-1] = TransferRequest(self._id(), *self._two(), 1, ASSET)  # the last one cannot be linked
             done = await self._send(batch)
             pending += [request for request in done if request.kind == "pending" and not request.timeout_s]
+
+    async def _send_large_for_ever(self) -> None:
+        """Enough of them for the ledger to decide one block while it writes another."""
+        while not self._stopping:
+            await self._send([self._plain() for _ in range(self._chance.randint(LARGE, 2 * LARGE))])
+            await asyncio.sleep(self._chance.uniform(0, 0.1))
+
+    def _plain(self) -> TransferRequest:
+        amount = TOO_MUCH if self._chance.random() < 0.02 else self._chance.randint(1, 100)
+        return TransferRequest(self._id(), *self._two(), amount, ASSET)
 
     def _request(self, pending: list[TransferRequest]) -> TransferRequest:
         kind = self._chance.random()
