@@ -131,8 +131,9 @@ async def test_callers_are_answered_though_the_next_statement_does_not_leave(fre
         second = ledger.submit(PostTransfers(USER, "user", large))
         await asyncio.sleep(0.3)
         unlocking = asyncio.create_task(locked.aclose())
-        while ledger.writer.head.height == height:
-            await asyncio.sleep(0)
+        async with asyncio.timeout(DEADLINE_S):
+            while ledger.writer.head.height == height:
+                await asyncio.sleep(0)
         os.kill(backend, signal.SIGSTOP)
         try:
             async with asyncio.timeout(5):

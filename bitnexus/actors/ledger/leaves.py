@@ -31,6 +31,7 @@ def hashes_of_posts(posted: Sequence[Posted], salts: Sequence[bytes]) -> list[by
     ids = all_uuid_bytes([transfer.transfer_id for transfer, _, _ in posted])
     return [
         post_leaf_hash(
+            debit.asset_text,
             transfer.seq,
             transfer.block,
             transfer.time_us,
@@ -42,7 +43,6 @@ def hashes_of_posts(posted: Sequence[Posted], salts: Sequence[bytes]) -> list[by
             transfer.debit_balance,
             transfer.credit_balance,
             private,
-            debit.asset_text,
         )
         for (transfer, debit, credit), id_, private in zip(posted, ids, privates, strict=True)
     ]

@@ -63,7 +63,7 @@ NO_HASH: Final = bytes(32)
 
 _ACCOUNT = struct.Struct(">BBQQQ16sII32s")
 _TRANSFER = struct.Struct(">BBQQQ16s16s16sQIqq32s")
-_HASHED_TRANSFER = struct.Struct(">xBBQQQ16s16s16sQIqq32s")  # behind the zero byte of a leaf's hash
+_HASHED_TRANSFER = struct.Struct(_TRANSFER.format.replace(">", ">x"))  # behind the zero byte of a leaf's hash
 _OTHER = struct.Struct(">B16sI")
 _CHANGE = struct.Struct(">BBQQQ16sB32s")
 _ANNOTATION = struct.Struct(">BBQQQ16s16s32s")
@@ -229,39 +229,12 @@ def transfer_leaf(  # noqa: PLR0917 - a record's fields, by position because it 
     return leaf if refusal is None else leaf + text(refusal)
 
 
-def post_leaf_hash(  # noqa: PLR0917 - as above
-    seq: int,
-    block: int,
-    time_us: int,
-    transfer: bytes,
-    debit: bytes,
-    credit: bytes,
-    amount: int,
-    code: int,
-    debit_balance: int,
-    credit_balance: int,
-    private: bytes,
-    asset: bytes,
-) -> bytes:
-    """`leaf_hash` of the `transfer_leaf` of a carried out "post", which nearly every transfer is: in one step."""
-    return sha256(
-        _HASHED_TRANSFER.pack(
-            LEAF_VERSION,
-            KIND_TRANSFER,
-            seq,
-            block,
-            time_us,
-            transfer,
-            debit,
-            credit,
-            amount,
-            code,
-            debit_balance,
-            credit_balance,
-            private,
-        )
-        + asset
-    ).digest()
+def post_leaf_hash(asset: bytes, *fields: int | bytes) -> bytes:
+    """`leaf_hash` of the `transfer_leaf` of a carried out "post", which nearly every transfer is: in one step.
+
+    `fields` are those of `transfer_leaf` up to `private`.
+    """
+    return sha256(_HASHED_TRANSFER.pack(LEAF_VERSION, KIND_TRANSFER, *fields) + asset).digest()
 
 
 def other_kind(kind: str, timeout_s: int, *, pending: bytes, reverses: bytes) -> bytes:
