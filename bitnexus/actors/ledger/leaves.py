@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import TypeAlias
 
 from bitnexus.actors.ledger.accounts import Account, all_uuid_bytes, uuid_bytes
 from bitnexus.actors.ledger.log import (
+    KIND_TRANSFER,
+    LEAF_VERSION,
     account_leaf,
     annotation_leaf,
     change_leaf,
     other_kind,
-    post_leaf_hash,
+    pack_hashed_transfer,
     private_hash,
     private_hashes,
     text,
@@ -24,26 +27,30 @@ Posted: TypeAlias = tuple[Transfer, Account, Account]
 
 
 def hashes_of_posts(posted: Sequence[Posted], salts: Sequence[bytes]) -> list[bytes]:
-    """The leaf hashes of these transfers."""
+    """The leaf hashes of these transfers: `leaf_hash` of each `leaf_of_transfer`, in one step."""
     texts = [(transfer.description, transfer.metadata) for transfer, _, _ in posted]
     users = all_uuid_bytes([transfer.user_id for transfer, _, _ in posted])
     privates = private_hashes(salts, users, texts if any(map(any, texts)) else ())
     ids = all_uuid_bytes([transfer.transfer_id for transfer, _, _ in posted])
     return [
-        post_leaf_hash(
-            debit.asset_text,
-            transfer.seq,
-            transfer.block,
-            transfer.time_us,
-            id_,
-            debit.raw,
-            credit.raw,
-            transfer.amount,
-            transfer.code,
-            transfer.debit_balance,
-            transfer.credit_balance,
-            private,
-        )
+        sha256(
+            pack_hashed_transfer(
+                LEAF_VERSION,
+                KIND_TRANSFER,
+                transfer.seq,
+                transfer.block,
+                transfer.time_us,
+                id_,
+                debit.raw,
+                credit.raw,
+                transfer.amount,
+                transfer.code,
+                transfer.debit_balance,
+                transfer.credit_balance,
+                private,
+            )
+            + debit.asset_text
+        ).digest()
         for (transfer, debit, credit), id_, private in zip(posted, ids, privates, strict=True)
     ]
 

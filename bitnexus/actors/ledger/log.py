@@ -63,7 +63,8 @@ NO_HASH: Final = bytes(32)
 
 _ACCOUNT = struct.Struct(">BBQQQ16sII32s")
 _TRANSFER = struct.Struct(">BBQQQ16s16s16sQIqq32s")
-_HASHED_TRANSFER = struct.Struct(_TRANSFER.format.replace(">", ">x"))  # behind the zero byte of a leaf's hash
+#: What the hash of a transfer's leaf is of, up to the asset: the same fields, behind the zero byte.
+pack_hashed_transfer: Final = struct.Struct(_TRANSFER.format.replace(">", ">x")).pack
 _OTHER = struct.Struct(">B16sI")
 _CHANGE = struct.Struct(">BBQQQ16sB32s")
 _ANNOTATION = struct.Struct(">BBQQQ16s16s32s")
@@ -227,14 +228,6 @@ def transfer_leaf(  # noqa: PLR0917 - a record's fields, by position because it 
     fields = (transfer, debit, credit, amount, code, debit_balance, credit_balance, private)
     leaf = _TRANSFER.pack(LEAF_VERSION, kind, seq, block, time_us, *fields) + asset
     return leaf if refusal is None else leaf + text(refusal)
-
-
-def post_leaf_hash(asset: bytes, *fields: int | bytes) -> bytes:
-    """`leaf_hash` of the `transfer_leaf` of a carried out "post", which nearly every transfer is: in one step.
-
-    `fields` are those of `transfer_leaf` up to `private`.
-    """
-    return sha256(_HASHED_TRANSFER.pack(LEAF_VERSION, KIND_TRANSFER, *fields) + asset).digest()
 
 
 def other_kind(kind: str, timeout_s: int, *, pending: bytes, reverses: bytes) -> bytes:
