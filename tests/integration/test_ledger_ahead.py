@@ -97,7 +97,7 @@ async def test_accounts_that_left_memory_are_loaded_when_a_block_is_decided_agai
         (known,) = moves(1, poor, pauper)
         (answer,) = (await ledger.ask(PostTransfers(USER, "user", [known]))).results
         assert answer.refusal == "exceeds_credits"
-        ledger.writer._recent.clear()  # as if tens of thousands of others had come since
+        ledger.writer._committer._recent.clear()  # as if tens of thousands of others had come since
         async with no_block_can_be_written(fresh_database_url):
             others = [
                 moves(LARGE, rich[0], rich[1]),

@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from bitnexus import errors
-from bitnexus.actors.ledger.writer import Fenced
+from bitnexus.actors.ledger.committer import Fenced
 from bitnexus.actors.messages import TransferResult
 from bitnexus.storage import schema
 from bitnexus.storage.embedded import EmbeddedPostgres
@@ -163,7 +163,7 @@ async def test_a_commit_that_the_server_gave_up_is_made_again(fresh_database_url
             while ledger.connections[-1] is first:
                 await asyncio.sleep(0.005)
         await blocked(admin, 1)
-        assert len(ledger.writer._attempts) == 1, "the first one is known not to be written"
+        assert len(ledger.writer._committer._attempts) == 1, "the first one is known not to be written"
         await unlock()
         assert (await caller.answer).transfer.debit_balance == 70
     await admin.close()

@@ -50,7 +50,7 @@ async def test_what_is_pending_is_posted_in_part_or_voided_once_whatever_is_in_m
         assert await ask(ledger, part, void) == [None, None], "replays"
         again = [request(alice, bob, 40, kind="void_pending", pending_id=each.transfer_id) for each in (first, second)]
         assert await ask(ledger, *again) == ["pending_transfer_has_different_amount", "pending_transfer_already_voided"]
-        ledger.writer._recent.clear()
+        ledger.writer._committer._recent.clear()
         replayed = await ledger.ask(PostTransfers(USER, "user", [part]))
         assert replayed.results[0].replayed
         assert (replayed.results[0].transfer.kind, replayed.results[0].transfer.amount) == ("post_pending", 50)
@@ -99,7 +99,7 @@ async def test_a_failed_chain_leaves_nothing_and_a_good_one_is_one_block(fresh_d
         alice, bob = await ledger.funded(2, 100)
         bad = [request(alice, bob, 60, linked=True), request(alice, bob, 60)]
         assert await ask(ledger, *bad) == ["linked_event_failed", "exceeds_credits"]
-        ledger.writer._recent.clear()
+        ledger.writer._committer._recent.clear()
         await ledger.fund(alice, 100)
         assert await ask(ledger, *bad) == ["linked_event_failed", "exceeds_credits"], "burned"
         height = ledger.writer.head.height

@@ -11,7 +11,7 @@ import pytest
 
 from bitnexus import errors
 from bitnexus.actors.ledger.accounts import world_account_id
-from bitnexus.actors.ledger.writer import Fenced
+from bitnexus.actors.ledger.committer import Fenced
 from bitnexus.actors.messages import OpenAccount, PostTransfer, TransferResult
 from tests.integration.ledger_harness import ASSET, USER, WORLD, audit, between, post, running
 
@@ -105,7 +105,7 @@ async def test_a_repeated_id_gives_the_original_result_marked_as_a_replay(fresh_
         assert (await ledger.ask(refused)).refusal == "exceeds_credits"
         await ledger.fund(alice, 1_000)
         if not remembered:
-            ledger.writer._recent.clear()
+            ledger.writer._committer._recent.clear()
         again, still_refused = await asyncio.gather(ledger.ask(command), ledger.ask(refused))
         assert (again.transfer, again.replayed) == (first.transfer, True)
         assert (still_refused.refusal, still_refused.replayed) == ("exceeds_credits", True)
@@ -128,7 +128,7 @@ async def test_a_repeated_id_with_another_field_is_told_which(fresh_database_url
             "metadata": post(alice, bob, 60, transfer_id=id_, metadata="{}"),
         }.items():
             if not remembered:
-                ledger.writer._recent.clear()
+                ledger.writer._committer._recent.clear()
             result = await ledger.ask(other)
             assert (result.refusal, result.transfer) == (f"exists_with_different_{field}", None)
     await audit(fresh_database_url)
@@ -157,7 +157,7 @@ async def test_a_block_with_a_forgotten_id_is_decided_again_and_the_new_ones_in_
         alice, bob = await ledger.funded(2, 100)
         old = post(alice, bob, 60)
         original = await ledger.ask(old)
-        ledger.writer._recent.clear()
+        ledger.writer._committer._recent.clear()
         callers = [
             ledger.submit(each) for each in (post(alice, bob, 30), old, post(alice, bob, 10), post(alice, bob, 1))
         ]
@@ -179,7 +179,7 @@ async def test_refusals_that_may_change_with_time_burn_the_id_and_others_do_not(
         repeated = await ledger.ask(unknown)
         assert (repeated.refusal, repeated.replayed) == ("credit_account_not_found", True)
         assert (await ledger.ask(post(bob, alice, 5, transfer_id=same.transfer_id))).transfer is not None
-        ledger.writer._recent.clear()
+        ledger.writer._committer._recent.clear()
         assert (await ledger.ask(same)).refusal == "exists_with_different_credit_account_id"
         euro = await ledger.open(asset="EUR/2")
         assert (await ledger.ask(post(bob, euro, 5))).refusal == "asset_mismatch"

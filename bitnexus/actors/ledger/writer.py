@@ -5,7 +5,7 @@ at once. Nobody is answered before the commit. One task (:meth:`Writer.run`) doe
 
 1. take the waiting commands, at most `max_block`, without those whose callers have given up;
 2. load the accounts, and the transfers referred to, that are not in memory, in one query each;
-3. decide in memory (`blocks.decide`), of large blocks while the last one is being written (`ahead`);
+3. decide in memory (`committer`, `blocks.decide`), of large blocks while the last one is being written (`ahead`);
 4. write the block in one round trip; answer; tell `on_commit`: at once, unless the next block has been decided, which
    is sent before.
 
@@ -17,7 +17,7 @@ What can go wrong at 4, and what is true then:
   read: our hash there means it was committed; nothing there means that it is decided again, and its earlier form is
   remembered, because the old connection's server process may still commit it: then writing the height fails, and its
   hash tells.
-- *The height is taken by a hash that is not ours.* Another writer is at work: :class:`Fenced` ends this one.
+- *The height is taken by a hash that is not ours.* Another writer is at work: :class:`committer.Fenced` ends this one.
 
 While there is no connection, new commands are refused with `DatabaseUnavailable` before they are looked at, and so are
 waiting ones as soon as one attempt to reconnect has failed.
@@ -26,51 +26,28 @@ waiting ones as soon as one attempt to reconnect has failed.
 from __future__ import annotations
 
 import asyncio
-import os
 import random
-import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 import structlog
 
 from bitnexus import errors
-from bitnexus.actors.ledger.ahead import Ahead
 from bitnexus.actors.ledger.block import Block
-from bitnexus.actors.ledger.blocks import decide
-from bitnexus.actors.ledger.book import Book, InvariantBroken
-from bitnexus.actors.ledger.commands import (
-    Caller,
-    Command,
-    Item,
-    Recorded,
-    weight,
-)
-from bitnexus.actors.ledger.expiries import Expiries
+from bitnexus.actors.ledger.book import InvariantBroken
+from bitnexus.actors.ledger.commands import Caller, Command, Item, Recorded
+from bitnexus.actors.ledger.committer import Committer
 from bitnexus.actors.ledger.intake import Intake
-from bitnexus.actors.ledger.loading import load
-from bitnexus.actors.ledger.log import SALT_BYTES, Head
-from bitnexus.actors.ledger.recent import Recent
-from bitnexus.actors.ledger.stored import head_of
+from bitnexus.actors.ledger.log import Head
 from bitnexus.actors.ledger.world import WorldAccount, openings
 from bitnexus.actors.messages import BlockCommitted
-from bitnexus.storage.ledger_rows import BlockRow
-from bitnexus.storage.ledger_writer import HeightTaken, IdTaken, LedgerConnection, OutcomeUnknown
+from bitnexus.storage.ledger_writer import HeightTaken, LedgerConnection
 
-#: How many results are remembered at most, so that a repeated command is answered without asking the database.
-RECENT_RESULTS: Final = 32_768
-#: How many forms of one block are remembered while their outcome is unknown. An older one that is committed after all
-#: looks like another writer's: the writer ends, and starts again from it.
-MOST_ATTEMPTS: Final = 16
 FIRST_RETRY_S: Final = 0.05
 LONGEST_RETRY_S: Final = 1.0
 
 Connect = Callable[[], Awaitable[LedgerConnection]]
 _log = structlog.get_logger(__name__)
-
-
-class Fenced(Exception):
-    """Another writer has written to this ledger since its head was read: start again from what is there."""
 
 
 class Writer:
@@ -99,15 +76,10 @@ class Writer:
         self._on_commit = on_commit
         self._assets = assets
         self._intake = Intake(max_block=max_block, max_waiting=max_waiting)
-        self._book = Book(balance_cache)
-        self._head: Head | None = None
-        self._recent = Recent(RECENT_RESULTS)
-        self._attempts: dict[bytes, Block] = {}
+        self._committer = Committer(self._intake, balance_cache=balance_cache, on_sent=self._tell)
         self._untold: Block | None = None  # it is durable, and nobody has been told
         self._db: LedgerConnection | None = None
         self._failures = 0
-        self._expiries = Expiries()
-        self._ahead = Ahead(self._book, self._intake, self._expiries)
         self._ready = asyncio.Event()
 
     # -- the commands' side ----------------------------------------------------------------------------------
@@ -129,19 +101,19 @@ class Writer:
         Raises:
             DatabaseUnavailable: it has not been read yet.
         """
-        if self._head is None:
+        if self._committer.head is None:
             raise errors.DatabaseUnavailable
-        return self._head
+        return self._committer.head
 
     @property
     def waiting(self) -> int:
         """How many commands wait for the next block."""
-        return len(self._intake) + len(self._ahead.items)
+        return len(self._intake) + len(self._committer.ahead.items)
 
     @property
     def decided_ahead(self) -> int:
         """How many blocks have been decided while the one before them was being written."""
-        return self._ahead.used
+        return self._committer.ahead.used
 
     @property
     def available(self) -> bool:
@@ -168,7 +140,7 @@ class Writer:
             await self._reconnect()
             await self._open_world_accounts()
             while True:
-                items = self._ahead.take()
+                items = self._committer.ahead.take()
                 if not items:
                     self._tell()
                     items = await self._intake.take(self._until_sweep_s())
@@ -195,112 +167,33 @@ class Writer:
         looked_up: dict[str, Recorded | None] = {}
         while True:
             try:
-                block = await self._commit(items, looked_up)
+                block = await self._committer.commit(self._db, items, looked_up)
             except (errors.DatabaseUnavailable, HeightTaken) as trouble:
                 self._tell()
-                self._ahead.roll_back()
+                self._committer.roll_back()
                 late = await self._reconnect(trouble, items)
                 if late is None and isinstance(trouble, HeightTaken):
                     raise InvariantBroken("the next height is taken, but there is no such block") from trouble
                 if late is not None:
-                    self._advance(late)
+                    self._durable(late)
                     self._tell(among={id(item) for item in items})
                     answered = {id(item) for item in late.items}
                     items = [item for item in items if id(item) not in answered]
                 if not items:
                     return
             else:
-                self._book.commit()
-                self._advance(block)
+                self._durable(block)
                 return
-
-    async def _commit(self, items: list[Item], looked_up: dict[str, Recorded | None]) -> Block:
-        """Decide the commands on what is true, and write the block. `looked_up` is added to."""
-        db, head = self._db, self._head
-        if db is None or head is None:
-            raise errors.DatabaseUnavailable
-        now_us = time.time_ns() // 1_000
-        block = self._ahead.decided(items, head)
-        if block is None:
-            self._tell()
-            if self._expiries.is_due(now_us):
-                items = [*items, await self._expiries.due(db, now_us)]
-        while True:
-            if block is None:
-                block = await self._decide(db, head, items, looked_up, now_us)
-            unknown = block.guessed
-            if not unknown:
-                self._book.seal()
-                if block.head is head or await self._write(db, block):
-                    return block
-                unknown = block.recorded.keys() - looked_up.keys()
-                if not unknown:
-                    raise InvariantBroken("an id is taken that was looked up and not there")
-            self._ahead.roll_back()
-            block = None
-            found = {
-                row.transfer.transfer_id: Recorded(row.transfer, row.refusal) for row in await db.transfers(unknown)
-            }
-            looked_up.update((id_, found.get(id_)) for id_ in unknown)
-            self._recent.add(found)
-
-    async def _decide(
-        self,
-        db: LedgerConnection,
-        head: Head,
-        items: list[Item],
-        looked_up: dict[str, Recorded | None],
-        now_us: int,
-    ) -> Block:
-        annotated = await load(db, self._book, items)
-        return decide(
-            self._book,
-            head,
-            tuple(items),
-            recent=self._recent,
-            looked_up=looked_up,
-            now_us=now_us,
-            entropy=os.urandom(SALT_BYTES * sum(weight(command) for command, _ in items)),
-            annotated=annotated,
-        )
-
-    async def _write(self, db: LedgerConnection, block: Block) -> bool:
-        """Write the block; False, and nothing is written, if an id in it is recorded already."""
-        attempts, attempt = self._attempts, block.head.hash
-        attempts[attempt] = block
-        if len(attempts) > MOST_ATTEMPTS:
-            del attempts[next(iter(attempts))]
-        try:
-            await self._ahead.write(db, block, self._recent, self._tell)
-        except IdTaken as taken:
-            del attempts[attempt]
-            if attempts:
-                # An earlier form of this block, its outcome unknown until now, may be what took the id.
-                last = await db.last_block()
-                if last is not None and last.height > block.before.height:
-                    raise HeightTaken from taken
-            return False
-        except errors.DatabaseUnavailable as trouble:
-            if not isinstance(trouble, OutcomeUnknown):
-                del attempts[attempt]
-            raise
-        return True
 
     def _until_sweep_s(self) -> float | None:
         """How long it is until a pending transfer expires; None if none will."""
-        return None if self._db is None else self._expiries.until_s()
+        return None if self._db is None else self._committer.expiries.until_s()
 
-    def _advance(self, block: Block) -> None:
-        """The block is durable: make it the head. It remains to be told."""
+    def _durable(self, block: Block) -> None:
+        """The block is the head. It remains to be told."""
         self._tell()
         self._failures = 0
         self._untold = block
-        if block.head is not self._head:
-            self._head = block.head
-            self._attempts.clear()
-            self._recent.add(block.recorded)
-            if not block.plain:
-                self._expiries.committed(block)
 
     def _tell(self, among: set[int] | None = None) -> None:
         """Answer the callers of the last durable block, and tell of it, unless that has been done.
@@ -354,19 +247,19 @@ class Writer:
         """A new connection, and the block that was in doubt, if it is there."""
         db = await self._connect()
         try:
-            last, self._expiries.next_us = await db.start()
-            return db, self._resume(last)
+            last, self._committer.expiries.next_us = await db.start()
+            return db, self._committer.resume(last)
         except BaseException:
             db.abort()
             raise
 
     def _turn_away(self, items: list[Item] | None) -> None:
         """The database is away: nobody is kept waiting whose command has certainly had no effect."""
-        self._ahead.refuse(errors.DatabaseUnavailable())
+        self._committer.ahead.refuse(errors.DatabaseUnavailable())
         self._intake.refuse(errors.DatabaseUnavailable())
         if items is None:
             return
-        if self._attempts:
+        if self._committer.in_doubt:
             self._drop_expired(items)
         else:
             for item in items:
@@ -382,23 +275,6 @@ class Writer:
             else:
                 kept.append(item)
         items[:] = kept
-
-    def _resume(self, last: BlockRow | None) -> Block | None:
-        """Compare the database's head with ours; the block that was in doubt, if it is there.
-
-        Raises:
-            Fenced: it is neither.
-        """
-        found = head_of(last)
-        if self._head is None:
-            self._head = found
-        elif found.hash in self._attempts:
-            # The balances in memory are those before that block; they are loaded again as they are needed.
-            self._book.clear()
-            return self._attempts[found.hash]
-        elif found != self._head:
-            raise Fenced(f"the last block is {found.height}, and not the one written here at {self._head.height}")
-        return None
 
     async def _open_world_accounts(self) -> None:
         """Have the world accounts opened, if they are not there yet, before any other command."""
